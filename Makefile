@@ -1,0 +1,53 @@
+# Two commands for everyone: `make demo` and `make test`. `make check` and `make format` are for contributors.
+# Options: PYTHON=python3.12 chooses the interpreter, WORKERS=8 the number of test processes.
+
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+PYTHON ?=
+INPUTS := pyproject.toml constraints.txt tools/install.sh
+export PYTHON
+# One thread per process: two test processes on two cores, and sums that do not depend on the cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+.PHONY: help demo test check format equations clean
+
+help:
+	@echo "make demo     train the built-in model with a reward, in under ten minutes, and write a report"
+	@echo "make test     run every test"
+	@echo "make check    formatter, linter, types, import rule, size budget, equation index"
+	@echo "make format   apply the formatter and the linter's own fixes"
+	@echo "make clean    remove the environment and the caches"
+
+demo: $(VENV)/core.stamp
+	$(BIN)/scoreward demo
+
+test: $(VENV)/dev.stamp
+	@sh tools/browser.sh
+	$(PYTEST) -n $(WORKERS) --dist worksteal
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports --no-logo
+	$(PYTEST) -q -m "not slow" tests/structure
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+equations: $(VENV)/core.stamp
+	$(BIN)/scoreward equations
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
+
+# A stamp is as new as the last successful installation, so a second call starts at once.
+$(VENV)/core.stamp: $(INPUTS)
+	@sh tools/install.sh $(VENV) .
+	@touch $@
+
+$(VENV)/dev.stamp: $(INPUTS)
+	@sh tools/install.sh $(VENV) '.[dev]'
+	@touch $(VENV)/core.stamp $@

@@ -1,0 +1,174 @@
+"""Pixel portraits: 16 x 16 avatars with seven known attributes and captions in natural language.
+
+A picture's labels are one number per attribute, an index into the values of `FIELDS`. Captions are
+rebuilt from the labels and a stored phrase order; `parse` reads the labels back from any prompt
+made of the same words. The pack is split by attribute combination, so that no combination of
+"validation" or "test" occurs in "train". tools/portraits makes the pack.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from math import factorial
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from scoreward.data.words import phrases
+
+FIELDS: dict[str, tuple[str, ...]] = {
+    "hair": ("short", "long"),
+    "hair_color": ("black", "blond", "blue", "brown", "green", "red"),
+    "clothes": ("blue", "coral", "cream", "green", "navy", "red", "yellow"),
+    "glasses": ("none", "dark", "light"),
+    "hat": ("none", "black", "blue", "gray", "green", "pink", "purple", "red"),
+    "mouth": ("happy", "sad"),
+    "earrings": ("no", "yes"),
+}
+SPLITS = ("train", "validation", "test")
+UNSAID = -1  # the label of an attribute that a prompt does not mention
+PHRASES = 5  # phrases after "with": hair, shirt, glasses, hat, earrings
+ORDERS = factorial(PHRASES)  # number of phrase orders
+
+
+@dataclass(frozen=True)
+class Portraits:
+    """Pictures of one split with what is known about them."""
+
+    images: Float[Tensor, "n 3 16 16"]  # in [-1, 1]
+    labels: Int[Tensor, "n 7"]  # indices into the values of FIELDS
+    captions: list[str]
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+
+@lru_cache(maxsize=1)
+def _pack() -> dict[str, np.ndarray]:
+    path = files("scoreward") / "assets" / "portraits" / "pack.npz"
+    with path.open("rb") as stream, np.load(stream) as pack:
+        return dict(pack)
+
+
+@lru_cache(maxsize=len(SPLITS))
+def load(split: str) -> Portraits:
+    """The pictures of "train", "validation" or "test", in a fixed random order.
+
+    The pack itself is sorted by looks (for a small file), so its first rows are all alike.
+    """
+    if split not in SPLITS:
+        raise ValueError(f'unknown split "{split}"; choose one of {", ".join(SPLITS)}')
+    pack = _pack()
+    rows = np.flatnonzero(pack["split"] == SPLITS.index(split))
+    rows = np.random.default_rng(0).permutation(rows)
+    shade = np.take_along_axis(pack["palette"][rows], pack["pixels"][rows].astype(np.int64), 1)
+    images = torch.from_numpy(pack["colors"][shade]).reshape(-1, 16, 16, 3).permute(0, 3, 1, 2)
+    labels = pack["labels"][rows]
+    captions = [caption(row, order) for row, order in zip(labels, pack["order"][rows])]
+    return Portraits(
+        images=(images.float() / 127.5 - 1).contiguous(),
+        labels=torch.from_numpy(labels.astype(np.int64)),
+        captions=captions,
+    )
+
+
+def named(labels_row: Int[Tensor, "7"] | np.ndarray | tuple[int, ...]) -> dict[str, str]:
+    """Labels as words: {"hair": "short", ...}."""
+    return {k: values[int(i)] for (k, values), i in zip(FIELDS.items(), labels_row, strict=True)}
+
+
+def caption(labels_row: Int[Tensor, "7"] | np.ndarray | tuple[int, ...], order: int) -> str:
+    """The labels in words; `order` (0 to ORDERS - 1) permutes the phrases after "with"."""
+    said = named(labels_row)
+    glasses = {"none": "", "dark": "sunglasses", "light": "clear glasses"}
+    phrases = [
+        f"{said['hair']} {said['hair_color']} hair",
+        f"a {said['clothes']} shirt",
+        glasses[said["glasses"]],
+        "" if said["hat"] == "none" else f"a {said['hat']} hat",
+        "earrings" if said["earrings"] == "yes" else "",
+    ]
+    ordered = (phrases[i] for i in _permutation(int(order)))
+    return f"a {said['mouth']} person with " + ", ".join(p for p in ordered if p)
+
+
+def _permutation(order: int) -> list[int]:
+    """The `order`-th permutation of the phrases, in the factorial number system."""
+    left, result = list(range(PHRASES)), []
+    for k in range(PHRASES, 0, -1):
+        index, order = divmod(order % factorial(k), factorial(k - 1))
+        result.append(left.pop(index))
+    return result
+
+
+_NOUNS = {
+    "hair": "hair",
+    "shirt": "clothes",
+    "hat": "hat",
+    "glasses": "glasses",
+    "sunglasses": "glasses",
+    "earrings": "earrings",
+}
+
+
+def parse(prompt: str) -> tuple[int, ...]:
+    """The label of each attribute that the prompt names, in the order of FIELDS.
+
+    What is not said is UNSAID for hair, hair colour, clothes, mouth and the colour of a hat;
+    unmentioned glasses, hat and earrings are absent: that is what a caption without them means.
+    """
+    said = {"glasses": "none", "hat": "none", "earrings": "no"}
+    for words in phrases(prompt):
+        said.update({"mouth": word for word in words if word in FIELDS["mouth"]})
+        for noun in words:
+            if noun in _NOUNS and words[0] != "no":
+                said.update(_READ[_NOUNS[noun]](noun, words))
+    return tuple(
+        values.index(said[field]) if said.get(field) in values else UNSAID
+        for field, values in FIELDS.items()
+    )
+
+
+def _read_hair(noun: str, words: tuple[str, ...]) -> dict[str, str]:
+    length = {"hair": word for word in words if word in FIELDS["hair"]}
+    return length | {"hair_color": _color("hair_color", noun, words)}
+
+
+def _read_clothes(noun: str, words: tuple[str, ...]) -> dict[str, str]:
+    return {"clothes": _color("clothes", noun, words)}
+
+
+def _read_hat(noun: str, words: tuple[str, ...]) -> dict[str, str]:
+    return {"hat": _color("hat", noun, words)}
+
+
+def _read_glasses(noun: str, words: tuple[str, ...]) -> dict[str, str]:
+    return {"glasses": "dark" if noun == "sunglasses" or "dark" in words else "light"}
+
+
+def _read_earrings(noun: str, words: tuple[str, ...]) -> dict[str, str]:
+    return {"earrings": "yes"}
+
+
+_READ = {
+    "hair": _read_hair,
+    "clothes": _read_clothes,
+    "hat": _read_hat,
+    "glasses": _read_glasses,
+    "earrings": _read_earrings,
+}
+_COLORS = {value for field in ("hair_color", "clothes", "hat") for value in FIELDS[field]}
+
+
+def _color(field: str, noun: str, words: tuple[str, ...]) -> str:
+    """The colour said of a noun, "" for none; a colour that it never has is refused."""
+    said = [word for word in words if word in _COLORS]
+    for word in said:
+        if word not in FIELDS[field]:
+            known = ", ".join(value for value in FIELDS[field] if value != "none")
+            raise ValueError(f'there is no "{word} {noun}" in the portraits; choose one of {known}')
+    return said[-1] if said else ""

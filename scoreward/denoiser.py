@@ -1,0 +1,77 @@
+"""The network seen through its process: (x_t, t, cond) → Prediction.
+
+Any callable of that signature is a denoiser. Guidance, counting and caching are wrappers with the
+same signature, so they compose with every sampler and objective.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from scoreward.prediction import Kind, Prediction
+from scoreward.process import Process
+from scoreward.rows import Rows, join
+
+Cond = Tensor | Rows | None
+"""What the network is conditioned on; the first axis is the batch."""
+
+Denoiser = Callable[[Tensor, Tensor, Cond], Prediction]
+"""(x_t, t, cond) → what the network says about x_t."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A network whose output is of one `kind`, read in float32 whatever it computes in."""
+
+    network: nn.Module
+    process: Process
+    kind: Kind = "velocity"
+
+    def __call__(
+        self, x_t: Float[Tensor, "batch *shape"], t: Float[Tensor, " batch"], cond: Cond
+    ) -> Prediction:
+        output = self.network(x_t, t, cond).to(x_t.dtype)
+        return Prediction.of(self.kind, output, x_t, t, self.process)
+
+
+@dataclass(frozen=True)
+class Guided:
+    """Classifier-free guidance: ε̂ = ε_∅ + w (ε_c − ε_∅); one call of twice the batch.  [cfg] (6)
+
+    `scale` is w of the convention in which 1 is no guidance (the paper's 1 + w). All
+    parameterisations are linear in one another at fixed x_t, so guiding ε guides them all.
+    """
+
+    denoiser: Denoiser
+    scale: float
+    null: Callable[[Cond], Cond]
+
+    def __call__(
+        self, x_t: Float[Tensor, "batch *shape"], t: Float[Tensor, " batch"], cond: Cond
+    ) -> Prediction:
+        both = join([cond, self.null(cond)])
+        pair = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), both)
+        x0 = _guide(*pair.x0.chunk(2), self.scale)
+        eps = _guide(*pair.eps.chunk(2), self.scale)
+        return Prediction(x_t, t, x0, eps, pair.process)
+
+
+def _guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+    return unconditional + scale * (conditional - unconditional)
+
+
+@dataclass
+class Counted:
+    """Counts network evaluations, one per sample and call, as it passes them on."""
+
+    denoiser: Denoiser
+    count: int = field(default=0)
+
+    def __call__(
+        self, x_t: Float[Tensor, "batch *shape"], t: Float[Tensor, " batch"], cond: Cond
+    ) -> Prediction:
+        self.count += len(x_t)
+        return self.denoiser(x_t, t, cond)

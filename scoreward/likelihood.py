@@ -1,0 +1,127 @@
+"""What stands in for log p(x0 | prompt) when the exact value is out of reach.
+
+Two stand-ins: the path log-probability of a stochastic rollout, and minus the denoising error of the
+finished sample on a few (t, ε) pairs. Who shares pairs is decided by their addresses alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from scoreward.chain import Transitions
+from scoreward.denoiser import Cond, Denoiser
+from scoreward.kernel import Kernel
+from scoreward.keys import Key
+from scoreward.prediction import Kind, Prediction, linear_form
+from scoreward.process import Process
+from scoreward.rows import Rows, repeat_rows
+
+
+def path_log_prob(
+    rows: Transitions, denoiser: Denoiser, kernel: Kernel, cond: Cond
+) -> Float[Tensor, " rows"]:
+    """log p(x_s | x_t) of stored transitions under any policy, in nats.  [flow-grpo] (5)
+
+    Summed over the event; published clip ranges assume means, which path objectives restore visibly.
+    """
+    return kernel(denoiser(rows.x, rows.t, cond), rows.s).log_prob(rows.next)
+
+
+@dataclass(frozen=True)
+class Pairs(Rows):
+    """`count` noisy versions of each sample: times, noises and the states x_t = α x0 + σ ε."""
+
+    t: Float[Tensor, "batch count"]
+    eps: Float[Tensor, "batch count *shape"]
+    x_t: Float[Tensor, "batch count *shape"]
+
+
+def stratified_times(times: Sequence[float], count: int, key: Key) -> list[float]:
+    """One time from each of `count` contiguous chunks of the sampler's grid.  [vgrpo] (Sec. 4.4)
+
+    The grid's last time (clean data) carries no information and is left out. Chunks are those of
+    `torch.tensor_split`: the first len mod count are one longer.
+    """
+    grid = torch.tensor(list(times[:-1]), dtype=torch.float64)
+    if not 1 <= count <= len(grid):
+        raise ValueError(
+            f"cannot draw {count} strata from a grid of {len(grid)} steps; "
+            "use between 1 and as many pairs as the sampler has steps"
+        )
+    chunks = torch.tensor_split(grid, count)
+    picks = [(key / j).integers(len(c), 1).item() for j, c in enumerate(chunks)]
+    return [float(c[int(i)]) for c, i in zip(chunks, picks, strict=True)]
+
+
+def draw_pairs(
+    x0: Float[Tensor, "batch *shape"],
+    keys: Sequence[Key],
+    count: int,
+    times: Sequence[float],
+    process: Process,
+) -> Pairs:
+    """Pairs for every sample; samples with equal keys share their pairs.  [vgrpo] (Sec. 4.4)"""
+    made: dict[Key, tuple[Tensor, Tensor]] = {}
+    for key in keys:
+        if key not in made:
+            t = torch.tensor(stratified_times(times, count, key / "t"), dtype=x0.dtype)
+            made[key] = t, (key / "eps").normal(count, *x0.shape[1:], dtype=x0.dtype)
+    t = torch.stack([made[key][0] for key in keys]).to(x0.device)
+    eps = torch.stack([made[key][1] for key in keys]).to(x0.device)
+    return Pairs(t, eps, noised(process, x0, t, eps))
+
+
+def noised(
+    process: Process,
+    x0: Float[Tensor, "batch *shape"],
+    t: Float[Tensor, "batch count"],
+    eps: Float[Tensor, "batch count *shape"],
+) -> Float[Tensor, "batch count *shape"]:
+    """x_t = α x0 + σ ε for every pair.  [flow-matching] (forward process)"""
+    time = t.reshape(*t.shape, *[1] * (x0.ndim - 1))
+    return process.alpha(time) * x0[:, None] + process.sigma(time) * eps
+
+
+def predict(denoiser: Denoiser, pairs: Pairs, cond: Cond) -> Prediction:
+    """The denoiser on all pairs as one flat batch of batch·count evaluations."""
+    count = pairs.t.shape[1]
+    return denoiser(pairs.x_t.flatten(0, 1), pairs.t.flatten(), repeat_rows(cond, count))
+
+
+def predict_as(
+    denoiser: Denoiser, pairs: Pairs, cond: Cond, kind: Kind
+) -> Float[Tensor, "batch count *shape"]:
+    """The denoiser's answer on the pairs, read as `kind`."""
+    return predict(denoiser, pairs, cond).as_(kind).reshape(pairs.x_t.shape)
+
+
+def targets(
+    process: Process, x0: Float[Tensor, "batch *shape"], pairs: Pairs, kind: Kind
+) -> Float[Tensor, "batch count *shape"]:
+    """What a perfect denoiser that knew x0 would answer on the pairs, read as `kind`."""
+    a, b = linear_form(kind, process, pairs.t.reshape(*pairs.t.shape, *[1] * (x0.ndim - 1)))
+    return a * x0[:, None] + b * pairs.eps
+
+
+def squared_error(
+    pred: Float[Tensor, "batch count *shape"], target: Float[Tensor, "batch count *shape"]
+) -> Float[Tensor, "batch count"]:
+    """Mean over dimensions of (pred − target)²."""
+    return (pred - target).flatten(2).square().mean(2)
+
+
+def self_normalised_error(
+    pred: Float[Tensor, "batch count *shape"],
+    target: Float[Tensor, "batch count *shape"],
+    floor: float = 1e-8,
+) -> Float[Tensor, "batch count"]:
+    """mean(e²) / sg(mean|e|): squared error over its own detached magnitude.  [vgrpo] (14)
+
+    The published equation sums the numerator; the clip ranges belong to the mean. `floor` is ours and
+    keeps 0/0 away.
+    """
+    error = (pred - target).flatten(2)
+    return error.square().mean(2) / error.detach().abs().mean(2).clamp(min=floor)

@@ -1,0 +1,98 @@
+"""Named snapshots of a network's trainable parameters, and denoisers that read through them.
+
+With LoRA the trainable parameters are the adapters, so a snapshot of the start is the base model and
+costs nothing of the base's size. Swapping happens outside of any graph: a snapshot's reading never
+carries gradients.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from scoreward.denoiser import Cond, Denoiser
+from scoreward.prediction import Prediction
+
+
+class Weights:
+    """Snapshots by name; `stepped` must be called whenever the live parameters change."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.parameters = {n: p for n, p in network.named_parameters() if p.requires_grad}
+        if not self.parameters:
+            raise ValueError("the network has no trainable parameters; unfreeze some or add LoRA")
+        self._snapshots: dict[str, dict[str, Tensor]] = {}
+        self._version = 0
+        self._committed: dict[str, int] = {}
+
+    def stepped(self) -> None:
+        """The live parameters are no longer those of any earlier snapshot."""
+        self._version += 1
+
+    def commit(self, name: str, decay: float = 0.0) -> None:
+        """snapshot ← decay · snapshot + (1 − decay) · live; the first commit is a copy."""
+        if name not in self._snapshots or decay == 0:
+            self._snapshots[name] = {n: p.detach().clone() for n, p in self.parameters.items()}
+            self._committed[name] = self._version
+            return
+        snapshot = self._snapshots[name]
+        torch._foreach_lerp_(
+            [snapshot[n] for n in self.parameters],
+            [p.detach() for p in self.parameters.values()],
+            1 - decay,
+        )
+        self._committed[name] = -1
+
+    def snapshot(self, name: str) -> dict[str, Tensor]:
+        """The tensors of a snapshot, by parameter name."""
+        if name not in self._snapshots:
+            raise ValueError(f"no snapshot {name!r}; have {', '.join(self._snapshots) or 'none'}")
+        return self._snapshots[name]
+
+    def restore(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+        """Put back a stored snapshot."""
+        self._snapshots[name] = {n: tensors[n].to(p) for n, p in self.parameters.items()}
+        self._committed[name] = -1
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Overwrite the live parameters."""
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(tensors[name])
+        self.stepped()
+
+    def is_live(self, name: str) -> bool:
+        """Whether the snapshot equals the live parameters, so that no swap is needed."""
+        return self._committed.get(name) == self._version
+
+    @contextmanager
+    def using(self, name: str) -> Iterator[None]:
+        """Run the network with a snapshot's parameters, then put the live ones back."""
+        if self.is_live(name):
+            yield
+            return
+        snapshot = self.snapshot(name)
+        live = {n: p.data for n, p in self.parameters.items()}
+        try:
+            for n, p in self.parameters.items():
+                p.data = snapshot[n]
+            yield
+        finally:
+            for n, p in self.parameters.items():
+                p.data = live[n]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A denoiser read through a named snapshot, without gradients."""
+
+    denoiser: Denoiser
+    weights: Weights
+    name: str
+
+    @torch.no_grad()
+    def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Prediction:
+        with self.weights.using(self.name):
+            return self.denoiser(x_t, t, cond)

@@ -1,0 +1,214 @@
+"""Noise processes x_t = α(t) x0 + σ(t) ε, with t = 0 data and t = 1 noise.
+
+A process is its two coefficients and their derivatives; everything else (g, log-SNR, the score of a
+point) follows. Times are tensors in [0, 1]; one time per sample, reshaped by the caller to broadcast.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from math import log, pi
+
+import torch
+from torch import Tensor
+
+
+class Process(ABC):
+    """α, σ and their time derivatives.  A new process is these four methods."""
+
+    @abstractmethod
+    def alpha(self, t: Tensor) -> Tensor:
+        """Signal coefficient α(t)."""
+
+    @abstractmethod
+    def sigma(self, t: Tensor) -> Tensor:
+        """Noise coefficient σ(t)."""
+
+    @abstractmethod
+    def d_alpha(self, t: Tensor) -> Tensor:
+        """α'(t), per unit time."""
+
+    @abstractmethod
+    def d_sigma(self, t: Tensor) -> Tensor:
+        """σ'(t), per unit time."""
+
+    def g(self, t: Tensor) -> Tensor:
+        """Diffusion coefficient of the forward SDE: g² = 2σσ' − 2(α'/α)σ².  [song-sde] (29)
+
+        Infinite where α = 0, as at t = 1 of rectified flow.
+        """
+        alpha, sigma = self.alpha(t), self.sigma(t)
+        squared = 2 * sigma * self.d_sigma(t) - 2 * self.d_alpha(t) / alpha * sigma**2
+        return squared.clamp(min=0).sqrt()
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        """log(α²/σ²), from +∞ at data to −∞ (or a finite end) at noise.  [vdm] (3)"""
+        return 2 * (self.alpha(t).log() - self.sigma(t).log())
+
+    def noise_to_signal(self, t: Tensor) -> Tensor:
+        """σ/α, the clock of the scaled coordinate x_t/α."""
+        return self.sigma(t) / self.alpha(t)
+
+
+@dataclass(frozen=True)
+class RectifiedFlow(Process):
+    """α = 1 − t, σ = t.  [rectified-flow] (1)"""
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return 1 - t
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return t
+
+    def d_alpha(self, t: Tensor) -> Tensor:
+        return -torch.ones_like(t)
+
+    def d_sigma(self, t: Tensor) -> Tensor:
+        return torch.ones_like(t)
+
+
+@dataclass(frozen=True)
+class LinearVP(Process):
+    """Variance preserving with β(t) = β_min + t (β_max − β_min).  [song-sde] (33)"""
+
+    beta_min: float = 0.1  # [song-sde] (33)
+    beta_max: float = 20.0  # [song-sde] (33)
+
+    def _log_alpha(self, t: Tensor) -> Tensor:
+        return -0.25 * t**2 * (self.beta_max - self.beta_min) - 0.5 * t * self.beta_min
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return self._log_alpha(t).exp()
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return (-torch.expm1(2 * self._log_alpha(t))).sqrt()
+
+    def d_alpha(self, t: Tensor) -> Tensor:
+        return -0.5 * (self.beta_min + t * (self.beta_max - self.beta_min)) * self.alpha(t)
+
+    def d_sigma(self, t: Tensor) -> Tensor:
+        return -self.alpha(t) * self.d_alpha(t) / self.sigma(t)
+
+
+@dataclass(frozen=True)
+class CosineVP(Process):
+    """Variance preserving with α = cos(u)/cos(u₀), u = (π/2)(t + s)/(1 + s).  [improved-ddpm] (17)
+
+    The paper clips the discrete β near t = 1; here α(1) = 0 exactly, so start samplers at t < 1 when
+    the network predicts ε (α = 0 leaves x0 undetermined).
+    """
+
+    offset: float = 0.008  # s, [improved-ddpm] (17)
+
+    def _angle(self, t: Tensor) -> Tensor:
+        return 0.5 * pi * (t + self.offset) / (1 + self.offset)
+
+    @property
+    def _start(self) -> float:
+        return torch.cos(self._angle(torch.zeros((), dtype=torch.float64))).item()
+
+    def alpha(self, t: Tensor) -> Tensor:
+        value = torch.cos(self._angle(t)) / self._start
+        return torch.where(t == 1, torch.zeros_like(value), value.clamp(max=1))
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return (1 - self.alpha(t) ** 2).clamp(min=0).sqrt()
+
+    def d_alpha(self, t: Tensor) -> Tensor:
+        return -0.5 * pi / (1 + self.offset) * torch.sin(self._angle(t)) / self._start
+
+    def d_sigma(self, t: Tensor) -> Tensor:
+        return -self.alpha(t) * self.d_alpha(t) / self.sigma(t)
+
+
+@dataclass(frozen=True)
+class DiscreteVP(Process):
+    """The Stable Diffusion schedule: √β linear from √0.00085 to √0.012, 1000 steps.  [ddpm] (4)
+
+    Step k (counted from 0) sits at t = (k + 1)/1000, and t = 0 is clean data. Between grid points
+    log ᾱ is linear, which is a convention of ours; values on the grid are exact. Pipelines that end
+    at ᾱ[0] instead of 1 (`set_alpha_to_one=False`) end their grid at t = 1/1000.
+    """
+
+    beta_start: float = 0.00085  # [latent-diffusion] public configuration of SD 1.x
+    beta_end: float = 0.012  # [latent-diffusion] public configuration of SD 1.x
+    steps: int = 1000
+
+    @cached_property
+    def _log_bar(self) -> Tensor:
+        root = torch.linspace(
+            self.beta_start**0.5, self.beta_end**0.5, self.steps, dtype=torch.float64
+        )
+        return torch.cat([root.new_zeros(1), torch.log1p(-(root**2)).cumsum(0)])
+
+    def time_of(self, step: int) -> float:
+        """Our t of the pipeline's integer timestep."""
+        return (step + 1) / self.steps
+
+    def _piece(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(left end of log ᾱ, its slope per unit time, distance from the left end)."""
+        table = self._log_bar.to(t.device)
+        position = t.double() * self.steps
+        nearest = position.round()
+        on_grid = (position - nearest).abs() < 1e-3  # float32 times miss the grid by about 1e-4
+        position = torch.where(on_grid, nearest, position)
+        left = position.floor().clamp(0, self.steps - 1).long()
+        slope = (table[left + 1] - table[left]) * self.steps
+        return table[left], slope, position / self.steps - left / self.steps
+
+    def _log_alpha(self, t: Tensor) -> Tensor:
+        start, slope, distance = self._piece(t)
+        return 0.5 * (start + slope * distance)
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return self._log_alpha(t).exp().to(t.dtype)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return (-torch.expm1(2 * self._log_alpha(t))).clamp(min=0).sqrt().to(t.dtype)
+
+    def d_alpha(self, t: Tensor) -> Tensor:
+        return (0.5 * self._piece(t)[1]).to(t.dtype) * self.alpha(t)
+
+    def d_sigma(self, t: Tensor) -> Tensor:
+        return -self.alpha(t) * self.d_alpha(t) / self.sigma(t)
+
+
+@dataclass(frozen=True)
+class VE(Process):
+    """Variance exploding: α = 1, σ geometric from σ_min to σ_max.  [song-sde] (31)
+
+    σ(0) = σ_min, not 0: a chain ends at σ_min unless its last step goes to clean data explicitly.
+    """
+
+    sigma_min: float = 0.01  # [song-sde] (31)
+    sigma_max: float = 50.0  # [song-sde] App. C, CIFAR-10
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return torch.ones_like(t)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return self.sigma_min * (self.sigma_max / self.sigma_min) ** t
+
+    def d_alpha(self, t: Tensor) -> Tensor:
+        return torch.zeros_like(t)
+
+    def d_sigma(self, t: Tensor) -> Tensor:
+        return log(self.sigma_max / self.sigma_min) * self.sigma(t)
+
+
+def time_grid(
+    steps: int, shift: float = 1.0, start: float = 1.0, end: float = 0.0
+) -> tuple[float, ...]:
+    """Times of a reverse chain, `start` down to `end`: u → s·u / (1 + (s − 1)·u).  [sd3] (23)
+
+    With start = 1 and end = 0 this is the shifted schedule of rectified-flow models.
+    """
+    if steps < 1:
+        raise ValueError(f"`steps` must be at least 1, got {steps}")
+    if not 0 <= end < start <= 1:
+        raise ValueError(
+            f"expected 0 <= end < start <= 1, got start={start}, end={end}; "
+            "time runs from 1 (noise) to 0 (data)"
+        )
+    u = [start + (end - start) * k / steps for k in range(steps + 1)]
+    return tuple(shift * x / (1 + (shift - 1) * x) for x in u)

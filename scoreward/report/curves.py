@@ -1,0 +1,140 @@
+"""Which curves the report shows; how they are drawn is in `figures`."""
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from scoreward.report.figures import Level, Line, chart
+from scoreward.report.folder import Record, Run, number, section, series, total
+from scoreward.report.words import DIVERSITY_LIMIT, NEAREST_LIMIT, label, show
+
+PANELS = 18  # most training curves on one page; ours
+_COLOUR = {"reward": "reward", "judge": "judge", "strict": "strict"}
+_SPARE = ("judge", "strict", "other", "extra", "muted")
+_NOT_METRICS = ("kind", "round", "evaluations", "seconds")
+_TOGETHER = ("ratio", "clip")  # families that share one chart
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawn chart with what it shows."""
+
+    title: str
+    svg: Markup
+    caption: str = ""
+
+
+def colours(names: list[str]) -> dict[str, str]:
+    """One colour per scorer, the known ones always the same."""
+    spare = [c for c in _SPARE if c not in {_COLOUR.get(n) for n in names}] or ["muted"]
+    rest = [n for n in names if n not in _COLOUR]
+    return _COLOUR | {n: spare[i % len(spare)] for i, n in enumerate(rest)}
+
+
+def rounds(records: list[Record]) -> list[float | None]:
+    return [number(r.get("round")) for r in records]
+
+
+def scores(run: Run, sampler: str, names: list[str]) -> list[Figure]:
+    """The scorers against network evaluations and against time."""
+    axes = [
+        ("network evaluations", "Scores against network evaluations", total),
+        ("seconds of training", "Scores against time", lambda r: number(r.get("seconds"))),
+    ]
+    figures = []
+    for x_label, title, place in axes:
+        lines = _score_lines(run, sampler, names, [place(e) for e in run.evaluations])
+        behind = [number(r.get("reward/mean")) for r in run.rounds]
+        seen = Line("", [place(r) for r in run.rounds], behind, "reward", faint=True)
+        figures.append(Figure(title, chart(f"{title}, {run.title}", [seen, *lines], x_label)))
+    return _drawn(figures)
+
+
+def _score_lines(
+    run: Run, sampler: str, names: list[str], x: list[float | None]
+) -> list[Line]:
+    paint = colours(names)
+    return [
+        Line(f"{label(n)} {_last(y)}", x, y, paint[n])
+        for n in names
+        for y in [series(run, sampler, n)]
+    ]
+
+
+def _last(values: list[float | None]) -> str:
+    return show(next((v for v in reversed(values) if v is not None), None))
+
+
+def _drawn(figures: list[Figure]) -> list[Figure]:
+    return [f for f in figures if f.svg]
+
+
+def gap(run: Run, names: list[str]) -> list[Figure]:
+    """SDE minus ODE at every evaluation."""
+    x, paint = rounds(run.evaluations), colours(names)
+    lines = [
+        Line(f"{label(n)} {_last(y)}", x, y, paint[n])
+        for n in names
+        for y in [[number(section(e, "gap").get(n)) for e in run.evaluations]]
+    ]
+    svg = chart("SDE minus ODE", lines, "round", [Level("no gap", 0.0)])
+    return _drawn([Figure("Score under SDE minus score under ODE", svg)])
+
+
+def guards(run: Run, sampler: str) -> list[Figure]:
+    """Diversity, nearest picture and palette, with their limits."""
+    x = rounds(run.evaluations)
+    rows = [
+        ("diversity", "strict", DIVERSITY_LIMIT),
+        ("nearest", "other", NEAREST_LIMIT),
+        ("palette", "judge", None),
+    ]
+    figures = []
+    for name, colour, limit in rows:
+        y = series(run, sampler, name)
+        start = next((v for v in y if v is not None), None)
+        levels = [Level(f"limit {show(limit * start)}", limit * start)] if limit and start else []
+        svg = chart(f"{label(name)} by round", [Line(_last(y), x, y, colour)], "round", levels)
+        figures.append(Figure(label(name), svg))
+    return _drawn(figures)
+
+
+def versus(mine: Run, other: Run, sampler: str, names: list[str]) -> list[Figure]:
+    """The same measure in two runs, one chart each."""
+    figures = []
+    for name in names:
+        here, there = series(mine, sampler, name), series(other, sampler, name)
+        lines = [
+            Line(f"this run {_last(here)}", [total(e) for e in mine.evaluations], here, "judge"),
+            Line(f"beside {_last(there)}", [total(e) for e in other.evaluations], there, "alarm", "--"),
+        ]  # fmt: skip
+        svg = chart(f"{label(name)}, two runs", lines, "network evaluations")
+        figures.append(Figure(label(name), svg))
+    return _drawn(figures)
+
+
+def training(run: Run) -> list[Figure]:
+    """Every metric of the rounds; families such as ratio/min, /mean, /max share a chart."""
+    keys = dict.fromkeys(
+        k for r in run.rounds for k, v in r.items() if k not in _NOT_METRICS and number(v) is not None
+    )
+    families: dict[str, list[str]] = {}
+    for key in keys:
+        head = key.split("/")[0]
+        families.setdefault(head if head in _TOGETHER else key, []).append(key)
+    x = rounds(run.rounds)
+    figures = []
+    for title, members in list(families.items())[:PANELS]:
+        lines = [
+            Line(_member(m, members, y), x, y, c)
+            for m, c in zip(members, ("judge", "reward", "strict", "other", "extra"), strict=False)
+            for y in [[number(r.get(m)) for r in run.rounds]]
+        ]
+        name = title.replace("_", " ")
+        figures.append(Figure(name, chart(f"{name} by round", lines, "round")))
+    return _drawn(figures)
+
+
+def _member(metric: str, members: list[str], y: list[float | None]) -> str:
+    name = metric.split("/")[-1] + " " if len(members) > 1 else ""
+    return name + _last(y)

@@ -1,0 +1,126 @@
+"""Assemble the page and write it in one piece."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from scoreward.report import curves, tables, tiles, words
+from scoreward.report.folder import Run, number, read_run, samplers, scorers, section, total
+
+SHOWN = 12  # prompts shown without unfolding; ours
+IN_NETWORK = 0.90  # share of the training time that the network should take; ours
+
+
+def write_report(folder: Path, beside: Path | None = None) -> Path:
+    """Write `report.html` into a run folder and return its path.
+
+    `beside` is another run folder, shown as the lesson in reward hacking.
+    """
+    run = read_run(Path(folder))
+    other = None if beside is None else read_run(Path(beside), "beside")
+    page = render(run, other)
+    target = run.folder / "report.html"
+    _replace(target, page)
+    return target
+
+
+def render(run: Run, other: Run | None = None) -> str:
+    """The whole page as text."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(show=words.show, label=words.label, duration=words.duration)
+    return environment.get_template("report.html.j2").render(_context(run, other))
+
+
+def _context(run: Run, other: Run | None) -> dict[str, Any]:
+    sampler = next(iter(samplers(run)), "ode")
+    names = scorers(run, sampler)
+    pair = words.ends(run, sampler)
+    level, headline = words.headline(run, pair)
+    return {
+        "run": run,
+        "title": run.title.replace("_", " "),
+        "sampler": sampler,
+        "level": level,
+        "headline": headline,
+        "verdict": words.verdict(run, sampler, pair),
+        "started": words.moment(run.about["started"]) if run.about.get("started") else "",
+        "changes": tables.changes(pair, names),
+        "measures": words.MEASURES,
+        **_evaluated(run, sampler, names),
+        **_pictures(run),
+        **_made(run),
+        **_beside(run, other, sampler, names),
+    }
+
+
+def _evaluated(run: Run, sampler: str, names: list[str]) -> dict[str, Any]:
+    head, rows = tables.history(run, sampler, names)
+    return {
+        "scores": curves.scores(run, sampler, names),
+        "gap": curves.gap(run, names),
+        "by_sampler": tables.by_sampler(run, names),
+        "attributes": tables.attributes(run, sampler),
+        "guards": curves.guards(run, sampler),
+        "history_head": head,
+        "history": rows,
+    }
+
+
+def _pictures(run: Run) -> dict[str, Any]:
+    sheets = tiles.read_sheets(run)
+    cards = tiles.through_training(sheets)
+    return {
+        "cards": cards[:SHOWN],
+        "more_cards": cards[SHOWN:],
+        "sharp": sheets.sharp,
+        "failures": tiles.failures(sheets),
+    }
+
+
+def _made(run: Run) -> dict[str, Any]:
+    """How the run was made and what it cost."""
+    return {
+        "checks": tables.checks(run),
+        "time": tables.parts(section(run.profile, "seconds"), words.duration),
+        "in_network": number(run.profile.get("share_in_network")),
+        "in_network_wanted": IN_NETWORK,
+        "spent": tables.spent(run),
+        "training": curves.training(run),
+        "settings": list(tables.flat(section(run.about, "settings"))),
+        "facts": tables.facts(run),
+    }
+
+
+def _beside(run: Run, other: Run | None, sampler: str, names: list[str]) -> dict[str, Any]:
+    if other is None:
+        return {"other": None}
+    shared = [n for n in [*names, "diversity"] if any(v is not None for v in words.series(other, sampler, n))]
+    return {
+        "other": other,
+        "lesson": words.lesson(run, other, sampler),
+        "versus": curves.versus(run, other, sampler, shared),
+        "differences": tables.differences(run, other),
+        "beside_cards": tiles.beside(tiles.read_sheets(run), tiles.read_sheets(other))[:SHOWN],
+    }
+
+
+def _replace(target: Path, text: str) -> None:
+    """Write beside the target and rename, so that a full disk leaves the old page whole."""
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".report-", suffix=".html")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).chmod(0o644)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

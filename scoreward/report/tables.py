@@ -1,0 +1,244 @@
+"""The tables of the report as plain rows, ready for the template."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from scoreward.report.folder import Record, Run, items, number, samplers, section, total
+from scoreward.report.words import Ends, change, ends, label, limits, show
+
+LEVELS = ("ok", "warn", "alarm")
+
+# check: (what a reader calls it, what it compares)
+CHECKS = {
+    "ratio": ("Ratio before the first update", "new to old likelihood; 1 when nothing has changed yet"),
+    "replay": ("Replay", "stored log-probability against the same one computed again"),
+    "zero_variance": ("Groups without variance", "groups whose rewards are all equal teach nothing"),
+    "clip": ("Clip fraction", "share of ratios outside the clip range"),
+    "drift": ("Drift", "mean squared distance of the velocity from the base model's"),
+    "reward_vs_judge": ("Reward against judge", "gain of the reward that the judge does not see"),
+    "sample_norm": ("Sample norm", "size of the samples compared with the base's"),
+}  # fmt: skip
+PARTS = {
+    "forward": "Forward passes",
+    "backward": "Backward passes",
+    "reward": "Rewards",
+    "optimiser": "Optimiser",
+    "other": "Everything else",
+    "behaviour": "Behaviour, forward",
+    "training_forward": "Training, forward",
+    "training_backward": "Training, backward",
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One measure before and after; `limit` says what was wanted, `kept` whether it held."""
+
+    name: str
+    before: float | None
+    after: float | None
+    limit: str = ""
+    kept: bool | None = None
+
+    @property
+    def label(self) -> str:
+        return label(self.name)
+
+    @property
+    def change(self) -> str:
+        return change(self.before, self.after)
+
+    @property
+    def better(self) -> bool | None:
+        if self.kept is not None or self.before is None or self.after is None:
+            return self.kept
+        return None if self.after == self.before else self.after > self.before
+
+
+def changes(pair: Ends, names: list[str]) -> list[Change]:
+    """Scores, then what has a limit."""
+    limited = {name: (_wanted(name, limit), kept) for name, _, limit, kept in limits(pair)}
+    rows = [*names, *(n for n in ("palette", "diversity", "nearest") if _known(pair, n))]
+    return [Change(n, *pair.pair(n), *limited.get(n, ("", None))) for n in rows]
+
+
+def _known(pair: Ends, name: str) -> bool:
+    return pair.pair(name) != (None, None)
+
+
+def _wanted(name: str, limit: float) -> str:
+    return f"at {'most' if name == 'nearest' else 'least'} {limit:.2f} of the base"
+
+
+def attributes(run: Run, sampler: str) -> list[Change]:
+    """Per-attribute accuracy at the first and last evaluation."""
+    if not run.evaluations:
+        return []
+    first = section(run.evaluations[0], sampler, "attributes")
+    later = run.evaluations[-1] if len(run.evaluations) > 1 else {}
+    pair = Ends(first, section(later, sampler, "attributes"))
+    return [Change(name, *pair.pair(name)) for name in dict.fromkeys([*pair.before, *pair.after])]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """One row of the before/after table of every sampler."""
+
+    sampler: str
+    rows: list[Change]
+
+
+def by_sampler(run: Run, names: list[str]) -> list[Sampling]:
+    rows = [*names, "palette", "diversity", "nearest"]
+    return [
+        Sampling(s, [Change(n, *pair.pair(n)) for n in rows if _known(pair, n)])
+        for s in samplers(run)
+        for pair in [ends(run, s)]
+    ]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A warning on the time line of a check: where, how wide (percent), how bad."""
+
+    left: float
+    width: float
+    level: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the health panel: the worst moment speaks, and the last value is shown."""
+
+    label: str
+    meaning: str
+    level: str
+    value: str
+    message: str
+    when: str
+    marks: list[Mark]
+
+
+def checks(run: Run) -> list[Check]:
+    """Every check that was made, the worst first."""
+    names = dict.fromkeys(str(h.get("check") or "check") for h in run.health)
+    rows = [_check(run, name) for name in names]
+    return sorted(rows, key=lambda row: -LEVELS.index(row.level))
+
+
+def _check(run: Run, name: str) -> Check:
+    records = [h for h in run.health if str(h.get("check") or "check") == name]
+    worst = max(records, key=lambda h: LEVELS.index(_level(h)))
+    level = _level(worst)
+    bad = [h for h in records if _level(h) == level]
+    spoken = bad[-1]
+    text, meaning = CHECKS.get(name, (label(name), ""))
+    times = f"{len(bad)} times, last" if len(bad) > 1 else "once,"
+    when = "" if level == "ok" else f"{times} in round {spoken.get('round', '?')}"
+    message = str(spoken.get("message") or "")
+    return Check(
+        text, meaning, level, show(records[-1].get("value")), message, when, _marks(run, records)
+    )
+
+
+def _level(record: Record) -> str:
+    """A level that we do not know is shown as a warning rather than as fine."""
+    level = record.get("level")
+    return level if level in LEVELS else "warn"
+
+
+def _marks(run: Run, records: list[Record]) -> list[Mark]:
+    """Each record holds until the next one of its check, or for the gap it usually has."""
+    last = max(run.last_round, 1)
+    starts = [number(r.get("round")) or 0 for r in records]
+    gap = min((b - a for a, b in pairwise(starts) if b > a), default=1)
+    return [
+        Mark(100 * (start - gap if start >= gap else 0) / last, 100 * gap / last, _level(r))
+        for start, r in zip(starts, records, strict=True)
+        if _level(r) != "ok"
+    ]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One piece of a stacked bar."""
+
+    label: str
+    value: float
+    share: float  # of the whole, in percent
+    text: str
+    shade: int
+
+
+def parts(record: Record, texts: Any = show) -> list[Part]:
+    """A mapping of positive numbers as shares of their sum."""
+    known = {k: v for k, value in record.items() if (v := number(value)) is not None and v >= 0}
+    whole = sum(known.values())
+    if not whole:
+        return []
+    return [
+        Part(PARTS.get(k, label(k)), v, 100 * v / whole, texts(v), i % 6)
+        for i, (k, v) in enumerate(known.items())
+    ]
+
+
+def spent(run: Run) -> list[Part]:
+    """Network evaluations by kind, from the last record that counts them."""
+    records = [*run.evaluations[-1:], *run.rounds[-1:]]
+    best = max(records, key=lambda r: total(r) or 0, default={})
+    counted = section(best, "evaluations") or section(run.summary, "evaluations")
+    return parts(counted, lambda value: show(int(value)))
+
+
+def flat(settings: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested settings as (dotted name, text)."""
+    if isinstance(settings, dict) and settings:
+        for key, value in settings.items():
+            yield from flat(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, "none" if settings is None else str(settings)
+
+
+def differences(mine: Run, other: Run) -> list[tuple[str, str, str]]:
+    """(setting, here, there) wherever two runs differ."""
+    here, there = (dict(flat(section(run.about, "settings"))) for run in (mine, other))
+    names = dict.fromkeys([*here, *there])
+    rows = [(n, here.get(n, "absent"), there.get(n, "absent")) for n in names if n]
+    return [row for row in rows if row[1] != row[2]]
+
+
+def history(run: Run, sampler: str, names: list[str]) -> tuple[list[str], list[list[str]]]:
+    """Every evaluation in numbers."""
+    gaps = [n for n in names if any(number(section(e, "gap").get(n)) is not None for e in run.evaluations)]
+    extra = [
+        n for n in ("palette", "diversity", "nearest")
+        if any(number(section(e, sampler).get(n)) is not None for e in run.evaluations)
+    ]  # fmt: skip
+    head = ["Round", "Network evaluations", "Seconds", *map(label, names + extra)]
+    head += [f"{label(n)} gap" for n in gaps]
+    rows = [
+        [show(e.get("round")), show(_whole(total(e))), show(number(e.get("seconds")), 1)]
+        + [show(section(e, sampler).get(n)) for n in names + extra]
+        + [change(0.0, number(section(e, "gap").get(n))) for n in gaps]
+        for e in run.evaluations
+    ]
+    return head, rows
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """Versions, seed and git state."""
+    about = run.about
+    git = section(about, "git")
+    commit = str(git.get("commit") or "not recorded")
+    rows = [("Seed", show(about.get("seed"))), ("Git commit", commit)]
+    if git:
+        rows.append(("Uncommitted changes", "yes" if git.get("dirty") else "no"))
+    rows += [(str(k), str(v)) for k, v in section(about, "versions").items()]
+    arguments = items(about, "arguments")
+    return rows + ([("Arguments", " ".join(map(str, arguments)))] if arguments else [])

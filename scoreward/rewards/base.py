@@ -1,0 +1,45 @@
+"""A reward is any callable (media, prompts) → [batch]; higher is better.
+
+`scored` calls one and refuses what would poison training: an exception, a wrong shape, a number that
+is not finite. A failure is never turned into a reward of 0.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Reward = Callable[[Tensor, Sequence[str]], Tensor]
+"""(media in [0, 1], prompts) → one number per sample."""
+
+
+class RewardError(RuntimeError):
+    """A reward failed; the sentence names it and what it did."""
+
+
+def scored(
+    name: str, reward: Reward, media: Tensor, prompts: Sequence[str]
+) -> Float[Tensor, " batch"]:
+    """The reward's answer in float32, checked.  Raises RewardError."""
+    try:
+        with torch.no_grad():
+            value = reward(media, prompts)
+    except Exception as error:
+        raise RewardError(
+            f"reward {name!r} raised {type(error).__name__}: {error}; the round was not used"
+        ) from error
+    if not isinstance(value, Tensor):
+        value = torch.as_tensor(value)
+    if value.shape != (len(prompts),):
+        raise RewardError(
+            f"reward {name!r} returned shape {tuple(value.shape)} for {len(prompts)} samples; "
+            f"expected ({len(prompts)},), one number per sample"
+        )
+    if not value.isfinite().all():
+        bad = int((~value.isfinite()).nonzero()[0])
+        raise RewardError(
+            f"reward {name!r} returned {value[bad].item()} for prompt {prompts[bad]!r}; "
+            "rewards must be finite"
+        )
+    return value.float()

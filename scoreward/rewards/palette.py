@@ -1,0 +1,136 @@
+"""Checks of the portraits that need no network, so that fooling a verifier does not fool them.
+
+The pictures are drawn in few exact colours. `PaletteCheck` looks up every pixel of the shirt's, the
+hair's and the hat's place in the list of those colours and lets the pixels vote. The other two
+numbers say whether pictures still look like the training pictures, and like one another.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from scoreward.data.portraits import FIELDS, UNSAID, load
+from scoreward.rewards.portraits import labels_of
+
+CHECKED = ("hair_color", "clothes", "hat")
+TOLERANCE = 36 / 255  # largest distance in RGB to a palette colour; ours, about 3 % noise a channel
+NOT_FOUND = -2  # what `found` says where too few pixels have a colour of the palette
+
+
+@dataclass(frozen=True)
+class Region:
+    """Where an attribute is drawn, and which palette colours mean which of its values."""
+
+    weight: Float[Tensor, "256"]  # how often the pixel shows the attribute in the training pictures
+    value: Int[Tensor, "colors"]  # index into the attribute's values, -1 for a colour of other parts
+    least: float  # smallest sum of weights that counts as seen
+
+
+@dataclass(frozen=True)
+class PaletteCheck:
+    """Reads hair colour, shirt colour and hat off the pixels; as a reward, the share that is right.
+
+    A hat that a prompt does not mention is right when no hat's colour covers the hat's place.
+    """
+
+    colors: Float[Tensor, "colors 3"]  # the palette, in [0, 1]
+    regions: dict[str, Region]
+
+    @classmethod
+    def load(cls) -> PaletteCheck:
+        """The palette and the places, as shipped."""
+        path = files("scoreward") / "assets" / "portraits" / "palette.json"
+        stored = json.loads(path.read_text())
+        regions = {
+            field: Region(
+                weight=torch.tensor(place["weight"], dtype=torch.float32) / 9,
+                value=torch.tensor(place["value"]),
+                least=place["least"],
+            )
+            for field, place in stored["regions"].items()
+        }
+        codes = [[int(c[i : i + 2], 16) for i in (0, 2, 4)] for c in stored["colors"]]
+        return cls(torch.tensor(codes) / 255, regions)
+
+    def found(self, media: Float[Tensor, "batch 3 16 16"]) -> Int[Tensor, "batch checked"]:
+        """The value with most votes for each of CHECKED, NOT_FOUND if nothing is seen."""
+        pixels = media.flatten(2).mT.float()
+        distance, nearest = torch.cdist(pixels, self.colors.to(media.device)).min(2)
+        nearest = torch.where(distance <= TOLERANCE, nearest, -1)
+        return torch.stack([self._winner(field, nearest) for field in CHECKED], 1)
+
+    def _winner(self, field: str, nearest: Int[Tensor, "batch 256"]) -> Int[Tensor, "batch"]:
+        region = self.regions[field]
+        value = torch.where(nearest >= 0, region.value.to(nearest.device)[nearest], UNSAID)
+        weight = region.weight.to(nearest.device)
+        votes = torch.stack(
+            [((value == v) * weight).sum(1) for v in range(len(FIELDS[field]))], 1
+        )
+        most, winner = votes.max(1)
+        absent = 0 if field == "hat" else NOT_FOUND
+        return torch.where(most >= region.least, winner, absent)
+
+    def right(
+        self, media: Float[Tensor, "batch 3 16 16"], prompts: Sequence[str]
+    ) -> Bool[Tensor, "batch checked"]:
+        """Whether the pixels show what is asked; true where nothing is asked."""
+        columns = [list(FIELDS).index(field) for field in CHECKED]
+        labels = labels_of(prompts)[:, columns].to(media.device)
+        return (self.found(media) == labels) | (labels == UNSAID)
+
+    def __call__(
+        self, media: Float[Tensor, "batch 3 16 16"], prompts: Sequence[str]
+    ) -> Float[Tensor, "batch"]:
+        """Share of the checked attributes that are right, in [0, 1]."""
+        return self.right(media, prompts).float().mean(1)
+
+    def all_right(
+        self, media: Float[Tensor, "batch 3 16 16"], prompts: Sequence[str]
+    ) -> Float[Tensor, "batch"]:
+        """1 where hair colour, shirt colour and hat are all right, else 0."""
+        return self.right(media, prompts).all(1).float()
+
+    def table(
+        self, media: Float[Tensor, "batch 3 16 16"], prompts: Sequence[str]
+    ) -> dict[str, float]:
+        """Share of pictures that are right, per checked attribute."""
+        right = self.right(media, prompts).double().mean(0)
+        return dict(zip(CHECKED, right.tolist(), strict=True))
+
+
+@lru_cache(maxsize=1)
+def _train() -> tuple[Float[Tensor, "n 768"], Float[Tensor, "n"]]:
+    """The training pictures as vectors in [-1, 1], and their squared lengths."""
+    flat = load("train").images.flatten(1)
+    return flat, flat.square().sum(1)
+
+
+def nearest_distance(media: Float[Tensor, "batch 3 16 16"]) -> Float[Tensor, "batch"]:
+    """L2 distance in [-1, 1] pixel space to the nearest training picture; media in [0, 1]."""
+    train, squares = _train()
+    parts = []
+    for chunk in (media.float().cpu() * 2 - 1).flatten(1).split(256):
+        # |a - b|² = |a|² - 2ab + |b|²; the last two are minimised by one matrix product.
+        least = torch.addmm(squares, chunk, train.T, alpha=-2).min(1).values
+        parts.append((chunk.square().sum(1) + least).clamp(min=0).sqrt())
+    return torch.cat(parts).to(media.device)
+
+
+def nearest_picture(
+    media: Float[Tensor, "batch 3 16 16"], prompts: Sequence[str]
+) -> Float[Tensor, "batch"]:
+    """`nearest_distance` with the signature of a reward, for evaluations; lower is closer."""
+    return nearest_distance(media)
+
+
+def diversity(media: Float[Tensor, "prompts noises 3 16 16"]) -> Float[Tensor, "prompts"]:
+    """Pixel standard deviation over the noises of one prompt, in [-1, 1] units; media in [0, 1]."""
+    return 2 * media.std(1, correction=1).flatten(1).mean(1)

@@ -1,0 +1,66 @@
+"""Frozen dataclasses of tensors that can be indexed, joined and moved along axis 0.
+
+Whatever crosses from sampling to objectives to the trainer is a `Rows`: the trainer can shuffle and
+split it without knowing what is inside. Fields are tensors, nested rows, or None.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+T = TypeVar("T", bound="Tensor | Rows | None")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Base class: subclass it as a frozen dataclass whose fields share their first axis."""
+
+    def _map(self, change: Callable[[Any], Any]) -> Self:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return type(self)(**{k: None if v is None else change(v) for k, v in values.items()})
+
+    def __len__(self) -> int:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if value is not None:
+                return len(value)
+        return 0
+
+    def __getitem__(self, index: "Tensor | slice") -> Self:
+        return self._map(lambda v: v[index])
+
+    def to(self, device: "torch.device | str") -> Self:
+        """All tensors on another device."""
+        return self._map(lambda v: v.to(device))
+
+    def repeat(self, times: int) -> Self:
+        """Each row `times` times in a row: a b → a a b b."""
+        return self._map(lambda v: repeat_rows(v, times))
+
+    def split(self, size: int) -> Iterator[Self]:
+        """Consecutive pieces of at most `size` rows."""
+        for start in range(0, len(self), size):
+            yield self[start : start + size]
+
+
+def repeat_rows(value: T, times: int) -> T:
+    """Each row `times` times in a row, for a tensor, rows or None."""
+    if value is None:
+        return value
+    if isinstance(value, Rows):
+        return value.repeat(times)
+    return value.repeat_interleave(times, 0)
+
+
+def join(parts: Sequence[T]) -> T:
+    """The rows of all parts, one after the other; all parts are of one type."""
+    first = parts[0]
+    if first is None:
+        return first
+    if isinstance(first, Rows):
+        names = [f.name for f in fields(first)]
+        return type(first)(**{n: join([getattr(p, n) for p in parts]) for n in names})
+    return torch.cat(list(parts))

@@ -1,0 +1,55 @@
+"""Where the time of a round goes: network forward, backward, rewards, optimiser, the rest."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from scoreward.denoiser import Cond, Denoiser
+from scoreward.prediction import Prediction
+
+
+@dataclass
+class Clock:
+    """Seconds by section; sections do not nest."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    @contextmanager
+    def section(self, name: str) -> Iterator[None]:
+        start = _now()
+        try:
+            yield
+        finally:
+            self.seconds[name] += _now() - start
+
+    def profile(self, total: float) -> dict[str, object]:
+        """Seconds of each section, the rest, and the share spent inside the network."""
+        known = dict(self.seconds)
+        known["other"] = max(0.0, total - sum(known.values()))
+        inside = known.get("forward", 0.0) + known.get("backward", 0.0)
+        return {"seconds": known, "share_in_network": inside / total if total else 0.0}
+
+
+@dataclass
+class Watched:
+    """A denoiser that counts its evaluations and times its calls."""
+
+    denoiser: Denoiser
+    clock: Clock
+    count: int = 0
+
+    def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Prediction:
+        self.count += len(x_t)
+        with self.clock.section("forward"):
+            return self.denoiser(x_t, t, cond)
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()

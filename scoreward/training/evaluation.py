@@ -1,0 +1,129 @@
+"""Held-out prompts with fixed noise: the same pictures before, during and after training.
+
+Every evaluation uses the same prompts, noises and samplers, and none of them is trained on.
+Differences between two evaluations are therefore the model's.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from scoreward.chain import Sampler, draw
+from scoreward.denoiser import Denoiser
+from scoreward.keys import Key, normal_each
+from scoreward.models.base import Model
+from scoreward.rewards.base import Reward, scored
+from scoreward.training.source import to_device
+from scoreward.training.team import Team
+
+Table = Callable[[Tensor, Sequence[str]], Mapping[str, float]]
+"""(media, prompts) → one number per named attribute."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What to measure; `scorers` are means over prompts, `diversity` is over `noises` per prompt."""
+
+    prompts: Sequence[str]
+    samplers: Mapping[str, Sampler]
+    scorers: Mapping[str, Reward]
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    spread_prompts: int = 16  # prompts whose diversity is measured
+    noises: int = 8  # noises per prompt for diversity
+    every: int = 20  # rounds between evaluations
+    batch: int = 64  # samples at once; memory only
+    shown: int = 32  # pictures kept of each evaluation
+    seed: int = 0  # of the noise, independent of the run's seed
+
+    def __post_init__(self) -> None:
+        if not self.prompts or not self.samplers:
+            raise ValueError("an evaluation needs at least one prompt and one sampler")
+        if self.noises < 2 or self.every < 1:
+            raise ValueError(
+                f"expected noises >= 2 and every >= 1, got {self.noises} and {self.every}"
+            )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Numbers for each sampler, the gap between them, and pictures for the eye."""
+
+    numbers: dict[str, dict]
+    pictures: dict[str, Tensor]
+    scores: dict[str, dict[str, list[float]]]
+
+
+def evaluate(evaluation: Evaluation, model: Model, denoiser: Denoiser, team: Team) -> Measured:
+    """All samplers in turn; processes share the prompts."""
+    measured = Measured({}, {}, {})
+    for name, sampler in evaluation.samplers.items():
+        tester = Tester(evaluation, model, denoiser, sampler, team)
+        numbers, scores, media = tester.scores()
+        numbers["diversity"] = tester.diversity()
+        measured.numbers[name] = numbers
+        measured.scores[name] = {k: v[: evaluation.shown] for k, v in scores.items()}
+        measured.pictures[name] = media
+    if {"ode", "sde"} <= set(measured.numbers):
+        measured.numbers["gap"] = reward_gap(measured.numbers, evaluation.scorers)
+    return measured
+
+
+def reward_gap(numbers: Mapping[str, Mapping], scorers: Mapping[str, Reward]) -> dict[str, float]:
+    """Mean score under the SDE sampler minus under the ODE sampler.  [reward-gap] (definition)"""
+    return {name: numbers["sde"][name] - numbers["ode"][name] for name in scorers}
+
+
+@dataclass(frozen=True)
+class Tester:
+    """One sampler's part of an evaluation."""
+
+    evaluation: Evaluation
+    model: Model
+    denoiser: Denoiser
+    sampler: Sampler
+    team: Team
+
+    def scores(self) -> tuple[dict, dict[str, list[float]], Tensor]:
+        """(means, score of each prompt, the first pictures of the leading process)."""
+        mine = range(self.team.rank, len(self.evaluation.prompts), self.team.size)
+        prompts = [self.evaluation.prompts[i] for i in mine]
+        media = self._media(prompts, [Key(("noise", self.evaluation.seed, i, 0)) for i in mine])
+        each = [scored(n, f, media, prompts).tolist() for n, f in self.evaluation.scorers.items()]
+        rows = sorted(self.team.gather(list(zip(mine, *each, strict=True))))
+        columns = list(zip(*rows, strict=True))[1:]
+        scores = {n: list(c) for n, c in zip(self.evaluation.scorers, columns, strict=True)}
+        numbers: dict = {name: sum(column) / len(column) for name, column in scores.items()}
+        for name, table in self.evaluation.tables.items():
+            numbers[name] = averaged(self.team.gather([dict(table(media, prompts))]))
+        return numbers, scores, media[: self.evaluation.shown].cpu()
+
+    def diversity(self) -> float:
+        """Pixel standard deviation over several noises of a prompt, mean over prompts."""
+        spread, noises = self.evaluation.spread_prompts, self.evaluation.noises
+        mine = range(self.team.rank, min(spread, len(self.evaluation.prompts)), self.team.size)
+        prompts = [self.evaluation.prompts[i] for i in mine for _ in range(noises)]
+        keys = [Key(("noise", self.evaluation.seed, i, j)) for i in mine for j in range(noises)]
+        media = self._media(prompts, keys)
+        each = media.unflatten(0, (-1, noises)).std(1, correction=0).flatten(1).mean(1)
+        values = self.team.gather(each.tolist())
+        return sum(values) / len(values)
+
+    @torch.no_grad()
+    def _media(self, prompts: list[str], keys: list[Key]) -> Tensor:
+        cond, pieces = to_device(self.model.encode(prompts), self.team), []
+        for start in range(0, len(prompts), self.evaluation.batch):
+            piece = slice(start, start + self.evaluation.batch)
+            x = normal_each((k / "start" for k in keys[piece]), self.model.shape)
+            given = None if cond is None else cond[piece]
+            x = draw(self.sampler, self.denoiser, x.to(self.team.device), keys[piece], given)
+            pieces.append(self.model.decode(x))
+        return torch.cat(pieces)
+
+
+def averaged(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Mean of each entry over the processes' tables."""
+    names = dict.fromkeys(name for table in tables for name in table)
+    columns = {n: [table[n] for table in tables if n in table] for n in names}
+    return {n: sum(values) / len(values) for n, values in columns.items()}

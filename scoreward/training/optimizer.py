@@ -1,0 +1,65 @@
+"""AdamW, its schedule and the average of its weights."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import cos, pi
+from typing import Literal
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Settings of the update; `total` is needed only by schedules that decay."""
+
+    lr: float = 1e-4  # ours, see docs/papers/vgrpo.md; 3e-4 and above collapsed full fine-tuning
+    betas: tuple[float, float] = (0.9, 0.999)  # AdamW default
+    weight_decay: float = 0.0  # ours
+    max_norm: float | None = 1.0  # gradient norm limit, Flow-GRPO code
+    warmup: int = 0  # updates of linear warm-up
+    decay: Literal["constant", "linear", "cosine"] = "constant"
+    total: int | None = None  # updates until the decay ends
+    ema: float = 0.9  # decay of the evaluation average, Flow-GRPO code
+
+    def __post_init__(self) -> None:
+        if not self.lr > 0:
+            raise ValueError(f"`lr` must be positive, got {self.lr}")
+        if self.decay != "constant" and not self.total:
+            raise ValueError(f"a {self.decay} decay needs `total`, the number of updates")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"`ema` must be in [0, 1), got {self.ema}")
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.AdamW:
+        return torch.optim.AdamW(
+            list(parameters),
+            lr=self.lr,
+            betas=self.betas,
+            weight_decay=self.weight_decay,
+            foreach=True,
+        )
+
+    def factor(self, step: int) -> float:
+        """Learning rate of update `step` (from 0) relative to `lr`."""
+        warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        if self.decay == "constant" or self.total is None:
+            return warm
+        rest = max(0.0, 1 - step / self.total)
+        return warm * (rest if self.decay == "linear" else 0.5 - 0.5 * cos(pi * rest))
+
+    def schedule(self, optimizer: torch.optim.Optimizer) -> None:
+        """Set the learning rate of the coming update."""
+        for group in optimizer.param_groups:
+            group["lr"] = self.lr * self.factor(updates_made(optimizer))
+
+    def ema_decay(self, optimizer: torch.optim.Optimizer) -> float:
+        """min((1 + k)/(10 + k), ema) after k updates.  [flow-grpo] (EMA of the code)"""
+        k = updates_made(optimizer)
+        return min((1 + k) / (10 + k), self.ema) if self.ema else 0.0
+
+
+def updates_made(optimizer: torch.optim.Optimizer) -> int:
+    """Updates so far, read from the optimiser's own state so that resuming needs no counter."""
+    for state in optimizer.state.values():
+        return int(state["step"])
+    return 0

@@ -1,0 +1,72 @@
+"""The processes that train together.  The only file that imports accelerate.
+
+Gradients are summed here rather than by a wrapper around the network, so that processes may hold
+different numbers of samples, including none, and still make exactly the update of one process.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+
+T = TypeVar("T")
+
+
+class Team:
+    """Rank, size, device, and the few sums that cross processes."""
+
+    def __init__(self, mixed_precision: str = "no") -> None:
+        self._accelerator = Accelerator(mixed_precision=mixed_precision)
+
+    @property
+    def rank(self) -> int:
+        return self._accelerator.process_index
+
+    @property
+    def size(self) -> int:
+        return self._accelerator.num_processes
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and talks."""
+        return self._accelerator.is_main_process
+
+    @property
+    def device(self) -> torch.device:
+        return self._accelerator.device
+
+    def autocast(self) -> Any:
+        """Context in which the network computes in its own precision."""
+        return self._accelerator.autocast()
+
+    def backward(self, loss: Tensor) -> None:
+        self._accelerator.backward(loss)
+
+    def wait(self) -> None:
+        self._accelerator.wait_for_everyone()
+
+    def gather(self, items: Sequence[T]) -> list[T]:
+        """The items of all processes, in order of rank."""
+        return list(items) if self.size == 1 else gather_object(list(items))
+
+    def total(self, value: float) -> float:
+        """Sum over processes."""
+        return float(sum(self.gather([value])))
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Sum gradients over processes, in one message; a process without samples adds zeros."""
+        if self.size == 1:
+            return
+        held = list(parameters)
+        for parameter in held:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        gradients = [p.grad for p in held if p.grad is not None]
+        flat = torch.cat([g.flatten() for g in gradients])
+        summed = self._accelerator.reduce(flat, reduction="sum")
+        pieces = summed.split([g.numel() for g in gradients])  # pyright: ignore
+        for gradient, piece in zip(gradients, pieces, strict=True):
+            gradient.copy_(piece.view_as(gradient))

@@ -1,0 +1,225 @@
+"""The loop: collect, prepare, update.  One for every objective, online and offline.
+
+A `Trainer` is an iterator of rounds without hooks; evaluation, logging and stopping are ordinary
+statements in the caller's `for`. The gradient of a minibatch is the sum over its rows on all processes
+divided by their number, so micro-batches and processes cannot change it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import inf, isfinite
+
+import torch
+from torch import Tensor
+
+from scoreward.denoiser import Denoiser, Guided
+from scoreward.keys import Key
+from scoreward.models.base import Model
+from scoreward.models.weights import Snapshot, Weights
+from scoreward.objectives.base import Objective, Policy
+from scoreward.rows import Rows
+from scoreward.training.clock import Clock, Watched
+from scoreward.training.optimizer import Optimizer
+from scoreward.training.source import Source, Work
+from scoreward.training.team import Team
+
+
+class Diverged(RuntimeError):
+    """Training was stopped because its numbers left the range where they mean anything."""
+
+
+@dataclass(frozen=True)
+class Guards:
+    """When to stop rather than to go on with broken numbers."""
+
+    ratio_tolerance: float = 1e-4  # |ρ − 1| before the first update, float32; ours
+    ratio_limit: float = 10.0  # largest ρ; clip ranges are below 1, so this is far outside; ours
+    verify_every: int = 10  # rounds between real ratio checks when one update per round; ours
+
+
+@dataclass
+class Evaluations:
+    """Network evaluations so far, over all processes; a backward pass costs two forwards."""
+
+    behaviour: int = 0
+    training_forward: int = 0
+    training_backward: int = 0
+
+    @property
+    def total(self) -> int:
+        """Behaviour forwards + 3 × trained evaluations."""
+        return self.behaviour + self.training_forward + 2 * self.training_backward
+
+
+@dataclass(frozen=True)
+class Round:
+    """A finished round: its number (from 1) and its metrics."""
+
+    index: int
+    metrics: dict[str, float]
+
+
+class Trainer:
+    """State of training: live weights, snapshots, optimiser, counters.  `step()` is one round."""
+
+    def __init__(
+        self,
+        model: Model,
+        objective: Objective,
+        source: Source,
+        optimizer: Optimizer,
+        team: Team,
+        seed: int = 0,
+        guidance: float = 1.0,
+        guards: Guards | None = None,
+    ) -> None:
+        model.network.to(team.device).eval()
+        self.model, self.objective, self.source, self.team = model, objective, source, team
+        self.optimizer, self.guards = optimizer, guards or Guards()
+        self.key = Key(("scoreward", seed))
+        self.weights = Weights(model.network)
+        for name in ("reference", "old", "ema"):
+            self.weights.commit(name)
+        self.clock, self.evaluations, self.done = Clock(), Evaluations(), 0
+        self.torch_optimizer = optimizer.build(self.weights.parameters.values())
+        self._denoiser: Denoiser = model.denoiser
+        if guidance != 1.0:
+            self._denoiser = Guided(model.denoiser, guidance, model.null)
+
+    def __iter__(self) -> Iterator[Round]:
+        while True:
+            yield self.step()
+
+    def reading(self, name: str) -> Denoiser:
+        """The (guided) denoiser with a snapshot's weights: "reference", "old" or "ema"."""
+        return Snapshot(self._denoiser, self.weights, name)
+
+    def step(self) -> Round:
+        """Collect a round, prepare it, make its updates.  Raises Diverged or RewardError."""
+        index = self.done
+        self.weights.commit("old")
+        watched = self._watched()
+        policy = self._policy(index, watched)
+        work = Work(self.model, policy, self.team, self.clock, self.objective.stores_paths)
+        with torch.no_grad(), self.team.autocast():
+            collected = self.source.collect(index, self.key, work)
+            key = self.key / "round" / index
+            rows = self.objective.prepare(collected.samples, collected.paths, policy, key)
+        metrics = dict(collected.metrics)
+        for number, part in enumerate(self._parts(index)):
+            update = self._update(rows, part, policy)
+            if number == 0:
+                self._check_ratio(update)
+                metrics |= {f"first/{k}": v for k, v in update.items() if k.startswith("ratio/")}
+            metrics |= update
+        self._count(watched)
+        self.done += 1
+        return Round(self.done, metrics)
+
+    def _parts(self, index: int) -> Iterator[Tensor]:
+        geometry = self.source.geometry
+        for epoch in range(geometry.epochs):
+            yield from geometry.parts(self.key / "round" / index / "epoch" / epoch)
+
+    def _watched(self) -> dict[str, Watched]:
+        readings = {name: self.reading(name) for name in ("old", "reference")}
+        readings["current"] = self._denoiser
+        return {name: Watched(reading, self.clock) for name, reading in readings.items()}
+
+    def _policy(self, index: int, watched: dict[str, Watched]) -> Policy:
+        single = self.source.geometry.updates == 1
+        return Policy(
+            current=watched["current"],
+            old=watched["old"],
+            reference=watched["reference"],
+            process=self.model.process,
+            times=self.source.sampler(index).times,
+            on_policy=single and index % self.guards.verify_every != 0,
+        )
+
+    def _update(self, rows: Rows, part: Tensor, policy: Policy) -> dict[str, float]:
+        """One optimiser step on the rows whose sample is in `part`."""
+        local = rows[torch.isin(rows.sample, part.to(rows.sample.device))]  # pyright: ignore
+        total = self.team.total(len(local))
+        size = self.source.geometry.micro_batch
+        answers = []
+        for micro in local.split(size):
+            with self.team.autocast():
+                loss, metrics = self.objective.loss(micro, policy)
+            answers.append((len(micro), {"loss": loss.detach()} | metrics))
+            with self.clock.section("backward"):
+                self.team.backward(loss * (len(micro) / total))
+        metrics = combined(self.team.gather(detached(answers)))
+        with self.clock.section("optimiser"):
+            metrics["gradient/norm"] = self._apply(metrics)
+        metrics["learning_rate"] = self.torch_optimizer.param_groups[0]["lr"]
+        return metrics
+
+    def _apply(self, metrics: dict[str, float]) -> float:
+        """Sum over processes, clip, step; refuses to step on broken numbers."""
+        parameters = list(self.weights.parameters.values())
+        self.team.sum_gradients(parameters)
+        norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.optimizer.max_norm or inf))
+        try:
+            self._refuse(metrics, norm)
+            self.optimizer.schedule(self.torch_optimizer)
+            self.torch_optimizer.step()
+        finally:
+            self.torch_optimizer.zero_grad(set_to_none=True)
+        self.weights.stepped()
+        self.weights.commit("ema", self.optimizer.ema_decay(self.torch_optimizer))
+        return norm
+
+    def _refuse(self, metrics: dict[str, float], norm: float) -> None:
+        """Raise Diverged, naming the first number that is broken."""
+        for name, value in [*metrics.items(), ("gradient/norm", norm)]:
+            if not isfinite(value):
+                raise Diverged(
+                    f"{name} became {value} in round {self.done + 1}; lower the learning rate, "
+                    "or look at the rewards and the ratio of the rounds before"
+                )
+        if metrics.get("ratio/max", 1.0) > self.guards.ratio_limit:
+            raise Diverged(
+                f"the likelihood ratio reached {metrics['ratio/max']:.3g} in round "
+                f"{self.done + 1}, beyond {self.guards.ratio_limit:g}; the policy has left its "
+                "rollouts: lower the learning rate, or make fewer updates per round"
+            )
+
+    def _check_ratio(self, metrics: dict[str, float]) -> None:
+        """ρ ≡ 1 before the first update of a round: old and new passes agree."""
+        low, high = metrics.get("ratio/min", 1.0), metrics.get("ratio/max", 1.0)
+        worst = max(abs(low - 1), abs(high - 1))
+        if worst > self.guards.ratio_tolerance:
+            raise Diverged(
+                f"the ratio before the first update of round {self.done + 1} is off 1 by "
+                f"{worst:.3g}; it must be 1, so the old and the new pass see different networks "
+                "(dropout, precision, guidance or stale weights)"
+            )
+
+    def _count(self, watched: dict[str, Watched]) -> None:
+        behaviour = watched["old"].count + watched["reference"].count
+        trained = watched["current"].count
+        self.evaluations.behaviour += int(self.team.total(behaviour))
+        self.evaluations.training_forward += int(self.team.total(trained))
+        self.evaluations.training_backward += int(self.team.total(trained))
+
+
+def detached(
+    answers: list[tuple[int, dict[str, Tensor]]],
+) -> list[tuple[int, dict[str, float]]]:
+    """Metrics as numbers, with the number of rows they are means over."""
+    return [(rows, {k: float(v) for k, v in metrics.items()}) for rows, metrics in answers]
+
+
+def combined(answers: list[tuple[int, dict[str, float]]]) -> dict[str, float]:
+    """One number per metric: extremes of …/min and …/max, row-weighted means of the rest."""
+    result: dict[str, float] = {}
+    total = sum(rows for rows, _ in answers)
+    for name in answers[0][1] if answers else ():
+        values = [metrics[name] for _, metrics in answers]
+        if name.endswith(("/min", "/max")):
+            result[name] = (min if name.endswith("/min") else max)(values)
+        else:
+            weighted = [rows * v for (rows, _), v in zip(answers, values, strict=True)]
+            result[name] = sum(weighted) / total
+    return result

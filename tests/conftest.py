@@ -1,0 +1,59 @@
+"""What every test gets: shapes and types checked, one thread, fixed seeds, no network, no window."""
+
+import os
+import random
+import shutil
+import sys
+from collections.abc import Iterator
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+if "scoreward" in sys.modules:
+    raise RuntimeError("scoreward was imported before the tests could switch shape checks on")
+install_import_hook("scoreward", "beartype.beartype")
+
+settings.register_profile("scoreward", deadline=None, derandomize=True, database=None)
+settings.load_profile("scoreward")
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def find_browser() -> str | None:
+    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
+
+
+@pytest.fixture(autouse=True)
+def same_every_time() -> Iterator[None]:
+    """Each test starts from the same seeds, in float32 on one thread, whatever ran before it."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float32)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def chromium() -> str:
+    """Path of a headless browser; such a test carries the marker `browser`."""
+    path = find_browser()
+    assert path is not None
+    return path
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("browser") is None or find_browser() is not None:
+        return
+    reason = "no Chromium on the PATH; install it (on Debian: apt-get install chromium)"
+    if os.environ.get("CI", "").lower() == "true":
+        pytest.fail(f"browser tests may not be skipped under CI=true: {reason}", pytrace=False)
+    pytest.skip(reason)
