@@ -6,8 +6,7 @@ made of the same words. The pack is split by attribute combination, so that no c
 "validation" or "test" occurs in "train". tools/portraits makes the pack.
 """
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -68,7 +67,8 @@ def load(split: str) -> Portraits:
     shade = np.take_along_axis(pack["palette"][rows], pack["pixels"][rows].astype(np.int64), 1)
     images = torch.from_numpy(pack["colors"][shade]).reshape(-1, 16, 16, 3).permute(0, 3, 1, 2)
     labels = pack["labels"][rows]
-    captions = [caption(row, order) for row, order in zip(labels, pack["order"][rows])]
+    orders = pack["order"][rows].tolist()
+    captions = [caption(row, order) for row, order in zip(labels.tolist(), orders)]
     return Portraits(
         images=(images.float() / 127.5 - 1).contiguous(),
         labels=torch.from_numpy(labels.astype(np.int64)),
@@ -76,12 +76,12 @@ def load(split: str) -> Portraits:
     )
 
 
-def named(labels_row: Int[Tensor, "7"] | np.ndarray | tuple[int, ...]) -> dict[str, str]:
+def named(labels_row: Int[Tensor, " 7"] | Sequence[int]) -> dict[str, str]:
     """Labels as words: {"hair": "short", ...}."""
     return {k: values[int(i)] for (k, values), i in zip(FIELDS.items(), labels_row, strict=True)}
 
 
-def caption(labels_row: Int[Tensor, "7"] | np.ndarray | tuple[int, ...], order: int) -> str:
+def caption(labels_row: Int[Tensor, " 7"] | Sequence[int], order: int) -> str:
     """The labels in words; `order` (0 to ORDERS - 1) permutes the phrases after "with"."""
     said = named(labels_row)
     glasses = {"none": "", "dark": "sunglasses", "light": "clear glasses"}
@@ -92,7 +92,7 @@ def caption(labels_row: Int[Tensor, "7"] | np.ndarray | tuple[int, ...], order: 
         "" if said["hat"] == "none" else f"a {said['hat']} hat",
         "earrings" if said["earrings"] == "yes" else "",
     ]
-    ordered = (phrases[i] for i in _permutation(int(order)))
+    ordered = (phrases[i] for i in _permutation(order))
     return f"a {said['mouth']} person with " + ", ".join(p for p in ordered if p)
 
 
@@ -123,7 +123,7 @@ def parse(prompt: str) -> tuple[int, ...]:
     """
     said = {"glasses": "none", "hat": "none", "earrings": "no"}
     for words in phrases(prompt):
-        said.update({"mouth": word for word in words if word in FIELDS["mouth"]})
+        said.update(_one_of("mouth", words))
         for noun in words:
             if noun in _NOUNS and words[0] != "no":
                 said.update(_READ[_NOUNS[noun]](noun, words))
@@ -133,9 +133,14 @@ def parse(prompt: str) -> tuple[int, ...]:
     )
 
 
+def _one_of(field: str, words: tuple[str, ...]) -> dict[str, str]:
+    """The last word that is a value of the field, if there is one."""
+    found = [word for word in words if word in FIELDS[field]]
+    return {field: found[-1]} if found else {}
+
+
 def _read_hair(noun: str, words: tuple[str, ...]) -> dict[str, str]:
-    length = {"hair": word for word in words if word in FIELDS["hair"]}
-    return length | {"hair_color": _color("hair_color", noun, words)}
+    return _one_of("hair", words) | {"hair_color": _color("hair_color", noun, words)}
 
 
 def _read_clothes(noun: str, words: tuple[str, ...]) -> dict[str, str]:

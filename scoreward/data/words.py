@@ -5,8 +5,6 @@ the mean of the static vectors of its words, divided by its standard deviation, 
 phrase has unit scale. The vectors are the rows of wordllama's table that our words need.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Sequence
@@ -21,9 +19,10 @@ from torch import Tensor
 
 DIM = 256
 IGNORED = frozenset(
-    "a an the of is are has have his her their this that who picture portrait avatar very".split()
+    {"a", "an", "the", "of", "is", "are", "has", "have", "his", "her", "their", "this", "that"}
+    | {"who", "very", "picture", "portrait", "avatar"}
 )
-SYNONYMS = {
+SYNONYMS: dict[str, str] = {
     "blonde": "blond",
     "grey": "gray",
     "smiling": "happy",
@@ -59,9 +58,13 @@ def phrases(prompt: str) -> list[tuple[str, ...]]:
     A phrase of something absent ("no hat", "without glasses") begins with "no".
     """
     marked = _ABSENT.sub(" , no ", prompt.lower())
-    split = ([SYNONYMS.get(w, w) for w in _WORD.findall(part)] for part in _BREAK.split(marked))
-    kept = (tuple(w for w in words if w not in IGNORED) for words in split)
-    return [words for words in kept if words and words != ("no",)]
+    found = [_words(part) for part in _BREAK.split(marked)]
+    return [words for words in found if words and words != ("no",)]
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    words: list[str] = _WORD.findall(text or "")
+    return tuple(SYNONYMS.get(word, word) for word in words if word not in IGNORED)
 
 
 @lru_cache(maxsize=1)
@@ -115,7 +118,9 @@ def encode(prompts: Sequence[str], tokens: int = 6) -> Float[Tensor, "batch toke
     What is absent gets no vector: in the captions too, a hat that is not worn is not mentioned.
     """
     if isinstance(prompts, str):
-        raise ValueError(f'expected a list of prompts, got the string "{prompts}"; put it in a list')
+        raise ValueError(
+            f'expected a list of prompts, got the string "{prompts}"; put it in a list'
+        )
     if not prompts:
         return torch.zeros(0, tokens, DIM)
     return torch.stack([_encode(prompt, tokens) for prompt in prompts])

@@ -5,8 +5,6 @@ brighter or darker at random; with much noise the target fades to "cannot tell",
 does not read attributes into noise.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ hair's and the hat's place in the list of those colours and lets the pixels vote
 numbers say whether pictures still look like the training pictures, and like one another.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,8 +27,8 @@ NOT_FOUND = -2  # what `found` says where too few pixels have a colour of the pa
 class Region:
     """Where an attribute is drawn, and which palette colours mean which of its values."""
 
-    weight: Float[Tensor, "256"]  # how often the pixel shows the attribute in the training pictures
-    value: Int[Tensor, "colors"]  # index into the attribute's values, -1 for a colour of other parts
+    weight: Float[Tensor, "256"]  # share of training pictures in which the pixel shows it
+    value: Int[Tensor, "colors"]  # index into the values, -1 for a colour of other parts
     least: float  # smallest sum of weights that counts as seen
 
 
@@ -45,7 +43,7 @@ class PaletteCheck:
     regions: dict[str, Region]
 
     @classmethod
-    def load(cls) -> PaletteCheck:
+    def load(cls) -> "PaletteCheck":
         """The palette and the places, as shipped."""
         path = files("scoreward") / "assets" / "portraits" / "palette.json"
         stored = json.loads(path.read_text())
@@ -71,9 +69,7 @@ class PaletteCheck:
         region = self.regions[field]
         value = torch.where(nearest >= 0, region.value.to(nearest.device)[nearest], UNSAID)
         weight = region.weight.to(nearest.device)
-        votes = torch.stack(
-            [((value == v) * weight).sum(1) for v in range(len(FIELDS[field]))], 1
-        )
+        votes = torch.stack([((value == v) * weight).sum(1) for v in range(len(FIELDS[field]))], 1)
         most, winner = votes.max(1)
         absent = 0 if field == "hat" else NOT_FOUND
         return torch.where(most >= region.least, winner, absent)
@@ -132,5 +128,5 @@ def nearest_picture(
 
 
 def diversity(media: Float[Tensor, "prompts noises 3 16 16"]) -> Float[Tensor, "prompts"]:
-    """Pixel standard deviation over the noises of one prompt, in [-1, 1] units; media in [0, 1]."""
-    return 2 * media.std(1, correction=1).flatten(1).mean(1)
+    """Pixel standard deviation over the noises of one prompt; media in [0, 1]."""
+    return media.std(1, correction=0).flatten(1).mean(1)

@@ -6,8 +6,6 @@ training. Both were taught to be unsure about noisy pictures, which makes noise 
 fooling them. recipes/verifiers.py trains them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -49,7 +47,9 @@ class Mix(nn.Module):
         self.tokens = nn.Sequential(nn.Linear(tokens, 64), nn.GELU(), nn.Linear(64, tokens))
         self.channels = nn.Sequential(nn.Linear(width, 160), nn.GELU(), nn.Linear(160, width))
 
-    def forward(self, x: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
+    def forward(
+        self, x: Float[Tensor, "batch tokens width"]
+    ) -> Float[Tensor, "batch tokens width"]:
         x = x + self.tokens(self.across(x).mT).mT
         return x + self.channels(self.within(x))
 
@@ -82,7 +82,7 @@ class Verifier(nn.Module):
         self.trunk = trunk
 
     @classmethod
-    def load(cls, name: str) -> Verifier:
+    def load(cls, name: str) -> "Verifier":
         """Verifier "a" (the reward) or "b" (the judge), frozen, as shipped."""
         if name not in TRUNKS:
             raise ValueError(f'unknown verifier "{name}"; choose "a" (reward) or "b" (judge)')

@@ -1,8 +1,7 @@
 """Put the parts of an avatar together, and see which of them can be seen."""
 
-from __future__ import annotations
-
 import io
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -31,7 +30,7 @@ class Studio:
 
     def __init__(self, parts: dict[str, dict[str, str]]) -> None:
         self.parts = parts
-        self._layer = lru_cache(maxsize=None)(self._draw_layer)
+        self.layer = lru_cache(maxsize=None)(self._draw_layer)
 
     def body(self, look: Look) -> str:
         return "".join(
@@ -49,7 +48,7 @@ class Studio:
         page = np.full((16, 16, 3), 255.0)
         for group in ORDER:
             if group in look:
-                color, keep = self._layer(group, *look[group])
+                color, keep = self.layer(group, *look[group])
                 page = color + keep * page
         return page
 
@@ -77,7 +76,7 @@ def lab(rgb: np.ndarray) -> np.ndarray:
 
 def contrast(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Colour difference per pixel (CIE76); about 2 is just noticeable side by side."""
-    return np.linalg.norm(lab(a) - lab(b), axis=-1)
+    return np.sqrt(np.square(lab(a) - lab(b)).sum(-1))
 
 
 def rgb(color: str) -> np.ndarray:
@@ -86,7 +85,7 @@ def rgb(color: str) -> np.ndarray:
 
 def exact(page: np.ndarray, color: str) -> np.ndarray:
     """Which pixels have exactly this colour, up to rounding."""
-    return (np.abs(page - rgb(color)) < 1.5).all(-1)
+    return np.all(np.abs(page - rgb(color)) < 1.5, axis=-1)
 
 
 def clear(studio: Studio, look: Look) -> bool:
@@ -106,13 +105,13 @@ def clear(studio: Studio, look: Look) -> bool:
     if shirt.sum() < 8:
         return False
     mouth = seen("mouth")
-    drawn = studio._layer("mouth", *look["mouth"])[1][..., 0] < 1
+    drawn = studio.layer("mouth", *look["mouth"])[1][..., 0] < 1
     if not (mouth[drawn] > 18).all():
         return False
     return _worn(studio, look, page, seen)
 
 
-def _worn(studio: Studio, look: Look, page: np.ndarray, seen) -> bool:
+def _worn(studio: Studio, look: Look, page: np.ndarray, seen: Callable[[str], np.ndarray]) -> bool:
     """The same for what may be absent."""
     if "glasses" in look:
         name, color = look["glasses"]

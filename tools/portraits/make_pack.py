@@ -1,10 +1,10 @@
-"""Draw the portraits pack.   python make_pack.py parts.json ../../scoreward/assets/portraits/pack.npz
+"""Draw the portraits pack.
+
+python make_pack.py parts.json ../../scoreward/assets/portraits
 
 Labels are drawn first, evenly; then styles, skin and eyes at random until the picture shows every
 label clearly. Combinations are split by a hash, so the split does not depend on the number drawn.
 """
-
-from __future__ import annotations
 
 import hashlib
 import json
@@ -62,7 +62,9 @@ def draw_look(labels: tuple[int, ...], colors: dict, rng: np.random.Generator) -
     return look
 
 
-def find_look(labels, studio: Studio, colors: dict, rng: np.random.Generator) -> Look | None:
+def find_look(
+    labels: tuple[int, ...], studio: Studio, colors: dict, rng: np.random.Generator
+) -> Look | None:
     for _ in range(TRIES):
         look = draw_look(labels, colors, rng)
         if clear(studio, look):
@@ -127,9 +129,10 @@ def main(parts_file: str, out: str, count: int = COUNT) -> None:
     }
     data |= {k: v[order] for k, v in data.items() if k != "colors"}
     data["pixels"] = np.ascontiguousarray(data["pixels"])
-    np.savez_compressed(out, **data)
-    print(Path(out).stat().st_size, "bytes;", np.bincount(data["split"]), "pictures per split")
+    path = Path(out) / "pack.npz"
+    np.savez_compressed(path, allow_pickle=False, **data)
+    print(path.stat().st_size, "bytes;", np.bincount(data["split"]), "pictures per split")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3], *map(int, sys.argv[3:4]))
+    main(sys.argv[1], sys.argv[2])

@@ -7,8 +7,6 @@ there, in steps of a ninth; pixels below `SHARE` are left out, for the hat also 
 is common. Colours of other parts are listed so that they are not mistaken for the nearest shade.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path
@@ -23,8 +21,7 @@ from scoreward.data.portraits import FIELDS, Portraits, load
 
 SHADES = {"hair_color": looks.HAIR_COLOR, "clothes": looks.CLOTHES, "hat": looks.HAT}
 SHARE = {"hair_color": 0.15, "clothes": 0.3, "hat": 0.6}
-LEAST = {"hair_color": 1.0, "clothes": 2.0}  # in pixels that always show it
-HAT_LEAST = 0.4  # of all of the hat's pixels
+LEAST = {"hair_color": 1.0, "clothes": 2.0, "hat": 4.0}  # votes of pixels that always show it
 
 
 def shown(data: Portraits, field: str) -> np.ndarray:
@@ -49,8 +46,7 @@ def place(data: Portraits, field: str, colors: list[str]) -> dict:
     weight = np.rint(9 * share * use).astype(int)
     owner = {shade: value for value, shades in SHADES[field].items() for shade in shades}
     values = [FIELDS[field].index(owner[c]) if c in owner else -1 for c in colors]
-    least = LEAST.get(field, HAT_LEAST * weight.sum() / 9)
-    return {"least": round(float(least), 2), "value": values, "weight": weight.tolist()}
+    return {"least": LEAST[field], "value": values, "weight": weight.tolist()}
 
 
 def main(parts_file: str, out: str) -> None:

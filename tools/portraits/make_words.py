@@ -5,8 +5,6 @@ python make_words.py WHEEL_FOLDER ../../scoreward/assets/portraits
 WHEEL_FOLDER is where `pip install --no-deps --target WHEEL_FOLDER wordllama==0.4.0.post1` put it.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path
@@ -18,7 +16,8 @@ from tokenizers import Tokenizer
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scoreward.data.portraits import FIELDS
 
-EXTRA = "person hair shirt hat glasses sunglasses earrings clear dark light adult child".split()
+EXTRA = ["person", "hair", "shirt", "hat", "glasses", "sunglasses", "earrings"]
+EXTRA += ["clear", "dark", "light", "adult", "child"]
 
 
 def main(wheel: str, out: str) -> None:

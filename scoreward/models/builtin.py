@@ -1,0 +1,60 @@
+"""The built-in text-to-image model as a `Model`: pixel portraits, 16 × 16, on a CPU."""
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from safetensors.torch import load
+from torch import Tensor
+
+from scoreward.data.words import encode
+from scoreward.denoiser import Cond
+from scoreward.models.base import Model
+from scoreward.models.portraits import PortraitNet, PortraitSize
+from scoreward.process import RectifiedFlow
+
+TOKENS = 6
+SHAPE = (3, 16, 16)
+
+
+def portraits(weights: Mapping[str, Tensor] | None = None, size: PortraitSize | None = None) -> Model:
+    """The portraits model with given weights, or with the ones that ship with the package."""
+    network = PortraitNet(size or PortraitSize())
+    network.load_state_dict(dict(weights or shipped()))
+    return around(network)
+
+
+def untrained(size: PortraitSize | None = None, seed: int = 0) -> Model:
+    """The portraits model before any training."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return around(PortraitNet(size or PortraitSize()))
+
+
+def around(network: PortraitNet) -> Model:
+    """Text encoding, decoding and process of the portraits around a network."""
+    return Model(network, RectifiedFlow(), "velocity", SHAPE, words, pictures, nothing)
+
+
+def shipped() -> dict[str, Tensor]:
+    """The weights in the package."""
+    path = Path(str(files("scoreward"))) / "assets" / "portraits" / "model.safetensors"
+    return {name: tensor.float() for name, tensor in load(path.read_bytes()).items()}
+
+
+def words(prompts: Sequence[str]) -> Tensor:
+    """[batch, 6, 256]: one averaged word vector per phrase."""
+    return encode(prompts, TOKENS)
+
+
+def pictures(x0: Tensor) -> Tensor:
+    """From [-1, 1] to media in [0, 1]."""
+    return (x0.clamp(-1, 1) + 1) / 2
+
+
+def nothing(cond: Cond) -> Cond:
+    """The unconditional condition: no words."""
+    if not isinstance(cond, Tensor):
+        raise TypeError("the condition of the portraits model is a tensor of word vectors")
+    return torch.zeros_like(cond)

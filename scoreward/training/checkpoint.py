@@ -1,0 +1,163 @@
+"""Checkpoints: everything a run needs to go on as if it had never stopped.
+
+Random numbers have addresses, so no generator state is kept: weights, snapshots, optimiser moments and
+counters are the whole state. Files are safetensors and JSON, written aside and renamed, so that a
+checkpoint is either whole or absent.
+"""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from scoreward.training.trainer import Evaluations, Trainer
+
+LIVE = "live"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be read, or that belongs to another model."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What is known of a checkpoint besides its tensors."""
+
+    round: int
+    seconds: float
+
+
+def save(folder: Path, trainer: Trainer, seconds: float) -> Path:
+    """Write `folder`/NNNNNN; returns its path.  Raises OSError (disk full, read-only)."""
+    target = folder / f"{trainer.done:06d}"
+    aside = folder / f".writing-{target.name}"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        save_file(_weights(trainer), aside / "weights.safetensors")
+        save_file(_moments(trainer), aside / "optimizer.safetensors")
+        state = {
+            "round": trainer.done,
+            "seconds": seconds,
+            "evaluations": asdict(trainer.evaluations),
+            "clock": dict(trainer.clock.seconds),
+        }
+        (aside / "state.json").write_text(json.dumps(state, indent=1))
+        shutil.rmtree(target, ignore_errors=True)
+        aside.rename(target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return target
+
+
+def newest(folder: Path) -> Path | None:
+    """The last complete checkpoint of a run, or None."""
+    found = sorted(p for p in folder.glob("[0-9]*") if (p / "state.json").exists())
+    return found[-1] if found else None
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Delete all but the newest `keep` checkpoints."""
+    for old in sorted(folder.glob("[0-9]*"))[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def load(path: Path, trainer: Trainer) -> Saved:
+    """Put a checkpoint into a fresh trainer of the same model and settings."""
+    tensors = read_tensors(path / "weights.safetensors")
+    moments = read_tensors(path / "optimizer.safetensors")
+    try:
+        state = json.loads((path / "state.json").read_text())
+        saved = Saved(int(state["round"]), float(state["seconds"]))
+        trainer.evaluations = Evaluations(**state["evaluations"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path.name}/state.json is damaged ({error}); resume from an earlier checkpoint "
+            "by deleting this one"
+        ) from None
+    named = _by_snapshot(tensors)
+    check_same(path, named.get(LIVE, {}), trainer)
+    trainer.weights.load(named.pop(LIVE))
+    for name, snapshot in named.items():
+        trainer.weights.restore(name, snapshot)
+    _restore_moments(trainer, moments)
+    trainer.clock.seconds.update(state["clock"])
+    trainer.done = saved.round
+    return saved
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file, or CheckpointError in a sentence."""
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no {path.name} in {path.parent.name}") from None
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path.parent.name}/{path.name} is not a readable safetensors file ({error}); "
+            "it is damaged or was made by something else"
+        ) from None
+
+
+def read_snapshot(path: Path, name: str) -> dict[str, Tensor]:
+    """One snapshot ("ema", "live", "reference") of a checkpoint, by parameter name."""
+    file = path / "weights.safetensors"
+    try:
+        with safe_open(file, "pt") as stored:
+            keys = [k for k in stored.keys() if k.startswith(f"{name}/")]  # noqa: SIM118
+            return {k.removeprefix(f"{name}/"): stored.get_tensor(k) for k in keys}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"cannot read {file.name} in {path.name}: {error}") from None
+
+
+def check_same(path: Path, tensors: dict[str, Tensor], trainer: Trainer) -> None:
+    """Refuse a checkpoint whose parameters are not those of this model."""
+    ours = {n: tuple(p.shape) for n, p in trainer.weights.parameters.items()}
+    theirs = {n: tuple(t.shape) for n, t in tensors.items()}
+    if ours != theirs:
+        odd = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
+        raise CheckpointError(
+            f"checkpoint {path.name} is of another model: {len(odd)} parameters differ, for "
+            f"example {odd[0]!r} is {theirs.get(odd[0], 'absent')} there and "
+            f"{ours.get(odd[0], 'absent')} here; resume with the recipe and settings it was made by"
+        )
+
+
+def _weights(trainer: Trainer) -> dict[str, Tensor]:
+    live = {f"{LIVE}/{n}": p.detach().contiguous() for n, p in trainer.weights.parameters.items()}
+    for name in ("reference", "ema"):
+        snapshot = trainer.weights.snapshot(name)
+        live |= {f"{name}/{n}": t.clone() for n, t in snapshot.items()}
+    return live
+
+
+def _by_snapshot(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    named: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        snapshot, _, parameter = key.partition("/")
+        named.setdefault(snapshot, {})[parameter] = tensor
+    return named
+
+
+def _moments(trainer: Trainer) -> dict[str, Tensor]:
+    """AdamW's state by parameter name; `state_dict` numbers parameters in their order."""
+    state, names = trainer.torch_optimizer.state_dict()["state"], list(trainer.weights.parameters)
+    return {
+        f"{names[number]}/{entry}": value.contiguous()
+        for number, entries in state.items()
+        for entry, value in entries.items()
+    }
+
+
+def _restore_moments(trainer: Trainer, moments: dict[str, Tensor]) -> None:
+    numbers = {name: i for i, name in enumerate(trainer.weights.parameters)}
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in moments.items():
+        name, _, entry = key.rpartition("/")
+        state.setdefault(numbers[name], {})[entry] = value
+    whole = trainer.torch_optimizer.state_dict()
+    trainer.torch_optimizer.load_state_dict({**whole, "state": state})

@@ -1,0 +1,346 @@
+"""A run: everything that trains, in one value, and the loop that records it.
+
+    run = portraits_vgrpo(folder=Path("runs/mine"))
+    for moment in run.start():
+        print(moment.round, moment.metrics["reward/mean"])
+"""
+
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, is_dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import scoreward
+from scoreward.models.base import Model
+from scoreward.objectives.base import Objective
+from scoreward.rewards.base import RewardError
+from scoreward.training import checkpoint, health
+from scoreward.training.evaluation import Evaluation, evaluate
+from scoreward.training.folder import RunFolder, RunFolderError, record
+from scoreward.training.interrupt import Stop, stop_after_round
+from scoreward.training.optimizer import Optimizer
+from scoreward.training.source import Source
+from scoreward.training.team import Team
+from scoreward.training.trainer import Diverged, Evaluations, Guards, Trainer
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a run ends: at the first limit it reaches."""
+
+    rounds: int | None = None
+    seconds: float | None = None  # of training, evaluations not counted
+    evaluations: int | None = None  # network evaluations, a trained one counting three
+
+    def __post_init__(self) -> None:
+        if self.rounds is None and self.seconds is None and self.evaluations is None:
+            raise ValueError("a budget needs at least one of `rounds`, `seconds`, `evaluations`")
+
+    def spent(self, rounds: int, seconds: float, evaluations: int) -> float:
+        """Fraction of the budget used; 1 or more means finished."""
+        pairs = (
+            (rounds, self.rounds),
+            (seconds, self.seconds),
+            (evaluations, self.evaluations),
+        )
+        return max(used / limit for used, limit in pairs if limit is not None)
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """Checkpoints: how often and how many."""
+
+    every: int = 20  # rounds
+    last: int = 2  # checkpoints kept on disk
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A finished round (or, at round 0, the start) as the loop's reader sees it."""
+
+    round: int
+    fraction: float
+    seconds: float
+    evaluations: Evaluations
+    metrics: Mapping[str, float]
+    evaluation: Mapping[str, Any] | None
+    findings: list[health.Finding]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Model, objective, data, optimiser, budget.  Build one in a recipe or by hand."""
+
+    name: str
+    model: Model
+    objective: Objective
+    source: Source
+    optimizer: Optimizer
+    budget: Budget
+    folder: Path = Path("runs/unnamed")
+    evaluation: Evaluation | None = None
+    keeping: Keeping = Keeping()
+    guards: Guards = Guards()
+    guidance: float = 1.0  # of the policy itself, in rollouts and in training alike
+    seed: int = 0
+    mixed_precision: str = "no"
+    origin: Mapping[str, Any] = field(default_factory=dict)  # recipe and arguments, for resuming
+
+    def start(self) -> Iterator[Moment]:
+        """Train from the beginning in a new folder."""
+        session = Session(self)
+        session.begin()
+        return session.moments()
+
+    def resume(self) -> Iterator[Moment]:
+        """Go on from the newest checkpoint of `folder`, or from the start if there is none."""
+        session = Session(self)
+        session.go_on()
+        return session.moments()
+
+
+class Session:
+    """One process's life of a run: the trainer, the folder and the time spent."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.team = run, Team(run.mixed_precision)
+        self.folder = RunFolder(run.folder)
+        self.trainer = Trainer(
+            run.model,
+            run.objective,
+            run.source,
+            run.optimizer,
+            self.team,
+            seed=run.seed,
+            guidance=run.guidance,
+            guards=run.guards,
+        )
+        self.seconds = 0.0  # of training
+        self.earlier = 0.0  # wall time of interrupted sessions
+        self.began = time.perf_counter()
+        self.first: Mapping[str, float] = {}
+
+    def begin(self) -> None:
+        if self.team.leads:
+            self.folder.create(about(self.run))
+        self.team.wait()
+
+    def go_on(self) -> None:
+        """Load the newest checkpoint and forget what was recorded after it."""
+        if self.folder.about().get("status") == "finished":
+            raise RunFolderError(
+                f"{self.folder.path} holds a finished run; there is nothing to resume"
+            )
+        path = checkpoint.newest(self.folder.checkpoints)
+        round = -1
+        if path is not None:
+            saved = checkpoint.load(path, self.trainer)
+            round, self.seconds = saved.round, saved.seconds
+        if self.team.leads:
+            self.folder.rewind(round)
+            self.folder.update(status="running", reason=None)
+        self.team.wait()
+        rounds = self.folder.records("round")
+        self.first = rounds[0] if rounds else {}
+        evaluated = self.folder.records("evaluation")
+        self.earlier = evaluated[-1].get("wall", self.seconds) if evaluated else 0.0
+
+    def moments(self) -> Iterator[Moment]:
+        """The loop.  Whatever stops it is recorded in run.json."""
+        try:
+            with stop_after_round() as stop:
+                yield from self._loop(stop)
+        except RewardError as error:
+            with suppress(RunFolderError, OSError):
+                self._save()  # the failed round changed nothing
+            self._finish("failed", str(error))
+            raise
+        except (Diverged, RunFolderError, OSError) as error:
+            self._finish("failed", str(error))
+            raise
+        except (KeyboardInterrupt, GeneratorExit):
+            self._finish("stopped", "interrupted in the middle of a round")
+            raise
+
+    def _loop(self, stop: Stop) -> Iterator[Moment]:
+        if self.trainer.done == 0 and not self.folder.records("evaluation"):
+            yield self._moment({}, self._evaluate())
+        while self._fraction() < 1:
+            start = time.perf_counter()
+            finished = self.trainer.step()
+            self.seconds += time.perf_counter() - start
+            self.first = self.first or finished.metrics
+            ending = stop.asked or self._fraction() >= 1
+            yield self._record(finished.metrics, ending)
+            if stop.asked:
+                self._finish("stopped", "interrupted by the user")
+                return
+        self._summarise()
+        self._finish("finished", None)
+
+    def _record(self, metrics: Mapping[str, float], ending: bool) -> Moment:
+        """Write a round's lines, evaluate and save where they are due."""
+        done, evaluation = self.trainer.done, None
+        if self.team.leads:
+            self.folder.append(self._line("round", metrics))
+        due = self.run.evaluation is not None and done % self.run.evaluation.every == 0
+        if due or self._fraction() >= 1:
+            evaluation = self._evaluate()
+        moment = self._moment(metrics, evaluation)
+        if self.team.leads:
+            self.folder.append(*(self._line("health", vars(f)) for f in moment.findings))
+        if done % self.run.keeping.every == 0 or ending:
+            self._save()
+        return moment
+
+    def _moment(self, metrics: Mapping[str, float], evaluation: Mapping | None) -> Moment:
+        findings = health.check_round(metrics, self.first) if metrics else []
+        if evaluation is not None:
+            findings += health.check_evaluations(self.folder.records("evaluation"))
+        counted = Evaluations(**vars(self.trainer.evaluations))
+        return Moment(
+            round=self.trainer.done,
+            fraction=min(1.0, self._fraction()),
+            seconds=self.seconds,
+            evaluations=counted,
+            metrics=metrics,
+            evaluation=evaluation,
+            findings=findings,
+        )
+
+    def _evaluate(self) -> dict[str, Any] | None:
+        """Measure the averaged weights, keep numbers and pictures."""
+        settings = self.run.evaluation
+        if settings is None:
+            return None
+        measured = evaluate(settings, self.run.model, self.trainer.reading("ema"), self.team)
+        if self.team.leads:
+            line = self._line("evaluation", measured.numbers) | {"wall": self._wall()}
+            profile = self.trainer.clock.profile(self.seconds)
+            self.folder.append(line, self._line("profile", profile))
+            shown = list(settings.prompts)[: settings.shown]
+            self.folder.keep_pictures(self.trainer.done, measured, shown)
+        self.team.wait()
+        return measured.numbers
+
+    def _save(self) -> None:
+        if self.team.leads:
+            try:
+                checkpoint.save(self.folder.checkpoints, self.trainer, self.seconds)
+            except Exception as error:  # safetensors reports a full disk with its own class
+                raise RunFolderError(
+                    f"could not write a checkpoint in {self.folder.path}: {error}; the earlier "
+                    "checkpoints are intact, so free space and resume"
+                ) from error
+            checkpoint.prune(self.folder.checkpoints, self.run.keeping.last)
+        self.team.wait()
+
+    def _summarise(self) -> None:
+        evaluations = self.folder.records("evaluation")
+        if not self.team.leads or not evaluations:
+            return
+        spent = self.trainer.evaluations
+        summary = {
+            "before": _samplers(evaluations[0]),
+            "after": _samplers(evaluations[-1]),
+            "seconds": {"total": self._wall(), "rl": self.seconds},
+            "evaluations": {
+                "behaviour": spent.behaviour,
+                "training": spent.training_forward + 2 * spent.training_backward,
+            },
+        }
+        self.folder.write_json("summary.json", summary)
+
+    def _line(self, kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
+        done, spent = self.trainer.done, self.trainer.evaluations
+        return record(kind, done, self.seconds, spent, content)
+
+    def _fraction(self) -> float:
+        spent = self.trainer.evaluations.total
+        return self.run.budget.spent(self.trainer.done, self.seconds, spent)
+
+    def _wall(self) -> float:
+        return self.earlier + time.perf_counter() - self.began
+
+    def _finish(self, status: str, reason: str | None) -> None:
+        if self.team.leads:
+            self.folder.finish(status, reason)
+
+
+def _samplers(evaluation: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """The plain numbers of each sampler."""
+    kept = {k: v for k, v in evaluation.items() if isinstance(v, dict) and k in ("ode", "sde")}
+    return {k: {n: x for n, x in v.items() if isinstance(x, float)} for k, v in kept.items()}
+
+
+def about(run: Run) -> dict[str, Any]:
+    """run.json: all settings, versions, seed, git state."""
+    return {
+        "recipe": run.name,
+        "arguments": [],
+        **run.origin,
+        "settings": described(run),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "scoreward": scoreward.__version__,
+        },
+        "threads": torch.get_num_threads(),
+        "seed": run.seed,
+        "git": git_state(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "status": "running",
+        "reason": None,
+    }
+
+
+def described(value: Any) -> Any:
+    """Settings as plain JSON: dataclasses by field, everything else by a short name."""
+    if isinstance(value, bool | int | float | str) or value is None:
+        return value
+    if isinstance(value, Tensor):
+        return f"tensor of shape {tuple(value.shape)}"
+    if isinstance(value, nn.Module):
+        count = sum(p.numel() for p in value.parameters())
+        return f"{type(value).__name__}, {count:,} parameters"
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: described(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): described(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return _listed(value)
+    return _named(value)
+
+
+def _listed(value: list | tuple) -> Any:
+    if len(value) > 64:
+        return f"{len(value)} items, the first {value[0]!r}"
+    return [described(v) for v in value]
+
+
+def _named(value: Callable | object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    return getattr(value, "__qualname__", type(value).__qualname__)
+
+
+def git_state() -> dict[str, Any] | None:
+    """Commit and whether the tree differs from it, or None outside a checkout."""
+    root = Path(scoreward.__file__).parent
+
+    def ask(*words: str) -> str:
+        command = ["git", "-C", str(root), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None
