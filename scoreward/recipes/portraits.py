@@ -14,7 +14,7 @@ from scoreward.models.portraits import PortraitSize
 from scoreward.objectives.denoising import Denoising
 from scoreward.objectives.vgrpo import VGRPO
 from scoreward.recipes.sampling import Sampling
-from scoreward.rewards.palette import PaletteCheck, nearest_distance
+from scoreward.rewards.palette import PaletteCheck, nearest_picture
 from scoreward.rewards.portraits import AllRight, AttributeReward, Verifier, attribute_table
 from scoreward.training.checkpoint import read_tensors
 from scoreward.training.evaluation import Evaluation
@@ -71,8 +71,8 @@ def scorers() -> dict[str, Callable]:
         "reward": AttributeReward(verifier("a")),
         "judge": AttributeReward(verifier("b")),
         "strict": AllRight(verifier("b")),
-        "palette": PaletteCheck.load().fraction,
-        "nearest": nearest_distance,
+        "palette": PaletteCheck.load(),
+        "nearest": nearest_picture,
     }
 
 

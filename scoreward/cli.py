@@ -1,0 +1,66 @@
+"""The command line: every setting of a recipe is an option, and wrong input is one sentence."""
+
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+
+# Command → (module of `scoreward.commands`, what it does); imported only when asked for.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("train", "train the built-in model with a reward and write a report"),
+    "train": ("train", "run a recipe: scoreward train RECIPE, or my_recipe.py:function"),
+    "resume": ("train", "go on with an interrupted run"),
+    "pretrain": ("train", "train the built-in model from scratch on its pictures"),
+    "sample": ("look", "draw pictures for prompts"),
+    "evaluate": ("look", "measure a model on held-out prompts"),
+    "report": ("look", "write the HTML report of a run folder"),
+    "equations": ("look", "where each equation of each paper is, and its test"),
+}
+
+
+def usage() -> str:
+    """The list of commands."""
+    lines = [f"  {name:10} {text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "scoreward: better diffusion and flow models after pretraining",
+            "",
+            "usage: scoreward COMMAND [options]      (scoreward COMMAND --help explains one)",
+            "",
+            *lines,
+        ]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if words[0] == "--version":
+        from scoreward import __version__
+
+        print(__version__)
+        return 0
+    if words[0] not in COMMANDS:
+        return refuse(f"unknown command {words[0]!r}{_suggest(words[0])}")
+    try:
+        module = import_module(f"scoreward.commands.{COMMANDS[words[0]][0]}")
+        return getattr(module, words[0])(words[1:])
+    except (ValueError, RuntimeError, OSError) as error:
+        return refuse(str(error))
+    except KeyboardInterrupt:
+        return refuse("stopped in the middle of a round; the last checkpoint is intact")
+
+
+def refuse(sentence: str) -> int:
+    """One sentence on standard error."""
+    print(f"scoreward: {sentence}", file=sys.stderr)
+    return 2
+
+
+def _suggest(word: str) -> str:
+    close = get_close_matches(word, COMMANDS, 1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{hint}; commands are {', '.join(COMMANDS)}"

@@ -1,0 +1,1 @@
+"""What the commands of `scoreward` do; `cli.py` only chooses between them."""

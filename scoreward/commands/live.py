@@ -1,0 +1,86 @@
+"""The live view: one bar and, when they come, evaluations and warnings."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from scoreward.training.health import Finding
+from scoreward.training.run import Moment, Run
+
+
+def watch(run: Run, moments: Iterator[Moment], console: Console) -> None:
+    """Consume a run's moments, showing each."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:3.0f}%"),
+        TimeElapsedColumn(),
+        TextColumn("left {task.fields[left]}"),
+        TextColumn("{task.fields[numbers]}"),
+    )
+    said: dict[str, str] = {}
+    with Progress(*columns, console=console, refresh_per_second=4) as progress:
+        task = progress.add_task("measuring the start", total=1.0, left="?", numbers="")
+        judge = ""
+        for moment in moments:
+            if moment.evaluation is not None:
+                judge = _judge(moment.evaluation)
+                progress.console.print(_evaluation(moment.round, moment.evaluation))
+            progress.update(
+                task,
+                completed=moment.fraction,
+                description=f"round {moment.round}",
+                left=_left(moment),
+                numbers=_numbers(moment, judge),
+            )
+            for finding in moment.findings:
+                _say(progress.console, finding, said)
+
+
+def _say(console: Console, finding: Finding, said: dict[str, str]) -> None:
+    """A warning once, and again only when its level changes."""
+    if finding.level != said.get(finding.check, "ok"):
+        colour = {"ok": "green", "warn": "yellow", "alarm": "red"}[finding.level]
+        console.print(f"[{colour}]{finding.level}: {finding.message}[/{colour}]")
+    said[finding.check] = finding.level
+
+
+def _left(moment: Moment) -> str:
+    if not 0 < moment.fraction < 1 or not moment.seconds:
+        return "?" if moment.fraction < 1 else "0:00"
+    rest = int(moment.seconds * (1 - moment.fraction) / moment.fraction)
+    return f"{rest // 60}:{rest % 60:02d}"
+
+
+def _numbers(moment: Moment, judge: str) -> str:
+    """Reward of the round, judge of the last evaluation, drift, evaluations per second."""
+    parts, metrics = [], moment.metrics
+    if "reward/mean" in metrics:
+        parts.append(f"reward {metrics['reward/mean']:.3f}")
+    elif "loss" in metrics:
+        parts.append(f"loss {metrics['loss']:.4f}")
+    parts.append(judge)
+    for name, short in (("drift/velocity", "drift"), ("proximal", "kl")):
+        if name in metrics:
+            parts.append(f"{short} {metrics[name]:.2g}")
+    if moment.seconds:
+        parts.append(f"{moment.evaluations.total / moment.seconds:.0f} NFE/s")
+    return "  ".join(p for p in parts if p)
+
+
+def _judge(evaluation: Mapping[str, Any]) -> str:
+    judge = evaluation.get("ode", {}).get("judge")
+    return "" if judge is None else f"judge {judge:.3f}"
+
+
+def _evaluation(round: int, evaluation: Mapping[str, Any]) -> str:
+    """One line per evaluation: what the samplers scored."""
+    parts = []
+    for sampler, numbers in evaluation.items():
+        if sampler != "gap":
+            plain = [f"{k} {v:.3f}" for k, v in numbers.items() if isinstance(v, float)]
+            parts.append(f"{sampler.upper()}: {', '.join(plain)}")
+    return f"[bold]held-out, round {round}[/bold]  " + "   ".join(parts)

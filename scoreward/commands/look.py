@@ -1,0 +1,151 @@
+"""Commands that look: `sample`, `evaluate`, `report`, `equations`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from scoreward import equations as index
+from scoreward.chain import draw
+from scoreward.denoiser import Denoiser, Guided
+from scoreward.keys import Key, normal_each
+from scoreward.models import builtin
+from scoreward.models.base import Model
+from scoreward.recipes.portraits import HeldOut
+from scoreward.recipes.sampling import Sampling
+from scoreward.report import write_report
+from scoreward.training.checkpoint import CheckpointError, newest, read_snapshot, read_tensors
+from scoreward.training.evaluation import evaluate as measure
+from scoreward.training.folder import RunFolder, save_grid
+from scoreward.training.team import Team
+
+console = Console()
+
+
+@dataclass(frozen=True)
+class Which:
+    """Which weights: the shipped ones, those of a run, or a file."""
+
+    run: Path | None = None  # a run folder; its newest checkpoint's averaged weights
+    weights: Path | None = None  # a safetensors file of the built-in model
+    guidance: float = 1.0  # classifier-free guidance; 1 is none
+
+    def model(self) -> Model:
+        """The built-in model with these weights."""
+        if self.run is not None:
+            RunFolder(self.run).about()
+            path = newest(self.run / "checkpoints")
+            if path is None:
+                raise CheckpointError(f"{self.run} has no checkpoint yet")
+            return _fitting(read_snapshot(path, "ema"), str(self.run))
+        if self.weights is not None:
+            return _fitting(read_tensors(self.weights), str(self.weights))
+        return builtin.portraits()
+
+    def denoiser(self, model: Model) -> Denoiser:
+        """The denoiser, guided if asked."""
+        if self.guidance == 1.0:
+            return model.denoiser
+        return Guided(model.denoiser, self.guidance, model.null)
+
+
+def _fitting(tensors: dict[str, torch.Tensor], name: str) -> Model:
+    try:
+        return builtin.portraits(tensors)
+    except RuntimeError:
+        raise CheckpointError(
+            f"{name} does not hold weights of the built-in model of the default size; "
+            "sample and evaluate read runs of the portraits recipes"
+        ) from None
+
+
+Flat = tyro.conf.arg(prefix_name=False, name="")
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """Draw pictures for prompts, for example "a happy person with long blond hair, a red hat"."""
+
+    prompts: Annotated[list[str], tyro.conf.Positional]  # one or more prompts
+    which: Annotated[Which, Flat] = Which()
+    sampling: Sampling = Sampling()
+    count: int = 8  # pictures per prompt
+    seed: int = 0  # of the noise
+    scale: int = 8  # screen pixels per picture pixel
+    out: Path = Path("samples.png")  # the picture written
+
+
+def sample(words: list[str]) -> int:
+    """scoreward sample "PROMPT" …"""
+    options = tyro.cli(SampleOptions, args=words, prog="scoreward sample")
+    model = options.which.model()
+    denoiser = options.which.denoiser(model)
+    prompts = [p for p in options.prompts for _ in range(options.count)]
+    cond = model.encode(prompts)
+    keys = [Key(("sample", options.seed, p, i)) for p in options.prompts for i in range(options.count)]
+    x = normal_each((k / "start" for k in keys), model.shape)
+    media = model.decode(draw(options.sampling.sampler(), denoiser, x, keys, cond))
+    save_grid(media.repeat_interleave(options.scale, 2).repeat_interleave(options.scale, 3), options.out)
+    console.print(f"{len(media)} pictures: {options.out}")
+    return 0
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Measure a model on held-out prompts under the ODE and the SDE sampler."""
+
+    which: Annotated[Which, Flat] = Which()
+    held_out: HeldOut = HeldOut()
+
+
+def evaluate(words: list[str]) -> int:
+    """scoreward evaluate [--run FOLDER]"""
+    options = tyro.cli(EvaluateOptions, args=words, prog="scoreward evaluate")
+    model, team = options.which.model(), Team()
+    model.network.to(team.device).eval()
+    denoiser = options.which.denoiser(model)
+    numbers = measure(options.held_out.evaluation(), model, denoiser, team).numbers
+    samplers = [name for name in numbers if name != "gap"]
+    table = Table("", *(f"{s.upper()} sampler" for s in samplers))
+    for name in numbers[samplers[0]]:
+        values = [numbers[s][name] for s in samplers]
+        if isinstance(values[0], float):
+            table.add_row(name, *(f"{v:.4f}" for v in values))
+        else:
+            for part in values[0]:
+                table.add_row(f"  {part}", *(f"{v[part]:.4f}" for v in values))
+    console.print(table)
+    return 0
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Write report.html into a run folder."""
+
+    folder: Annotated[Path, tyro.conf.Positional]  # the run folder
+    beside: Path | None = None  # another run to show beside it
+
+
+def report(words: list[str]) -> int:
+    """scoreward report FOLDER"""
+    options = tyro.cli(ReportOptions, args=words, prog="scoreward report")
+    console.print(f"report: {write_report(options.folder, options.beside)}")
+    return 0
+
+
+@dataclass(frozen=True)
+class EquationsOptions:
+    """Where each equation is: file and line, its test, and what it says."""
+
+    paper: Annotated[str | None, tyro.conf.Positional] = None  # a key of papers.toml
+
+
+def equations(words: list[str]) -> int:
+    """scoreward equations [PAPER]"""
+    options = tyro.cli(EquationsOptions, args=words, prog="scoreward equations")
+    index.print_index(options.paper)
+    return 0

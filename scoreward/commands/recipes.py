@@ -1,0 +1,74 @@
+"""Finding recipes and turning their settings into options."""
+
+import importlib.util
+import inspect
+from collections.abc import Callable
+from dataclasses import field, make_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import tyro
+
+from scoreward.training.run import Run
+
+T = TypeVar("T")
+Recipe = Callable[..., Run]
+
+BUILT_IN = {
+    "portraits_vgrpo": "scoreward.recipes.portraits",
+    "portraits_pretrain": "scoreward.recipes.portraits",
+    "toy_vgrpo": "scoreward.recipes.toy",
+}
+
+
+def find(name: str) -> Recipe:
+    """A built-in recipe by name, or a function of the user's own as FILE.py:FUNCTION."""
+    if ":" in name:
+        return _from_file(name)
+    if name not in BUILT_IN:
+        close = get_close_matches(name, BUILT_IN, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(
+            f"unknown recipe {name!r}{hint}; recipes are {', '.join(BUILT_IN)}, "
+            "or a function of your own as my_recipe.py:run"
+        )
+    return getattr(importlib.import_module(BUILT_IN[name]), name)
+
+
+def _from_file(name: str) -> Recipe:
+    path, _, function = name.rpartition(":")
+    file = Path(path)
+    if not file.is_file():
+        raise ValueError(f"there is no file {path!r}; a recipe is written FILE.py:FUNCTION")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path!r} is not a Python file; a recipe is written FILE.py:FUNCTION")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    recipe = getattr(module, function, None)
+    if not callable(recipe):
+        raise ValueError(f"{path!r} has no function {function!r} that could be a recipe")
+    return recipe
+
+
+def parse(recipe: Recipe, options: type[T], words: list[str], program: str) -> tuple[T, Run]:
+    """Read `options` and the recipe's settings from one command line, and call the recipe.
+
+    Exits with tyro's message for unknown options, which suggests the nearest one.
+    """
+    hints = get_type_hints(recipe, include_extras=True)
+    parameters = inspect.signature(recipe).parameters
+    settings = [(n, hints[n], _default(p)) for n, p in parameters.items()]
+    flat = Annotated[options, tyro.conf.arg(prefix_name=False, name="")]
+    whole = make_dataclass("Settings", [("own_options", flat), *settings])
+    whole.__doc__ = recipe.__doc__
+    parsed: Any = tyro.cli(whole, args=words, prog=program)
+    return parsed.own_options, recipe(**{n: getattr(parsed, n) for n in parameters})
+
+
+def _default(parameter: inspect.Parameter) -> Any:
+    if parameter.default is inspect.Parameter.empty:
+        return field()
+    value = parameter.default
+    return field(default_factory=lambda: value)

@@ -1,0 +1,215 @@
+"""Commands that train: `train`, `resume`, `demo`, `pretrain`."""
+
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+from rich.console import Console
+
+from scoreward.commands.live import watch
+from scoreward.commands.recipes import find, parse
+from scoreward.report import write_report
+from scoreward.training.checkpoint import newest, read_snapshot
+from scoreward.training.folder import RunFolder, RunFolderError
+from scoreward.training.run import Moment, Run
+
+console = Console()
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run is called and what is said about it."""
+
+    folder: Path | None = None  # run folder; default runs/RECIPE
+    seed: int = 0  # of everything random in training
+    profile: bool = False  # print where the time went
+    plan: bool = False  # explain the sizes of a round and stop
+    beside: Path | None = None  # another run folder to show beside this one in the report
+
+
+def train(words: list[str]) -> int:
+    """scoreward train RECIPE [options]"""
+    if not words or words[0].startswith("-"):
+        raise ValueError(
+            "which recipe? usage: scoreward train RECIPE [options], for example: "
+            "scoreward train portraits_vgrpo --help"
+        )
+    return _train(words[0], words[1:], f"scoreward train {words[0]}")
+
+
+def pretrain(words: list[str]) -> int:
+    """scoreward pretrain [options]: the recipe portraits_pretrain, and its weights as one file."""
+    code = _train("portraits_pretrain", words, "scoreward pretrain")
+    folder = _folder("portraits_pretrain", words)
+    last = newest(folder / "checkpoints")
+    if last is not None:
+        export(last, folder / "model.safetensors")
+        console.print(f"weights: {folder / 'model.safetensors'}")
+    return code
+
+
+def resume(words: list[str]) -> int:
+    """scoreward resume FOLDER"""
+    options = tyro.cli(ResumeOptions, args=words, prog="scoreward resume")
+    folder = RunFolder(options.folder)
+    about = folder.about()
+    if not about.get("origin_recipe"):
+        raise RunFolderError(
+            f"{options.folder} was started from Python, not from a recipe; resume it there with "
+            "run.resume()"
+        )
+    torch.set_num_threads(int(about.get("threads", torch.get_num_threads())))
+    run, own = build(about["origin_recipe"], about["arguments"], "scoreward resume")
+    run = replace(run, folder=options.folder)
+    return _show(run, run.resume(), own)
+
+
+@dataclass(frozen=True)
+class ResumeOptions:
+    """Go on with an interrupted run from its newest checkpoint."""
+
+    folder: Annotated[Path, tyro.conf.Positional]  # the run folder
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """Train the built-in model with a reward for a few minutes and write a report."""
+
+    folder: Path = Path("runs/demo")  # replaced if it holds an earlier demo
+    seed: int = 0  # of everything random in training
+    threads: int = 2  # of the processor
+
+
+def demo(words: list[str]) -> int:
+    """scoreward demo"""
+    options = tyro.cli(DemoOptions, args=words, prog="scoreward demo")
+    if (options.folder / "run.json").exists():
+        _replace_demo(options.folder)
+    torch.set_num_threads(options.threads)
+    arguments = ["--seed", str(options.seed)]
+    run, own = build("portraits_vgrpo", arguments, "scoreward demo")
+    run = replace(run, folder=options.folder, origin=dict(run.origin, demo=True))
+    _introduce(run)
+    code = _show(run, run.start(), replace(own, beside=lesson()))
+    _before_after(options.folder)
+    return code
+
+
+def lesson() -> Path | None:
+    """The committed unanchored run, shown beside the demo as the lesson in reward hacking."""
+    path = Path(__file__).parents[1] / "assets" / "portraits" / "unanchored"
+    return path if (path / "run.json").exists() else None
+
+
+def build(recipe: str, words: list[str], program: str) -> tuple[Run, Options]:
+    """The run a command line means, with what is needed to build it again."""
+    own, run = parse(find(recipe), Options, words, program)
+    origin = {
+        "recipe": run.name,
+        "origin_recipe": recipe,
+        "arguments": words,
+        "command": f"scoreward train {recipe} {shlex.join(words)}".strip(),
+    }
+    folder = own.folder or Path("runs") / run.name
+    return replace(run, folder=folder, seed=own.seed, origin=origin), own
+
+
+def export(path: Path, target: Path) -> None:
+    """The averaged weights of a checkpoint as one safetensors file."""
+    from safetensors.torch import save_file
+
+    save_file(read_snapshot(path, "ema"), target)
+
+
+def _train(recipe: str, words: list[str], program: str) -> int:
+    run, own = build(recipe, words, program)
+    for line in run.source.geometry.explain():
+        console.print(f"[dim]{line}[/dim]")
+    if own.plan:
+        return 0
+    return _show(run, run.start(), own)
+
+
+def _folder(recipe: str, words: list[str]) -> Path:
+    for flag, value in zip(words, words[1:], strict=False):
+        if flag == "--folder":
+            return Path(value)
+    return Path("runs") / recipe
+
+
+def _show(run: Run, moments: Iterator[Moment], own: Options) -> int:
+    """Run to the end with the live view, then the report."""
+    try:
+        watch(run, moments, console)
+    except Exception:
+        _try_report(run, own)
+        raise
+    status = RunFolder(run.folder).about().get("status")
+    path = _try_report(run, own)
+    if own.profile:
+        _print_profile(run.folder)
+    if status == "stopped":
+        console.print(f"stopped; go on with: scoreward resume {run.folder}")
+    if path is not None:
+        console.print(f"report: {path}")
+    return 0
+
+
+def _try_report(run: Run, own: Options) -> Path | None:
+    try:
+        return write_report(run.folder, own.beside)
+    except (ValueError, OSError) as error:
+        print(f"scoreward: no report: {error}", file=sys.stderr)
+        return None
+
+
+def _print_profile(folder: Path) -> None:
+    profiles = RunFolder(folder).records("profile")
+    if not profiles:
+        return
+    last = profiles[-1]
+    for name, seconds in sorted(last["seconds"].items() if isinstance(last["seconds"], dict) else []):
+        console.print(f"  {name:10} {seconds:8.1f} s")
+    console.print(f"  inside the network: {last['share_in_network']:.1%} of training time")
+
+
+def _replace_demo(folder: Path) -> None:
+    if not RunFolder(folder).about().get("demo"):
+        raise RunFolderError(
+            f"{folder} holds a run that is not a demo; choose another folder with --folder"
+        )
+    shutil.rmtree(folder)
+
+
+def _introduce(run: Run) -> None:
+    console.print(
+        "Online reinforcement learning (V-GRPO) of the built-in text-to-image model, pixel "
+        "portraits.\nThe reward is verifier A's opinion; verifier B judges and never trains "
+        "anything.\nFirst the model is measured as it is, then it is trained, then measured again."
+    )
+    for line in run.source.geometry.explain():
+        console.print(f"[dim]{line}[/dim]")
+
+
+def _before_after(folder: Path) -> None:
+    """The numbers of summary.json as a table."""
+    import json
+
+    from rich.table import Table
+
+    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    names = list(summary["before"]["ode"])
+    table = Table("held-out prompts", *names, title="before and after")
+    for when in ("before", "after"):
+        for sampler, numbers in summary[when].items():
+            cells = [f"{numbers[n]:.3f}" for n in names]
+            table.add_row(f"{when}, {sampler.upper()} sampler", *cells)
+    console.print(table)
+    seconds = summary["seconds"]
+    console.print(f"{seconds['rl']:.0f} s of RL, {seconds['total']:.0f} s in all")
