@@ -99,9 +99,12 @@ def _prose(source: str) -> Iterator[tuple[int, str]]:
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            if isinstance(node.value.value, str):
-                yield node.lineno, ast.get_source_segment(source, node) or ""
+        if isinstance(node, ast.Expr) and _is_text(node.value):
+            yield node.lineno, ast.get_source_segment(source, node) or ""
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 def check(tags: Iterable[Tag] | None = None, table: dict[str, Paper] | None = None) -> list[str]:
@@ -125,10 +128,11 @@ def _untold(tags: list[Tag], table: dict[str, Paper]) -> Iterator[str]:
     for paper in table.values():
         for equation in paper.equations:
             places = [tag for tag in tags if (tag.paper, tag.equation) == (paper.key, equation)]
+            listed = f"[{paper.key}] ({equation}) is listed in papers.toml"
             if all(tag.in_tests for tag in places):
-                yield f"[{paper.key}] ({equation}) is listed in papers.toml, but no line has its tag"
+                yield f"{listed}, but no line has its tag"
             if not any(tag.in_tests for tag in places):
-                yield f"[{paper.key}] ({equation}) is listed in papers.toml, but no test has its tag"
+                yield f"{listed}, but no test has its tag"
 
 
 def unknown_paper(key: str, table: dict[str, Paper]) -> str:

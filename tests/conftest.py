@@ -1,4 +1,4 @@
-"""What every test gets: shapes and types checked, one thread, fixed seeds, no network, no window."""
+"""What every test gets: shapes and types checked, one thread, fixed seeds, no hub, no window."""
 
 import os
 import random
@@ -18,7 +18,7 @@ from jaxtyping import install_import_hook
 
 if "scoreward" in sys.modules:
     raise RuntimeError("scoreward was imported before the tests could switch shape checks on")
-install_import_hook("scoreward", "beartype.beartype")
+install_import_hook("scoreward", "shape_checks.typechecked")
 
 settings.register_profile("scoreward", deadline=None, derandomize=True, database=None)
 settings.load_profile("scoreward")

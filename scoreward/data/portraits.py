@@ -76,6 +76,26 @@ def load(split: str) -> Portraits:
     )
 
 
+def careless_captions(pictures: Portraits, share: float, seed: int = 0) -> list[str]:
+    """Captions in which each attribute is misnamed with probability `share`, as web captions are.
+
+    A model trained on them draws clean pictures but does not do all that it is told, which leaves
+    something to improve. Each picture has one such caption. None names a held-out combination.
+    """
+    generator = np.random.default_rng(seed)
+    sizes = np.array([len(values) for values in FIELDS.values()])
+    truth = pictures.labels.numpy()
+    other = (truth + generator.integers(1, sizes, truth.shape)) % sizes
+    wrong = np.where(generator.random(truth.shape) < share, other, truth)
+    held_out = {tuple(row) for split in SPLITS[1:] for row in load(split).labels.tolist()}
+    orders = generator.integers(0, ORDERS, len(truth)).tolist()
+    rows = [
+        right if tuple(row) in held_out else row
+        for row, right in zip(wrong.tolist(), truth.tolist(), strict=True)
+    ]
+    return [caption(row, order) for row, order in zip(rows, orders, strict=True)]
+
+
 def named(labels_row: Int[Tensor, " 7"] | Sequence[int]) -> dict[str, str]:
     """Labels as words: {"hair": "short", ...}."""
     return {k: values[int(i)] for (k, values), i in zip(FIELDS.items(), labels_row, strict=True)}

@@ -10,6 +10,8 @@ from torch import Tensor
 from scoreward.advantage import Advantages
 from scoreward.data import portraits as data
 from scoreward.models import builtin
+from scoreward.models.base import Model
+from scoreward.models.lora import LoRA, add_lora
 from scoreward.models.portraits import PortraitSize
 from scoreward.objectives.denoising import Denoising
 from scoreward.objectives.vgrpo import VGRPO
@@ -50,6 +52,23 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
+class Start:
+    """The model that training starts from."""
+
+    weights: Path | None = None  # a weights file instead of the shipped one
+    lora: bool = False  # train low-rank adapters instead of all weights
+    rank: int = 32  # of the adapters
+    alpha: float = 64.0  # of the adapters
+
+    def build(self) -> Model:
+        """The built-in model, with adapters if asked."""
+        model = builtin.portraits(None if self.weights is None else read_tensors(self.weights))
+        if self.lora:
+            add_lora(model.network, LoRA(self.rank, self.alpha))
+        return model
+
+
+@dataclass(frozen=True)
 class AttributeTable:
     """Per-attribute accuracy by one verifier, as an evaluation table."""
 
@@ -84,16 +103,16 @@ def portraits_vgrpo(
     optimizer: Optimizer = Optimizer(lr=1e-4),
     budget: Budget = Budget(rounds=150),
     held_out: HeldOut = HeldOut(),
-    start: Path | None = None,
+    model: Start = Start(),
 ) -> Run:
     """V-GRPO on the built-in model: reward = mean probability of the prompt's attributes.
 
     Strictly on-policy (one update per round), so the ratio clip is off and the soft clip is on. The
-    anchor is ours. `start` is a weights file to begin from instead of the shipped model.
+    anchor is ours.
     """
     return Run(
         name="portraits_vgrpo",
-        model=builtin.portraits(None if start is None else read_tensors(start)),
+        model=model.build(),
         objective=objective,
         source=Online(
             prompts=data.load("train").captions,
@@ -109,20 +128,35 @@ def portraits_vgrpo(
     )
 
 
+@dataclass(frozen=True)
+class Captions:
+    """How well pretraining pictures are described; both ours, see docs/decisions.md."""
+
+    misnamed: float = 0.1  # probability that a caption names an attribute wrongly
+    dropout: float = 0.1  # share of captions left out, so that guidance is possible
+
+
 def portraits_pretrain(
     objective: Denoising = Denoising(),
     size: PortraitSize = PortraitSize(),
     geometry: Geometry = Geometry(prompts=3200, group=1, minibatches=50),
     optimizer: Optimizer = Optimizer(
-        lr=1e-3, weight_decay=1e-4, warmup=100, decay="linear", total=5000, ema=0.999
+        lr=1e-3,
+        betas=(0.9, 0.99),
+        weight_decay=1e-4,
+        warmup=100,
+        decay="linear",
+        total=5000,
+        ema=0.999,
     ),
     budget: Budget = Budget(rounds=100),
     held_out: HeldOut = HeldOut(split="validation", every=10),
-    dropout: float = 0.1,
+    captions: Captions = Captions(),
     start: Path | None = None,
 ) -> Run:
     """Pretraining of the built-in model; `start` goes on from a weights file."""
     train = data.load("train")
+    words = data.careless_captions(train, captions.misnamed)
     model = builtin.untrained(size)
     if start is not None:
         model = builtin.portraits(read_tensors(start), size)
@@ -130,7 +164,7 @@ def portraits_pretrain(
         name="portraits_pretrain",
         model=model,
         objective=objective,
-        source=Offline(train.images, train.captions, geometry, dropout),
+        source=Offline(train.images, words, geometry, captions.dropout),
         optimizer=optimizer,
         budget=budget,
         evaluation=held_out.evaluation(),

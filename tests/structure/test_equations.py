@@ -63,7 +63,9 @@ def test_the_printed_index_names_line_test_and_meaning(capsys: pytest.CaptureFix
 
 
 def test_printing_an_unknown_paper_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"no paper 'dim' in papers\.toml; perhaps you meant 'ddim'"):
+    with pytest.raises(
+        ValueError, match=r"no paper 'dim' in papers\.toml; perhaps you meant 'ddim'"
+    ):
         equations.print_index("dim")
 
 

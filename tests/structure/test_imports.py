@@ -1,11 +1,16 @@
 """`import scoreward` is quick and pulls in nothing that only some users need."""
 
+import importlib
 import json
 import subprocess
 import sys
 import tomllib
 from functools import cache
+from pkgutil import walk_packages
 
+import pytest
+
+import scoreward
 from scoreward import __version__
 from tests.structure.source import ROOT
 
@@ -19,6 +24,12 @@ import scoreward
 seconds = time.perf_counter() - start
 print(json.dumps({"seconds": seconds, "modules": sorted(set(sys.modules) - before)}))
 """
+MODULES = [module.name for module in walk_packages(scoreward.__path__, "scoreward.")]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_imports_with_shape_checks_on(name: str) -> None:
+    importlib.import_module(name)
 
 
 @cache

@@ -1,0 +1,38 @@
+"""LoRA through peft: only low-rank updates of chosen linear layers are trained."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class LoRA:
+    """W + (α/r) B A with A of rank r; B starts at 0, so the model starts unchanged.  [lora] (3)"""
+
+    rank: int = 32  # r, Flow-GRPO and V-GRPO on SD3.5-M
+    alpha: float = 64.0  # α, the same
+    targets: Sequence[str] = ("qkv", "out", "up", "down")  # names of linear layers, ours
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or not self.targets:
+            raise ValueError(
+                f"LoRA needs a rank of at least 1 and some targets, got {self.rank} and "
+                f"{list(self.targets)}"
+            )
+
+
+def add_lora(network: nn.Module, settings: LoRA) -> nn.Module:
+    """Freeze the network and add trainable adapters in place.  Raises ValueError if none fit."""
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError:
+        raise ImportError('LoRA needs peft; install it with pip install "scoreward[lora]"') from None
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=int(settings.alpha),
+        target_modules=list(settings.targets),
+        lora_dropout=0.0,  # dropout would make old and new passes differ
+        init_lora_weights=True,
+    )
+    return inject_adapter_in_model(config, network)
