@@ -1,4 +1,4 @@
-# Two commands for everyone: `make demo` and `make test`. `make check` and `make format` are for contributors.
+# Two commands for everyone: `make demo` and `make test`. The others are for contributors.
 # Options: PYTHON=python3.12 chooses the interpreter, WORKERS=8 the number of test processes.
 
 VENV := .venv
@@ -10,7 +10,8 @@ export PYTHON
 # One thread per process: two test processes on two cores, and sums that do not depend on the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: help demo test check format equations clean
+.PHONY: help demo test format equations clean \
+	check check-format check-lint check-types check-imports check-structure
 
 help:
 	@echo "make demo     train the built-in model with a reward, in under ten minutes, and write a report"
@@ -26,11 +27,22 @@ test: $(VENV)/dev.stamp
 	@sh tools/browser.sh
 	$(PYTEST) -n $(WORKERS) --dist worksteal
 
-check: $(VENV)/dev.stamp
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+# `make -k check` goes on after the first complaint.
+check: check-format check-lint check-types check-imports check-structure
+
+check-format: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check --output-format concise .
+
+check-lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check --output-format concise .
+
+check-types: $(VENV)/dev.stamp
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+check-imports: $(VENV)/dev.stamp
 	$(BIN)/lint-imports --no-logo
+
+check-structure: $(VENV)/dev.stamp
 	$(PYTEST) -q -m "not slow" tests/structure
 
 format: $(VENV)/dev.stamp

@@ -33,7 +33,7 @@ def normalised(
     scale: Literal["group", "batch", "none"],
     floor: float,
 ) -> Float[Tensor, " batch"]:
-    """(R − group mean) / (std + δ), std of the group, of the whole batch, or 1.  [grpo] (Sec. 4.1)"""
+    """(R − group mean) / (std + δ), std of the group, of the batch, or 1.  [grpo] (Sec. 4.1)"""
     centred = reward - group_mean(reward, group)
     match scale:
         case "group":
@@ -44,9 +44,7 @@ def normalised(
             return centred
 
 
-def soft_clip(
-    advantage: Float[Tensor, " batch"], bound: float | None
-) -> Float[Tensor, " batch"]:
+def soft_clip(advantage: Float[Tensor, " batch"], bound: float | None) -> Float[Tensor, " batch"]:
     """η tanh(A/η); None leaves A as it is.  [vgrpo] (17)"""
     return advantage if bound is None else bound * torch.tanh(advantage / bound)
 

@@ -1,7 +1,7 @@
 """Chains of Gaussian steps: how samples are drawn and what of them can be replayed.
 
-A `Sampler` is a time grid with one kernel per step, so a mixed ODE/SDE window is just a list. `walk`
-yields the steps one by one; `draw` keeps only the last state, `rollout` keeps all of them.
+A `Sampler` is a time grid with one kernel per step, so a mixed ODE/SDE window is just a list.
+`walk` yields the steps one by one; `draw` keeps only the last state, `rollout` keeps all of them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -57,9 +57,7 @@ def uniform(
     return Sampler(time_grid(steps, shift, start, end), (kernel,) * steps)
 
 
-def windowed(
-    ode: Kernel, sde: Kernel, first: int, width: int, times: tuple[float, ...]
-) -> Sampler:
+def windowed(ode: Kernel, sde: Kernel, first: int, width: int, times: tuple[float, ...]) -> Sampler:
     """Stochastic steps first … first + width − 1, deterministic elsewhere.  [mix-grpo] (Sec. 3)"""
     steps = len(times) - 1
     if width < 1 or not 0 <= first <= first + width <= steps:

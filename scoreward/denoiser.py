@@ -54,13 +54,12 @@ class Guided:
     ) -> Prediction:
         both = join([cond, self.null(cond)])
         pair = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), both)
-        x0 = _guide(*pair.x0.chunk(2), self.scale)
-        eps = _guide(*pair.eps.chunk(2), self.scale)
+        x0, eps = (self._mix(both) for both in (pair.x0, pair.eps))
         return Prediction(x_t, t, x0, eps, pair.process)
 
-
-def _guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
-    return unconditional + scale * (conditional - unconditional)
+    def _mix(self, both: Float[Tensor, "twice *shape"]) -> Float[Tensor, "batch *shape"]:
+        conditional, unconditional = both.chunk(2)
+        return unconditional + self.scale * (conditional - unconditional)
 
 
 @dataclass

@@ -1,9 +1,9 @@
 """One reverse step t → s as a Gaussian. Sampling and log-probability both read it.
 
 Two families. DDIM moves along (x0, ε) and differs only in how much noise it redraws, `Noise`.
-Euler–Maruyama discretises dx = [u − ½n²·score] dt + n dw and differs only in n, `Level`. Multi-call
-and multi-step solvers (Heun, DPM-Solver++ 2M) are deterministic and override `step`; their transitions
-cannot be replayed from one network call, which `replayable` says.
+Euler–Maruyama discretises dx = [u − ½n²·score] dt + n dw and differs only in n, `Level`.
+Multi-call and multi-step solvers (Heun, DPM-Solver++ 2M) are deterministic and override `step`;
+their transitions cannot be replayed from one network call, which `replayable` says.
 """
 
 from abc import ABC, abstractmethod
@@ -47,8 +47,8 @@ class Kernel(ABC):
         pred = predict(x, t)
         return self(pred, s), pred
 
-    def check(self, process: Process, t: float, s: float) -> None:
-        """Raise ValueError where this step is not defined for this process."""
+    def check(self, process: Process, t: float, s: float) -> None:  # noqa: B027
+        """Raise ValueError where this step is undefined for this process; the default never does."""
 
 
 # DDIM and its noise
@@ -57,9 +57,9 @@ class Kernel(ABC):
 def generalised(eta: float) -> Noise:
     """Generalised DDIM: std = σ_s √(1 − ρ²), ρ = ((σ_s/α_s)/(σ_t/α_t))^(η²).  [gddim] (Thm. 1)
 
-    Defined for every η ≥ 0, also above 1; η = 0 is the ODE and η = 1 the DDPM posterior. The paper's
-    text prints this expression as a standard deviation although it is the variance. At α_t = 0 and
-    η > 0 the ratio is 0: the step redraws all noise.
+    Defined for every η ≥ 0, also above 1; η = 0 is the ODE and η = 1 the DDPM posterior. The
+    paper's text prints this expression as a standard deviation although it is the variance. At α_t
+    = 0 and η > 0 the ratio is 0: the step redraws all noise.
     """
     _check_eta(eta)
 
@@ -75,8 +75,8 @@ def generalised(eta: float) -> Noise:
 def ancestral(eta: float) -> Noise:
     """DDIM's own η: η times the DDPM posterior std.  [ddim] (16)
 
-    η scales the standard deviation. Defined only up to `eta_limit`, which is below 1.05 on a 50-step
-    Stable Diffusion grid.
+    η scales the standard deviation. Defined only up to `eta_limit`, which is below 1.05 on a
+    50-step Stable Diffusion grid.
     """
     _check_eta(eta)
 
@@ -122,8 +122,8 @@ class DDIM(Kernel):
         sigma, std = process.sigma(times[1]).item(), self.noise(process, *times).item()
         if not std <= sigma * (1 + 1e-6):
             raise ValueError(
-                f"the step {t:.4f} -> {s:.4f} asks for noise {std:.4g} but only {sigma:.4g} is left "
-                "there, so DDIM's own eta has no real mean; lower eta or use generalised(eta), "
+                f"the step {t:.4f} -> {s:.4f} asks for noise {std:.4g} but only {sigma:.4g} is left
+                " "there, so DDIM's own eta has no real mean; lower eta or use generalised(eta), "
                 "which is defined for every eta"
             )
 
@@ -156,7 +156,9 @@ def flow_sde(noise: float, at_one: float | None = None) -> Level:
     _check_eta(noise)
 
     def level(process: Process, t: Tensor) -> Tensor:
-        room = 1 - t if at_one is None else torch.where(t == 1, torch.full_like(t, 1 - at_one), 1 - t)
+        room = (
+            1 - t if at_one is None else torch.where(t == 1, torch.full_like(t, 1 - at_one), 1 - t)
+        )
         return noise * (t / room).sqrt() if noise else torch.zeros_like(t)
 
     return level
@@ -233,7 +235,7 @@ class Heun(Kernel):
 
 @dataclass(frozen=True)
 class DPMSolverPP(Kernel):
-    """DPM-Solver++ 2M: exponential integrator on x0 with one step of memory.  [dpm-solver++] (Alg. 2)
+    """DPM-Solver++ 2M: exponential integrator on x0, one step of memory.  [dpm-solver++] (Alg. 2)
 
     First step and steps onto σ = 0 are first order (DDIM); so is a step after α = 0, where the
     earlier log-SNR is −∞ and the correction vanishes by itself.

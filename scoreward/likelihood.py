@@ -1,7 +1,7 @@
 """What stands in for log p(x0 | prompt) when the exact value is out of reach.
 
-Two stand-ins: the path log-probability of a stochastic rollout, and minus the denoising error of the
-finished sample on a few (t, ε) pairs. Who shares pairs is decided by their addresses alone.
+Two stand-ins: the path log-probability of a stochastic rollout, and minus the denoising error of
+the finished sample on a few (t, ε) pairs. Who shares pairs is decided by their addresses alone.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,8 @@ def path_log_prob(
 ) -> Float[Tensor, " rows"]:
     """log p(x_s | x_t) of stored transitions under any policy, in nats.  [flow-grpo] (5)
 
-    Summed over the event; published clip ranges assume means, which path objectives restore visibly.
+    Summed over the event; published clip ranges assume means, which path objectives restore
+    visibly.
     """
     return kernel(denoiser(rows.x, rows.t, cond), rows.s).log_prob(rows.next)
 
@@ -120,8 +121,8 @@ def self_normalised_error(
 ) -> Float[Tensor, "batch count"]:
     """mean(e²) / sg(mean|e|): squared error over its own detached magnitude.  [vgrpo] (14)
 
-    The published equation sums the numerator; the clip ranges belong to the mean. `floor` is ours and
-    keeps 0/0 away.
+    The published equation sums the numerator; the clip ranges belong to the mean. `floor` is ours
+    and keeps 0/0 away.
     """
     error = (pred - target).flatten(2)
     return error.square().mean(2) / error.detach().abs().mean(2).clamp(min=floor)

@@ -31,8 +31,8 @@ def per_sample(
 def linear_form(kind: Kind, process: Process, t: Tensor) -> tuple[Tensor, Tensor]:
     """The (a, b) such that the target named `kind` is a·x0 + b·ε.
 
-    `velocity` is α' x0 + σ' ε, the drift of the probability-flow ODE; `v` is α ε − σ x0; they differ
-    for VP by the factor d(angle)/dt.
+    `velocity` is α' x0 + σ' ε, the drift of the probability-flow ODE; `v` is α ε − σ x0; they
+    differ for VP by the factor d(angle)/dt.
     """
     one, zero = torch.ones_like(t), torch.zeros_like(t)
     match kind:
@@ -51,7 +51,7 @@ def linear_form(kind: Kind, process: Process, t: Tensor) -> tuple[Tensor, Tensor
 
 @dataclass(frozen=True)
 class Prediction:
-    """A pair (x0, ε) consistent with x_t at time t; `as_(kind)` reads it in any parameterisation."""
+    """A pair (x0, ε) consistent with x_t at time t; `as_` reads it in any parameterisation."""
 
     x_t: Float[Tensor, "batch *shape"]
     t: Float[Tensor, " batch"]

@@ -1,7 +1,8 @@
 """Noise processes x_t = α(t) x0 + σ(t) ε, with t = 0 data and t = 1 noise.
 
-A process is its two coefficients and their derivatives; everything else (g, log-SNR, the score of a
-point) follows. Times are tensors in [0, 1]; one time per sample, reshaped by the caller to broadcast.
+A process is its two coefficients and their derivatives; everything else (g, log-SNR, the score of
+a point) follows. Times are tensors in [0, 1]; one time per sample, reshaped by the caller to
+broadcast.
 """
 
 from abc import ABC, abstractmethod
@@ -94,8 +95,8 @@ class LinearVP(Process):
 class CosineVP(Process):
     """Variance preserving with α = cos(u)/cos(u₀), u = (π/2)(t + s)/(1 + s).  [improved-ddpm] (17)
 
-    The paper clips the discrete β near t = 1; here α(1) = 0 exactly, so start samplers at t < 1 when
-    the network predicts ε (α = 0 leaves x0 undetermined).
+    The paper clips the discrete β near t = 1; here α(1) = 0 exactly, so start samplers at t < 1
+    when the network predicts ε (α = 0 leaves x0 undetermined).
     """
 
     offset: float = 0.008  # s, [improved-ddpm] (17)

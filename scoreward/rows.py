@@ -6,7 +6,7 @@ split it without knowing what is inside. Fields are tensors, nested rows, or Non
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -52,7 +52,7 @@ def repeat_rows(value: T, times: int) -> T:
         return value
     if isinstance(value, Rows):
         return value.repeat(times)
-    return value.repeat_interleave(times, 0)
+    return cast(T, value.repeat_interleave(times, 0))
 
 
 def join(parts: Sequence[T]) -> T:
@@ -63,4 +63,4 @@ def join(parts: Sequence[T]) -> T:
     if isinstance(first, Rows):
         names = [f.name for f in fields(first)]
         return type(first)(**{n: join([getattr(p, n) for p in parts]) for n in names})
-    return torch.cat(list(parts))
+    return cast(T, torch.cat(cast(list[Tensor], list(parts))))

@@ -86,10 +86,14 @@ def sample(words: list[str]) -> int:
     denoiser = options.which.denoiser(model)
     prompts = [p for p in options.prompts for _ in range(options.count)]
     cond = model.encode(prompts)
-    keys = [Key(("sample", options.seed, p, i)) for p in options.prompts for i in range(options.count)]
+    keys = [
+        Key(("sample", options.seed, p, i)) for p in options.prompts for i in range(options.count)
+    ]
     x = normal_each((k / "start" for k in keys), model.shape)
     media = model.decode(draw(options.sampling.sampler(), denoiser, x, keys, cond))
-    save_grid(media.repeat_interleave(options.scale, 2).repeat_interleave(options.scale, 3), options.out)
+    save_grid(
+        media.repeat_interleave(options.scale, 2).repeat_interleave(options.scale, 3), options.out
+    )
     console.print(f"{len(media)} pictures: {options.out}")
     return 0
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import field, make_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, cast, get_type_hints
 
 import tyro
 
@@ -49,7 +49,7 @@ def _from_file(name: str) -> Recipe:
     recipe = getattr(module, function, None)
     if not callable(recipe):
         raise ValueError(f"{path!r} has no function {function!r} that could be a recipe")
-    return recipe
+    return cast(Recipe, recipe)
 
 
 def parse(recipe: Recipe, options: type[T], words: list[str], program: str) -> tuple[T, Run]:

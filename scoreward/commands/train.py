@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -137,7 +138,7 @@ def _train(recipe: str, words: list[str], program: str) -> int:
 
 
 def _folder(recipe: str, words: list[str]) -> Path:
-    for flag, value in zip(words, words[1:], strict=False):
+    for flag, value in pairwise(words):
         if flag == "--folder":
             return Path(value)
     return Path("runs") / recipe
@@ -174,7 +175,9 @@ def _print_profile(folder: Path) -> None:
     if not profiles:
         return
     last = profiles[-1]
-    for name, seconds in sorted(last["seconds"].items() if isinstance(last["seconds"], dict) else []):
+    for name, seconds in sorted(
+        last["seconds"].items() if isinstance(last["seconds"], dict) else []
+    ):
         console.print(f"  {name:10} {seconds:8.1f} s")
     console.print(f"  inside the network: {last['share_in_network']:.1%} of training time")
 

@@ -1,7 +1,7 @@
 """Exact denoisers for Gaussians and Gaussian mixtures: the oracles of every sampler and objective.
 
-For data N(m, c I) and x_t = α x0 + σ ε everything is linear: E[x0 | x_t] = m + αc/(α²c + σ²)(x_t − αm).
-A mixture weighs these by the posterior of its components.
+For data N(m, c I) and x_t = α x0 + σ ε everything is linear: E[x0 | x_t] = m + αc/(α²c + σ²)(x_t −
+αm). A mixture weighs these by the posterior of its components.
 """
 
 from collections.abc import Sequence
@@ -42,9 +42,7 @@ class Mixture:
     def sample(self, count: int, generator: torch.Generator) -> Float[Tensor, "count dim"]:
         """Draws of x0."""
         pick = torch.multinomial(self.weights, count, replacement=True, generator=generator)
-        noise = torch.randn(
-            count, self.means.shape[1], generator=generator, dtype=self.means.dtype
-        )
+        noise = torch.randn(count, self.means.shape[1], generator=generator, dtype=self.means.dtype)
         return self.means[pick] + self.variances[pick].sqrt()[:, None] * noise
 
     def _spread(self, alpha: Tensor, sigma: Tensor) -> Float[Tensor, "batch components"]:
@@ -55,9 +53,7 @@ class Mixture:
     ) -> Float[Tensor, "batch components"]:
         spread, dim = self._spread(alpha, sigma), self.means.shape[1]
         square = ((x_t[:, None] - alpha[..., None] * self.means) ** 2).sum(2)
-        return self.weights.log() - 0.5 * (
-            square / spread + dim * (2 * torch.pi * spread).log()
-        )
+        return self.weights.log() - 0.5 * (square / spread + dim * (2 * torch.pi * spread).log())
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ def gaussian(mean: Sequence[float] | Tensor, variance: float) -> Mixture:
 
 
 class GaussianPolicy(nn.Module):
-    """A trainable analytic model: velocity field of data N(mean(cond), variance · I), rectified flow.
+    """A trainable analytic model: velocity field of data N(mean(cond), c I), rectified flow.
 
     `cond` selects a row of `mean`. Rewards have known optima on it, so it is the toy on which every
     online method must learn.

@@ -14,11 +14,14 @@ from scoreward.models.base import Model
 from scoreward.models.portraits import PortraitNet, PortraitSize
 from scoreward.process import RectifiedFlow
 
+PATH = Path(str(files("scoreward"))) / "assets" / "portraits" / "model.safetensors"
 TOKENS = 6
 SHAPE = (3, 16, 16)
 
 
-def portraits(weights: Mapping[str, Tensor] | None = None, size: PortraitSize | None = None) -> Model:
+def portraits(
+    weights: Mapping[str, Tensor] | None = None, size: PortraitSize | None = None
+) -> Model:
     """The portraits model with given weights, or with the ones that ship with the package."""
     network = PortraitNet(size or PortraitSize())
     network.load_state_dict(dict(weights or shipped()))
@@ -39,8 +42,7 @@ def around(network: PortraitNet) -> Model:
 
 def shipped() -> dict[str, Tensor]:
     """The weights in the package."""
-    path = Path(str(files("scoreward"))) / "assets" / "portraits" / "model.safetensors"
-    return {name: tensor.float() for name, tensor in load(path.read_bytes()).items()}
+    return {name: tensor.float() for name, tensor in load(PATH.read_bytes()).items()}
 
 
 def words(prompts: Sequence[str]) -> Tensor:

@@ -27,7 +27,9 @@ def add_lora(network: nn.Module, settings: LoRA) -> nn.Module:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
-        raise ImportError('LoRA needs peft; install it with pip install "scoreward[lora]"') from None
+        raise ImportError(
+            'LoRA needs peft; install it with pip install "scoreward[lora]"'
+        ) from None
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=int(settings.alpha),

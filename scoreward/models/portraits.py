@@ -1,8 +1,8 @@
 """The network of the built-in model: a small rectified-flow transformer on 4 × 4 patches.
 
-Sixteen image tokens attend to themselves and to the phrases of the prompt. Text gives keys and values
-only, so it costs little; time and the mean phrase modulate every block (adaLN-zero). 2.8 M parameters,
-0.2 CPU-seconds for forward and backward of 64 pictures on one thread.
+Sixteen image tokens attend to themselves and to the phrases of the prompt. Text gives keys and
+values only, so it costs little; time and the mean phrase modulate every block (adaLN-zero). 2.8 M
+parameters, 0.2 CPU-seconds for forward and backward of 64 pictures on one thread.
 """
 
 from dataclasses import dataclass

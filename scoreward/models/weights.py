@@ -1,8 +1,8 @@
 """Named snapshots of a network's trainable parameters, and denoisers that read through them.
 
-With LoRA the trainable parameters are the adapters, so a snapshot of the start is the base model and
-costs nothing of the base's size. Swapping happens outside of any graph: a snapshot's reading never
-carries gradients.
+With LoRA the trainable parameters are the adapters, so a snapshot of the start is the base model
+and costs nothing of the base's size. Swapping happens outside of any graph: a snapshot's reading
+never carries gradients.
 """
 
 from collections.abc import Iterator, Mapping

@@ -3,8 +3,9 @@
 [vgrpo] Tang, Zhang, Wang, Mao, Schmidt, Yeung-Levy, arXiv:2604.23380. Rollouts may use any sampler;
 only x0 is kept. Symbols: their o is our x0, their (t_j, ε_j) are our pairs, their L̂ our error.
 
-The paper's two regimes are two settings of this file. One update per round: the ratio is identically
-1, `clip` and `proximal` are inert, and `soft_clip` is the control. Several updates per round: `clip`.
+The paper's two regimes are two settings of this file. One update per round: the ratio is
+identically 1, `clip` and `proximal` are inert, and `soft_clip` is the control. Several updates per
+round: `clip`.
 """
 
 from dataclasses import dataclass
@@ -75,9 +76,7 @@ class VGRPO(Objective):
             answer = predict(policy.reference, pairs, samples.cond)
             reference = self._read(answer, pairs, "velocity")
         advantage = soft_clip(samples.advantage, self.soft_clip)
-        return VGRPORows(
-            samples.x0, samples.cond, advantage, pairs, old, reference, samples.sample
-        )
+        return VGRPORows(samples.x0, samples.cond, advantage, pairs, old, reference, samples.sample)
 
     def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
         rows = cast(VGRPORows, rows)

@@ -50,9 +50,7 @@ def scores(run: Run, sampler: str, names: list[str]) -> list[Figure]:
     return _drawn(figures)
 
 
-def _score_lines(
-    run: Run, sampler: str, names: list[str], x: list[float | None]
-) -> list[Line]:
+def _score_lines(run: Run, sampler: str, names: list[str], x: list[float | None]) -> list[Line]:
     paint = colours(names)
     return [
         Line(f"{label(n)} {_last(y)}", x, y, paint[n])
@@ -116,7 +114,10 @@ def versus(mine: Run, other: Run, sampler: str, names: list[str]) -> list[Figure
 def training(run: Run) -> list[Figure]:
     """Every metric of the rounds; families such as ratio/min, /mean, /max share a chart."""
     keys = dict.fromkeys(
-        k for r in run.rounds for k, v in r.items() if k not in _NOT_METRICS and number(v) is not None
+        k
+        for r in run.rounds
+        for k, v in r.items()
+        if k not in _NOT_METRICS and number(v) is not None
     )
     families: dict[str, list[str]] = {}
     for key in keys:

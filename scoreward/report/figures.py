@@ -67,7 +67,9 @@ def chart(
 
 
 def _points(line: Line) -> tuple[list[float], list[float]]:
-    pairs = [(x, y) for x, y in zip(line.x, line.y, strict=False) if x is not None and y is not None]
+    pairs = [
+        (x, y) for x, y in zip(line.x, line.y, strict=False) if x is not None and y is not None
+    ]
     return [x for x, _ in pairs], [y for _, y in pairs]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from scoreward.report import curves, tables, tiles, words
-from scoreward.report.folder import Run, number, read_run, samplers, scorers, section, total
+from scoreward.report.folder import Run, number, read_run, samplers, scorers, section
 
 SHOWN = 12  # prompts shown without unfolding; ours
 IN_NETWORK = 0.90  # share of the training time that the network should take; ours
@@ -103,7 +103,11 @@ def _made(run: Run) -> dict[str, Any]:
 def _beside(run: Run, other: Run | None, sampler: str, names: list[str]) -> dict[str, Any]:
     if other is None:
         return {"other": None}
-    shared = [n for n in [*names, "diversity"] if any(v is not None for v in words.series(other, sampler, n))]
+    shared = [
+        n
+        for n in [*names, "diversity"]
+        if any(v is not None for v in words.series(other, sampler, n))
+    ]
     return {
         "other": other,
         "lesson": words.lesson(run, other, sampler),

@@ -211,7 +211,11 @@ def differences(mine: Run, other: Run) -> list[tuple[str, str, str]]:
 
 def history(run: Run, sampler: str, names: list[str]) -> tuple[list[str], list[list[str]]]:
     """Every evaluation in numbers."""
-    gaps = [n for n in names if any(number(section(e, "gap").get(n)) is not None for e in run.evaluations)]
+    gaps = [
+        n
+        for n in names
+        if any(number(section(e, "gap").get(n)) is not None for e in run.evaluations)
+    ]
     extra = [
         n for n in ("palette", "diversity", "nearest")
         if any(number(section(e, sampler).get(n)) is not None for e in run.evaluations)

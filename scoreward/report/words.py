@@ -15,7 +15,10 @@ VISIBLE = 0.01  # a change of a score smaller than this is called none; ours
 MEASURES = {
     "reward": ("Reward", "what training maximises"),
     "judge": ("Judge", "a second scorer that never enters training"),
-    "strict": ("Judge, all right", "share of pictures in which the judge finds every attribute right"),
+    "strict": (
+        "Judge, all right",
+        "share of pictures in which the judge finds every attribute right",
+    ),
     "diversity": ("Diversity", "pixel standard deviation over several noises of one prompt"),
     "nearest": ("Nearest picture", "mean distance to the nearest training picture"),
     "palette": ("Palette", "colours of the right region, checked without any network"),
@@ -38,7 +41,7 @@ def show(value: Any, digits: int = 3) -> str:
     size = abs(exact)
     if exact == int(exact) and (size >= 100 or isinstance(value, int)):
         return f"{int(exact):,}".replace("-", "−")
-    if size >= 1e6 or 0 < size < 10 ** -digits:
+    if size >= 1e6 or 0 < size < 10**-digits:
         return f"{exact:.1e}".replace("-", "−")
     places = digits if size < 10 else 2 if size < 100 else 0
     return f"{exact:,.{places}f}".replace("-", "−")
@@ -149,7 +152,9 @@ def outcome(pair: Ends) -> tuple[str, str]:
     if judge and up > VISIBLE and right < -VISIBLE:
         return "alarm", "The reward rose while the judge fell: the reward was hacked."
     if judge and right > VISIBLE:
-        return ("warn", "Better, at a price.") if broken else ("ok", "Better, and the checks agree.")
+        return (
+            ("warn", "Better, at a price.") if broken else ("ok", "Better, and the checks agree.")
+        )
     if not judge and up > VISIBLE:
         return "warn", "The reward rose; no judge was there to check it."
     if up > VISIBLE:

@@ -1,7 +1,7 @@
 """A reward is any callable (media, prompts) → [batch]; higher is better.
 
-`scored` calls one and refuses what would poison training: an exception, a wrong shape, a number that
-is not finite. A failure is never turned into a reward of 0.
+`scored` calls one and refuses what would poison training: an exception, a wrong shape, a number
+that is not finite. A failure is never turned into a reward of 0.
 """
 
 from collections.abc import Callable, Sequence

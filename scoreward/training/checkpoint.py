@@ -1,8 +1,8 @@
 """Checkpoints: everything a run needs to go on as if it had never stopped.
 
-Random numbers have addresses, so no generator state is kept: weights, snapshots, optimiser moments and
-counters are the whole state. Files are safetensors and JSON, written aside and renamed, so that a
-checkpoint is either whole or absent.
+Random numbers have addresses, so no generator state is kept: weights, snapshots, optimiser moments
+and counters are the whole state. Files are safetensors and JSON, written aside and renamed, so
+that a checkpoint is either whole or absent.
 """
 
 import json

@@ -24,7 +24,7 @@ Table = Callable[[Tensor, Sequence[str]], Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What to measure; `scorers` are means over prompts, `diversity` is over `noises` per prompt."""
+    """What to measure: means of `scorers` over prompts, diversity over `noises` per prompt."""
 
     prompts: Sequence[str]
     samplers: Mapping[str, Sampler]

@@ -45,9 +45,7 @@ class Geometry:
 
     def share(self, rank: int, processes: int) -> range:
         """The samples of a round that one process generates and trains on."""
-        return range(
-            rank * self.samples // processes, (rank + 1) * self.samples // processes
-        )
+        return range(rank * self.samples // processes, (rank + 1) * self.samples // processes)
 
     def parts(self, key: Key) -> list[Tensor]:
         """The samples of each minibatch of one epoch, the same on every process."""

@@ -1,7 +1,7 @@
 """Is this run healthy?  Each check is a number, a level and a plain sentence.
 
-Checks read only a round's metrics and the evaluations so far, so the live view, the metrics file and
-the report say the same thing.
+Checks read only a round's metrics and the evaluations so far, so the live view, the metrics file
+and the report say the same thing.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,8 @@
 """A run: everything that trains, in one value, and the loop that records it.
 
-    run = portraits_vgrpo(folder=Path("runs/mine"))
-    for moment in run.start():
-        print(moment.round, moment.metrics["reward/mean"])
+run = portraits_vgrpo(folder=Path("runs/mine"))
+for moment in run.start():
+    print(moment.round, moment.metrics["reward/mean"])
 """
 
 import platform

@@ -18,7 +18,7 @@ from scoreward.keys import Key, normal_each
 from scoreward.models.base import Model
 from scoreward.objectives.base import Policy, Samples
 from scoreward.rewards.base import Reward, scored
-from scoreward.rows import join
+from scoreward.rows import Rows, join
 from scoreward.training.clock import Clock
 from scoreward.training.geometry import Geometry
 from scoreward.training.team import Team
@@ -97,7 +97,9 @@ class Online(Source):
         prompts = self.chosen(round, key)
         here = self.geometry.share(team.rank, team.size)
         words = [prompts[i // size] for i in here]
-        keys = [key / "round" / round / "prompt" / (i // size) / "sample" / (i % size) for i in here]
+        keys = [
+            key / "round" / round / "prompt" / (i // size) / "sample" / (i % size) for i in here
+        ]
         x0, cond, paths = self._generate(round, words, keys, work)
         with work.clock.section("reward"):
             mine = self._score(work.model.decode(x0), words)
@@ -199,7 +201,7 @@ def _dropped(cond: Cond, drop: Tensor, model: Model) -> Cond:
     """The null condition where `drop` is true."""
     if cond is None:
         return None
-    both = join([cond, model.null(cond)])
+    both: Tensor | Rows = join([cond, model.null(cond)])  # pyright: ignore
     return both[torch.arange(len(drop)) + len(drop) * drop.long()]
 
 

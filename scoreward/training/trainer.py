@@ -1,8 +1,8 @@
 """The loop: collect, prepare, update.  One for every objective, online and offline.
 
 A `Trainer` is an iterator of rounds without hooks; evaluation, logging and stopping are ordinary
-statements in the caller's `for`. The gradient of a minibatch is the sum over its rows on all processes
-divided by their number, so micro-batches and processes cannot change it.
+statements in the caller's `for`. The gradient of a minibatch is the sum over its rows on all
+processes divided by their number, so micro-batches and processes cannot change it.
 """
 
 from collections.abc import Iterator
