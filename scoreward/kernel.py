@@ -48,7 +48,7 @@ class Kernel(ABC):
         return self(pred, s), pred
 
     def check(self, process: Process, t: float, s: float) -> None:  # noqa: B027
-        """Raise ValueError where this step is undefined for this process; the default never does."""
+        """Raise ValueError where this step is undefined for this process; by default never."""
 
 
 # DDIM and its noise
@@ -122,8 +122,9 @@ class DDIM(Kernel):
         sigma, std = process.sigma(times[1]).item(), self.noise(process, *times).item()
         if not std <= sigma * (1 + 1e-6):
             raise ValueError(
-                f"the step {t:.4f} -> {s:.4f} asks for noise {std:.4g} but only {sigma:.4g} is left
-                " "there, so DDIM's own eta has no real mean; lower eta or use generalised(eta), "
+                f"the step {t:.4f} -> {s:.4f} asks for noise {std:.4g} but only {sigma:.4g} is "
+                "left there, so DDIM's own eta has no real mean; lower eta or use "
+                "generalised(eta), "
                 "which is defined for every eta"
             )
 
