@@ -10,7 +10,7 @@ export PYTHON
 # One thread per process: two test processes on two cores, and sums that do not depend on the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: help demo test format equations clean \
+.PHONY: help demo test format pages clean \
 	check check-format check-lint check-types check-imports check-structure
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make test     run every test"
 	@echo "make check    formatter, linter, types, import rule, size budget, equation index"
 	@echo "make format   apply the formatter and the linter's own fixes"
+	@echo "make pages    write the generated pages of docs/ anew"
 	@echo "make clean    remove the environment and the caches"
 
 demo: $(VENV)/core.stamp
@@ -49,8 +50,8 @@ format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-equations: $(VENV)/core.stamp
-	$(BIN)/scoreward equations
+pages: $(VENV)/dev.stamp
+	$(BIN)/python -m tools.equations_page
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info

@@ -41,4 +41,4 @@ if ! new_enough "$venv/bin/python" || ! "$venv/bin/python" -m pip --version >/de
     "$python" -m venv --clear "$venv"
 fi
 echo "Installing the pinned packages into $venv (one to a few minutes the first time) ..."
-PIP_DISABLE_PIP_VERSION_CHECK=1 "$venv/bin/python" -m pip install -q -c constraints.txt -e "$requirement"
+PIP_DISABLE_PIP_VERSION_CHECK=1 "$venv/bin/python" -m pip install -qq -c constraints.txt -e "$requirement"

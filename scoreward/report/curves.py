@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from scoreward.report.figures import Level, Line, chart
+from scoreward.report.figures import NARROW, Level, Line, chart
 from scoreward.report.folder import Record, Run, number, section, series, total
 from scoreward.report.words import DIVERSITY_LIMIT, NEAREST_LIMIT, label, show
 
@@ -36,18 +36,31 @@ def rounds(records: list[Record]) -> list[float | None]:
 
 
 def scores(run: Run, sampler: str, names: list[str]) -> list[Figure]:
-    """The scorers against network evaluations and against time."""
+    """The scorers against network evaluations and against time, one row of charts per scale."""
     axes = [
-        ("network evaluations", "Scores against network evaluations", total),
-        ("seconds of training", "Scores against time", lambda r: number(r.get("seconds"))),
+        ("network evaluations", total),
+        ("seconds of training", lambda r: number(r.get("seconds"))),
     ]
     figures = []
-    for x_label, title, place in axes:
-        lines = _score_lines(run, sampler, names, [place(e) for e in run.evaluations])
-        behind = [number(r.get("reward/mean")) for r in run.rounds]
-        seen = Line("", [place(r) for r in run.rounds], behind, "reward", faint=True)
-        figures.append(Figure(title, chart(f"{title}, {run.title}", [seen, *lines], x_label)))
+    for together in _by_scale(names):
+        title = " and ".join(label(n) for n in together)
+        for x_label, place in axes:
+            lines = _score_lines(run, sampler, together, [place(e) for e in run.evaluations])
+            if together[0] == names[0]:
+                lines.insert(0, _in_training(run, [place(r) for r in run.rounds]))
+            svg = chart(f"{title} against {x_label}", lines, x_label)
+            figures.append(Figure(f"{title} against {x_label.split(' of ')[0]}", svg))
     return _drawn(figures)
+
+
+def _by_scale(names: list[str]) -> list[list[str]]:
+    """Reward and judge answer the same question on the same scale; any other may not."""
+    pair = [n for n in names if n in ("reward", "judge")]
+    return [group for group in (pair, *([n] for n in names if n not in pair)) if group]
+
+
+def _in_training(run: Run, x: list[float | None]) -> Line:
+    return Line("", x, [number(r.get("reward/mean")) for r in run.rounds], "reward", faint=True)
 
 
 def _score_lines(run: Run, sampler: str, names: list[str], x: list[float | None]) -> list[Line]:
@@ -92,7 +105,7 @@ def guards(run: Run, sampler: str) -> list[Figure]:
         y = series(run, sampler, name)
         start = next((v for v in y if v is not None), None)
         levels = [Level(f"limit {show(limit * start)}", limit * start)] if limit and start else []
-        svg = chart(f"{label(name)} by round", [Line(_last(y), x, y, colour)], "round", levels)
+        svg = chart(f"{label(name)} by round", [Line(_last(y), x, y, colour)], "round", levels, NARROW)
         figures.append(Figure(label(name), svg))
     return _drawn(figures)
 
@@ -132,7 +145,7 @@ def training(run: Run) -> list[Figure]:
             for y in [[number(r.get(m)) for r in run.rounds]]
         ]
         name = title.replace("_", " ")
-        figures.append(Figure(name, chart(f"{name} by round", lines, "round")))
+        figures.append(Figure(name, chart(f"{name} by round", lines, "round", size=NARROW)))
     return _drawn(figures)
 
 

@@ -15,7 +15,10 @@ from markupsafe import Markup, escape
 
 COLOURS = ("ink", "muted", "line", "reward", "judge", "strict", "other", "extra", "alarm")
 _MARKER = {name: f"#0100{index:02x}" for index, name in enumerate(COLOURS, start=16)}
-_GAP = 0.085  # least distance between two labels, as a share of the height; ours
+WIDE, NARROW = (4.3, 2.5), (3.0, 2.1)  # inches, for two and for three charts in a row; ours
+_FONT = 9.0  # points
+_LETTER = 5.3  # width of a letter in points, a generous mean; ours
+_LONGEST = 26  # letters of a label; ours
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ def chart(
     lines: Sequence[Line],
     x_label: str,
     levels: Sequence[Level] = (),
-    size: tuple[float, float] = (4.3, 2.5),
+    size: tuple[float, float] = WIDE,
 ) -> Markup:
     """The chart as an <svg> element; empty if no curve has a point."""
     shown = [line for line in lines if _points(line)[0]]
@@ -52,10 +55,10 @@ def chart(
     from matplotlib import rc_context  # half a second, so only when a chart is drawn
     from matplotlib.figure import Figure
 
-    settings = {"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9.0}
+    settings = {"svg.fonttype": "none", "svg.hashsalt": name, "font.size": _FONT}
     with rc_context(settings):
         figure = Figure(figsize=size)
-        axes: Any = figure.add_axes((0.115, 0.175, 0.615, 0.785))
+        axes: Any = figure.add_axes(_box(size, [*shown, *levels]))
         for line in shown:
             _draw(axes, line)
         _levels(axes, levels)
@@ -64,6 +67,19 @@ def chart(
         file = StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     return _inline(file.getvalue(), name)
+
+
+def _box(size: tuple[float, float], named: Sequence[Line | Level]) -> tuple[float, ...]:
+    """Where the axes sit: the right margin holds the longest label."""
+    width, height = 72 * size[0], 72 * size[1]
+    longest = max(len(_short(one.label)) for one in named)
+    left, bottom = 36 / width, 32 / height
+    right = min(0.5, (longest * _LETTER + 10) / width)
+    return left, bottom, 1 - left - right, 1 - bottom - 8 / height
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def _points(line: Line) -> tuple[list[float], list[float]]:
@@ -125,12 +141,13 @@ def _labels(axes: Any, lines: Sequence[Line], levels: Sequence[Level]) -> None:
     low, high = axes.get_ylim()
     texts = [(_points(line)[1][-1], line.label, line.colour) for line in lines if line.label]
     texts += [(level.y, level.label, "muted") for level in levels if level.label]
-    places = spread([(y - low) / (high - low or 1) for y, _, _ in texts], _GAP)
+    height = 72 * axes.figure.get_figheight() * axes.get_position().height
+    places = spread([(y - low) / (high - low or 1) for y, _, _ in texts], 1.25 * _FONT / height)
     for place, (_, text, colour) in zip(places, texts, strict=True):
         axes.text(
             1.03,
             place,
-            text,
+            _short(text),
             color=_MARKER[colour],
             transform=axes.transAxes,
             va="center_baseline",

@@ -6,12 +6,26 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from scoreward.report import curves, tables, tiles, words
 from scoreward.report.folder import Run, number, read_run, samplers, scorers, section
 
 SHOWN = 12  # prompts shown without unfolding; ours
 IN_NETWORK = 0.90  # share of the training time that the network should take; ours
+SECTIONS = (  # (anchor, what the contents say, the entry without which it is left out)
+    ("curves", "Scores", "scores"),
+    ("samplers", "SDE against ODE", "gap"),
+    ("pictures", "Pictures", "cards"),
+    ("attributes", "Attributes", "attributes"),
+    ("guards", "Diversity and palette", "guards"),
+    ("health", "Health", "checks"),
+    ("cost", "Cost", "spent"),
+    ("failures", "Failures", "failures"),
+    ("beside", "The lesson beside", "other"),
+    ("training", "Round by round", "training"),
+    ("made", "Settings", "facts"),
+)
 
 
 def write_report(folder: Path, beside: Path | None = None) -> Path:
@@ -37,7 +51,10 @@ def render(run: Run, other: Run | None = None) -> str:
         lstrip_blocks=True,
     )
     environment.globals.update(show=words.show, label=words.label, duration=words.duration)
-    return environment.get_template("report.html.j2").render(_context(run, other))
+    context = _context(run, other)
+    context["css"] = Markup((Path(__file__).parent / "report.css").read_text(encoding="utf-8"))
+    context["sections"] = [(name, text) for name, text, needed in SECTIONS if context[needed]]
+    return environment.get_template("report.html.j2").render(context)
 
 
 def _context(run: Run, other: Run | None) -> dict[str, Any]:
@@ -47,12 +64,12 @@ def _context(run: Run, other: Run | None) -> dict[str, Any]:
     level, headline = words.headline(run, pair)
     return {
         "run": run,
-        "title": run.title.replace("_", " "),
+        "title": run.title,
         "sampler": sampler,
         "level": level,
         "headline": headline,
-        "verdict": words.verdict(run, sampler, pair),
-        "started": words.moment(run.about["started"]) if run.about.get("started") else "",
+        "verdict": words.verdict(run, pair),
+        "facts_line": words.facts_line(run),
         "changes": tables.changes(pair, names),
         "measures": words.MEASURES,
         **_evaluated(run, sampler, names),
@@ -67,8 +84,10 @@ def _evaluated(run: Run, sampler: str, names: list[str]) -> dict[str, Any]:
     return {
         "scores": curves.scores(run, sampler, names),
         "gap": curves.gap(run, names),
-        "by_sampler": tables.by_sampler(run, names),
-        "attributes": tables.attributes(run, sampler),
+        "seen_in_training": any("reward/mean" in r for r in run.rounds),
+        "by_measure": tables.by_measure(run, names),
+        "attributes": (attributes := tables.attributes(run, sampler)),
+        "scale": tables.scale(attributes),
         "guards": curves.guards(run, sampler),
         "history_head": head,
         "history": rows,
@@ -82,6 +101,7 @@ def _pictures(run: Run) -> dict[str, Any]:
         "cards": cards[:SHOWN],
         "more_cards": cards[SHOWN:],
         "sharp": sheets.sharp,
+        "marked": any(sheets.right.values()),
         "failures": tiles.failures(sheets),
     }
 

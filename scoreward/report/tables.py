@@ -1,5 +1,6 @@
 """The tables of the report as plain rows, ready for the template."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -34,7 +35,7 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Change:
-    """One measure before and after; `limit` says what was wanted, `kept` whether it held."""
+    """One measure before and after; a `limit` is on the ratio of the two, `kept` or not."""
 
     name: str
     before: float | None
@@ -48,6 +49,8 @@ class Change:
 
     @property
     def change(self) -> str:
+        if self.limit and self.before and self.after is not None:
+            return f"{self.after / self.before:.2f} × base"
         return change(self.before, self.after)
 
     @property
@@ -69,7 +72,7 @@ def _known(pair: Ends, name: str) -> bool:
 
 
 def _wanted(name: str, limit: float) -> str:
-    return f"at {'most' if name == 'nearest' else 'least'} {limit:.2f} of the base"
+    return f"{'at most' if name == 'nearest' else 'at least'} {limit:.2f}"
 
 
 def attributes(run: Run, sampler: str) -> list[Change]:
@@ -82,21 +85,20 @@ def attributes(run: Run, sampler: str) -> list[Change]:
     return [Change(name, *pair.pair(name)) for name in dict.fromkeys([*pair.before, *pair.after])]
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """One row of the before/after table of every sampler."""
-
-    sampler: str
-    rows: list[Change]
+def scale(rows: list[Change]) -> float:
+    """Where a scale that ends at 1 may start, in tenths, so that small changes show."""
+    values = [v for row in rows for v in (row.before, row.after) if v is not None]
+    return max(0.0, math.floor(10 * min(values, default=0.0) - 0.2) / 10)
 
 
-def by_sampler(run: Run, names: list[str]) -> list[Sampling]:
-    rows = [*names, "palette", "diversity", "nearest"]
-    return [
-        Sampling(s, [Change(n, *pair.pair(n)) for n in rows if _known(pair, n)])
-        for s in samplers(run)
-        for pair in [ends(run, s)]
+def by_measure(run: Run, names: list[str]) -> list[list[tuple[str, Change]]]:
+    """For each measure, its change under every sampler; nothing to compare if there is one."""
+    pairs = [(s, ends(run, s)) for s in samplers(run)]
+    rows = [
+        [(s, Change(name, *pair.pair(name))) for s, pair in pairs if _known(pair, name)]
+        for name in [*names, "palette", "diversity", "nearest"]
     ]
+    return [row for row in rows if row] if len(pairs) > 1 else []
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ MEASURES = {
     "reward": ("Reward", "what training maximises"),
     "judge": ("Judge", "a second scorer that never enters training"),
     "strict": (
-        "Judge, all right",
+        "Judge strict",
         "share of pictures in which the judge finds every attribute right",
     ),
     "diversity": ("Diversity", "pixel standard deviation over several noises of one prompt"),
@@ -76,6 +76,21 @@ def moment(text: Any) -> str:
     except ValueError:
         return str(text)
     return f"{when.day} {when:%B %Y, %H:%M}"
+
+
+def facts_line(run: Run) -> list[str]:
+    """When, how far and how long, for the line under the title."""
+    about = run.about
+    ran = number(section(run.summary, "seconds").get("total"))
+    commit = section(about, "git").get("commit")
+    return [
+        *([moment(about["started"])] if about.get("started") else []),
+        *([str(about["status"])] if about.get("status") else []),
+        *([f"{run.last_round} rounds"] if run.last_round else []),
+        *([f"{duration(ran)} in all"] if ran is not None else []),
+        *([f"seed {about['seed']}"] if number(about.get("seed")) is not None else []),
+        *([f"commit {str(commit)[:10]}"] if commit else []),
+    ]
 
 
 @dataclass(frozen=True)
@@ -144,7 +159,7 @@ def headline(run: Run, pair: Ends) -> tuple[str, str]:
 def outcome(pair: Ends) -> tuple[str, str]:
     """What the numbers of a finished run say, the judge before the reward."""
     reward, judge = trained(pair), judged(pair)
-    broken = [row for row in limits(pair) if not row[3]]
+    broken = [row for row in limits(pair) if not row[3]] or (pair.gain("palette") or 0) < -VISIBLE
     up = pair.gain(reward) or 0.0 if reward else 0.0
     right = pair.gain(judge) or 0.0 if judge else 0.0
     if not pair.before or not pair.after:
@@ -162,10 +177,10 @@ def outcome(pair: Ends) -> tuple[str, str]:
     return "warn", "Training changed little."
 
 
-def verdict(run: Run, sampler: str, pair: Ends) -> list[str]:
+def verdict(run: Run, pair: Ends) -> list[str]:
     """The sentences under the headline."""
-    sentences = [_reason(run), _effort(run), _judge(pair), _reward(pair), _price(pair)]
-    return [s for s in sentences if s]
+    scored = [_judge(pair), _reward(pair), _price(pair), _palette(pair)]
+    return [s for s in (_reason(run), _effort(run), *scored, _health(run)) if s]
 
 
 def _reason(run: Run) -> str:
@@ -224,6 +239,21 @@ def _price(pair: Ends) -> str:
     return f"{text[0].upper()}{text[1:]}{end}."
 
 
+def _palette(pair: Ends) -> str:
+    before, after = pair.pair("palette")
+    if before is None or after is None:
+        return ""
+    return f"The palette check, which uses no network, {_moved(before, after)}."
+
+
+def _health(run: Run) -> str:
+    """How many health checks were ever wrong."""
+    bad = {str(h.get("check")): h.get("level") for h in run.health if h.get("level") != "ok"}
+    if not bad:
+        return ""
+    return f"{len(bad)} health check{'s' if len(bad) > 1 else ''} warned; see below."
+
+
 def lesson(mine: Run, other: Run, sampler: str) -> list[str]:
     """What the run beside teaches: a higher reward need not be a better picture."""
     here, there = ends(mine, sampler), ends(other, sampler)
@@ -245,10 +275,10 @@ def lesson(mine: Run, other: Run, sampler: str) -> list[str]:
 def _compare(here: Ends, there: Ends, reward: str, name: str) -> str:
     mine, theirs = here.pair(reward)[1] or 0.0, there.pair(reward)[1] or 0.0
     judge, rival = here.pair(name)[1] or 0.0, there.pair(name)[1] or 0.0
+    what = "finds every attribute right on" if name == "strict" else "gives"
     numbers = (
         f"The run beside ends with a {label(reward).lower()} of {show(theirs)}, this one with "
-        f"{show(mine)}; the judge's score ({label(name).lower()}) is {show(rival)} there and "
-        f"{show(judge)} here"
+        f"{show(mine)}; the judge {what} {show(rival)} there and {show(judge)} here"
     )
     if theirs > mine and rival < judge:
         return numbers + ": the higher reward belongs to the worse pictures. It was hacked."
@@ -259,7 +289,7 @@ def _fell_from_peak(values: list[float | None]) -> str:
     known = [v for v in values if v is not None]
     if len(known) < 3 or max(known) - known[-1] <= 2 * VISIBLE:
         return ""
-    return f"Its judge had been as high as {show(max(known))} and then fell while training went on."
+    return f"On the way its judge had reached {show(max(known))}; then it fell as training went on."
 
 
 def _lower(sentence: str) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from scoreward import equations
 from scoreward.equations import Equation, Paper, Tag
+from tools.equations_page import PAGE, page
 
 TABLE = {"ddim": Paper("ddim", "t", "a", None, 2020, {"12": Equation("a step", "verified")})}
 LINE = Tag("ddim", "12", "scoreward/kernel.py", 3)
@@ -74,3 +75,7 @@ def test_an_installed_package_without_tests_still_has_its_lines(
 ) -> None:
     monkeypatch.setattr(equations, "PACKAGE", tmp_path / "scoreward")
     assert equations.roots() == [tmp_path / "scoreward"]
+
+
+def test_the_page_of_equations_is_up_to_date() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "run `make pages`"
