@@ -43,7 +43,7 @@ class Process(ABC):
         return squared.clamp(min=0).sqrt()
 
     def log_snr(self, t: Tensor) -> Tensor:
-        """log(α²/σ²), from +∞ at data to −∞ (or a finite end) at noise.  [vdm] (3)"""
+        """log(α²/σ²), from +∞ at data to −∞ (or a finite end) at noise.  [vdm] (2)"""
         return 2 * (self.alpha(t).log() - self.sigma(t).log())
 
     def noise_to_signal(self, t: Tensor) -> Tensor:

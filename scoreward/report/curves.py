@@ -43,7 +43,7 @@ def scores(run: Run, sampler: str, names: list[str]) -> list[Figure]:
     ]
     figures = []
     for together in _by_scale(names):
-        title = " and ".join(label(n) for n in together)
+        title = " and ".join([label(together[0]), *together[1:]]).replace("_", " ")
         for x_label, place in axes:
             lines = _score_lines(run, sampler, together, [place(e) for e in run.evaluations])
             if together[0] == names[0]:

@@ -251,7 +251,7 @@ def _health(run: Run) -> str:
     bad = {str(h.get("check")): h.get("level") for h in run.health if h.get("level") != "ok"}
     if not bad:
         return ""
-    return f"{len(bad)} health check{'s' if len(bad) > 1 else ''} warned; see below."
+    return "One health check warned." if len(bad) == 1 else f"{len(bad)} health checks warned."
 
 
 def lesson(mine: Run, other: Run, sampler: str) -> list[str]:

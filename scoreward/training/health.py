@@ -6,6 +6,7 @@ and the report say the same thing.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import log
 from typing import Literal
 
 Level = Literal["ok", "warn", "alarm"]
@@ -28,7 +29,7 @@ def level_of(value: float, warn: float, alarm: float) -> Level:
 
 def check_round(metrics: Mapping[str, float], first: Mapping[str, float]) -> list[Finding]:
     """The checks of one round; `first` are the metrics of the run's first round."""
-    checks = (_ratio, _replay, _zero_variance, _clip)
+    checks = (_ratio, _replay, _spread, _zero_variance, _clip)
     found = [check(metrics) for check in checks]
     found.append(_drift(metrics))
     found.append(_sample_norm(metrics, first))
@@ -56,6 +57,34 @@ def check_evaluations(evaluations: Sequence[Mapping]) -> list[Finding]:
 
 
 def _ratio(metrics: Mapping[str, float]) -> Finding | None:
+    if "first/ratio/max" not in metrics:
+        return None
+    gap = max(metrics["first/ratio/max"] - 1, 1 - metrics["first/ratio/min"])
+    level = level_of(gap, 1e-5, 1e-4)
+    messages = {
+        "ok": "Before the first update the ratio is 1: old and new passes see the same network.",
+        "warn": "Before the first update the ratio is slightly off 1: precision is marginal.",
+        "alarm": "Before the first update the ratio is not 1: old and new passes differ.",
+    }
+    return Finding("ratio", gap, level, messages[level])
+
+
+def _replay(metrics: Mapping[str, float]) -> Finding | None:
+    low, high = metrics.get("first/ratio/min", 0.0), metrics.get("first/ratio/max", 0.0)
+    if low <= 0 or high <= 0:
+        return None
+    nats = max(abs(log(low)), abs(log(high)))
+    level = level_of(nats, 1e-5, 1e-4)
+    messages = {
+        "ok": "Log-likelihoods computed again equal the stored ones.",
+        "warn": "Log-likelihoods computed again differ slightly from the stored ones.",
+        "alarm": "Log-likelihoods computed again differ from the stored ones: dropout, precision, "
+        "guidance or stale weights.",
+    }
+    return Finding("replay", nats, level, messages[level])
+
+
+def _spread(metrics: Mapping[str, float]) -> Finding | None:
     if "ratio/max" not in metrics:
         return None
     spread = max(metrics["ratio/max"] - 1, 1 - metrics["ratio/min"])
@@ -66,20 +95,7 @@ def _ratio(metrics: Mapping[str, float]) -> Finding | None:
         "updates per round or a lower learning rate would be safer.",
         "alarm": "The likelihood ratio has exploded; the updates no longer belong to the rollouts.",
     }
-    return Finding("ratio", spread, level, messages[level])
-
-
-def _replay(metrics: Mapping[str, float]) -> Finding | None:
-    if "first/ratio/max" not in metrics:
-        return None
-    gap = max(metrics["first/ratio/max"] - 1, 1 - metrics["first/ratio/min"])
-    level = level_of(gap, 1e-5, 1e-4)
-    messages = {
-        "ok": "Before the first update the ratio is 1: old and new passes see the same network.",
-        "warn": "Before the first update the ratio is slightly off 1: precision is marginal.",
-        "alarm": "Before the first update the ratio is not 1: old and new passes differ.",
-    }
-    return Finding("replay", gap, level, messages[level])
+    return Finding("ratio_spread", spread, level, messages[level])
 
 
 def _zero_variance(metrics: Mapping[str, float]) -> Finding | None:

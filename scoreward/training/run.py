@@ -166,7 +166,11 @@ class Session:
         except (Diverged, RunFolderError, OSError) as error:
             self._finish("failed", str(error))
             raise
-        except (KeyboardInterrupt, GeneratorExit):
+        except GeneratorExit:
+            self._save()  # the reader left the loop between two rounds
+            self._finish("stopped", "the loop was left before the budget was spent")
+            raise
+        except KeyboardInterrupt:
             self._finish("stopped", "interrupted in the middle of a round")
             raise
 
