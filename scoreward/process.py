@@ -155,7 +155,7 @@ class DiscreteVP(Process):
         position = torch.where(on_grid, nearest, position)
         left = position.floor().clamp(0, self.steps - 1).long()
         slope = (table[left + 1] - table[left]) * self.steps
-        return table[left], slope, position / self.steps - left / self.steps
+        return table[left], slope, (position - left) / self.steps
 
     def _log_alpha(self, t: Tensor) -> Tensor:
         start, slope, distance = self._piece(t)
@@ -212,4 +212,4 @@ def time_grid(
             "time runs from 1 (noise) to 0 (data)"
         )
     u = [start + (end - start) * k / steps for k in range(steps + 1)]
-    return tuple(shift * x / (1 + (shift - 1) * x) for x in u)
+    return tuple(shift * x / ((1 - x) + shift * x) for x in u)  # at u = 1 exactly 1

@@ -105,7 +105,9 @@ def guards(run: Run, sampler: str) -> list[Figure]:
         y = series(run, sampler, name)
         start = next((v for v in y if v is not None), None)
         levels = [Level(f"limit {show(limit * start)}", limit * start)] if limit and start else []
-        svg = chart(f"{label(name)} by round", [Line(_last(y), x, y, colour)], "round", levels, NARROW)
+        svg = chart(
+            f"{label(name)} by round", [Line(_last(y), x, y, colour)], "round", levels, NARROW
+        )
         figures.append(Figure(label(name), svg))
     return _drawn(figures)
 
@@ -115,10 +117,11 @@ def versus(mine: Run, other: Run, sampler: str, names: list[str]) -> list[Figure
     figures = []
     for name in names:
         here, there = series(mine, sampler, name), series(other, sampler, name)
+        x, x_there = (list(map(total, run.evaluations)) for run in (mine, other))
         lines = [
-            Line(f"this run {_last(here)}", [total(e) for e in mine.evaluations], here, "judge"),
-            Line(f"beside {_last(there)}", [total(e) for e in other.evaluations], there, "alarm", "--"),
-        ]  # fmt: skip
+            Line(f"this run {_last(here)}", x, here, "judge"),
+            Line(f"beside {_last(there)}", x_there, there, "alarm", "--"),
+        ]
         svg = chart(f"{label(name)}, two runs", lines, "network evaluations")
         figures.append(Figure(label(name), svg))
     return _drawn(figures)

@@ -21,6 +21,9 @@ _LETTER = 5.3  # width of a letter in points, a generous mean; ours
 _LONGEST = 26  # letters of a label; ours
 
 
+_Box = tuple[float, float, float, float]
+
+
 @dataclass(frozen=True)
 class Line:
     """One curve with the label written at its end."""
@@ -55,7 +58,7 @@ def chart(
     from matplotlib import rc_context  # half a second, so only when a chart is drawn
     from matplotlib.figure import Figure
 
-    settings = {"svg.fonttype": "none", "svg.hashsalt": name, "font.size": _FONT}
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": name, "font.size": _FONT}
     with rc_context(settings):
         figure = Figure(figsize=size)
         axes: Any = figure.add_axes(_box(size, [*shown, *levels]))
@@ -69,7 +72,7 @@ def chart(
     return _inline(file.getvalue(), name)
 
 
-def _box(size: tuple[float, float], named: Sequence[Line | Level]) -> tuple[float, ...]:
+def _box(size: tuple[float, float], named: Sequence[Line | Level]) -> _Box:
     """Where the axes sit: the right margin holds the longest label."""
     width, height = 72 * size[0], 72 * size[1]
     longest = max(len(_short(one.label)) for one in named)

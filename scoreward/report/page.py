@@ -34,11 +34,18 @@ def write_report(folder: Path, beside: Path | None = None) -> Path:
     `beside` is another run folder, shown as the lesson in reward hacking.
     """
     run = read_run(Path(folder))
-    other = None if beside is None else read_run(Path(beside), "beside")
+    other = None if beside is None else _other(run, Path(beside))
     page = render(run, other)
     target = run.folder / "report.html"
     _replace(target, page)
     return target
+
+
+def _other(run: Run, beside: Path) -> Run:
+    other = read_run(beside, "beside")
+    if beside.resolve() == run.folder.resolve():
+        raise ValueError(f"`beside` must be another run, but {beside} is the run itself")
+    return other
 
 
 def render(run: Run, other: Run | None = None) -> str:
@@ -50,7 +57,7 @@ def render(run: Run, other: Run | None = None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(show=words.show, label=words.label, duration=words.duration)
+    environment.globals.update(show=words.show, plural=words.plural)
     context = _context(run, other)
     context["css"] = Markup((Path(__file__).parent / "report.css").read_text(encoding="utf-8"))
     context["sections"] = [(name, text) for name, text, needed in SECTIONS if context[needed]]

@@ -13,9 +13,9 @@ LEVELS = ("ok", "warn", "alarm")
 
 # check: (what a reader calls it, what it compares)
 CHECKS = {
-    "ratio": ("Ratio before the first update", "new to old likelihood; 1 when nothing has changed yet"),
+    "ratio": ("Ratio before the first update", "new to old likelihood, 1 before any change"),
     "replay": ("Replay", "stored log-probability against the same one computed again"),
-    "zero_variance": ("Groups without variance", "groups whose rewards are all equal teach nothing"),
+    "zero_variance": ("Groups without variance", "groups with equal rewards teach nothing"),
     "clip": ("Clip fraction", "share of ratios outside the clip range"),
     "drift": ("Drift", "mean squared distance of the velocity from the base model's"),
     "reward_vs_judge": ("Reward against judge", "gain of the reward that the judge does not see"),

@@ -55,6 +55,11 @@ def change(before: float | None, after: float | None) -> str:
     return text if text.startswith("−") else f"+{text}"
 
 
+def plural(count: int, noun: str) -> str:
+    """1 round, 2 rounds."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def duration(seconds: float | None) -> str:
     """42 s, 3 min 5 s, 2 h 10 min."""
     if seconds is None:
@@ -86,7 +91,7 @@ def facts_line(run: Run) -> list[str]:
     return [
         *([moment(about["started"])] if about.get("started") else []),
         *([str(about["status"])] if about.get("status") else []),
-        *([f"{run.last_round} rounds"] if run.last_round else []),
+        *([plural(run.last_round, "round")] if run.last_round else []),
         *([f"{duration(ran)} in all"] if ran is not None else []),
         *([f"seed {about['seed']}"] if number(about.get("seed")) is not None else []),
         *([f"commit {str(commit)[:10]}"] if commit else []),
@@ -195,7 +200,7 @@ def _effort(run: Run) -> str:
     last = run.rounds[-1] if run.rounds else run.evaluations[-1]
     seconds = number(section(run.summary, "seconds").get("rl")) or number(last.get("seconds"))
     spent = total(last)
-    parts = [f"The run made {run.last_round} round{'s' if run.last_round > 1 else ''}"]
+    parts = [f"The run made {plural(run.last_round, 'round')}"]
     parts += [f"in {duration(seconds)}"] if seconds is not None else []
     parts += [f"with {show(int(spent))} network evaluations"] if spent else []
     return " ".join(parts) + "."
