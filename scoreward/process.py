@@ -146,20 +146,23 @@ class DiscreteVP(Process):
         """Our t of the pipeline's integer timestep."""
         return (step + 1) / self.steps
 
-    def _piece(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(left end of log ᾱ, its slope per unit time, distance from the left end)."""
-        table = self._log_bar.to(t.device)
+    def _position(self, t: Tensor) -> Tensor:
+        """t in steps; float32 times miss the grid by about 1e-4 and are put back on it."""
         position = t.double() * self.steps
         nearest = position.round()
-        on_grid = (position - nearest).abs() < 1e-3  # float32 times miss the grid by about 1e-4
-        position = torch.where(on_grid, nearest, position)
-        left = position.floor().clamp(0, self.steps - 1).long()
-        slope = (table[left + 1] - table[left]) * self.steps
-        return table[left], slope, (position - left) / self.steps
+        return torch.where((position - nearest).abs() < 1e-3, nearest, position)
 
     def _log_alpha(self, t: Tensor) -> Tensor:
-        start, slope, distance = self._piece(t)
-        return 0.5 * (start + slope * distance)
+        table, position = self._log_bar.to(t.device), self._position(t)
+        left = position.floor().clamp(0, self.steps - 1).long()
+        return 0.5 * torch.lerp(table[left], table[left + 1], position - left)
+
+    def _d_log_alpha(self, t: Tensor) -> Tensor:
+        """On the grid, where log ᾱ has a kink, the mean of the slopes on both sides."""
+        slopes, position = self._log_bar.diff().to(t.device) * self.steps, self._position(t)
+        sides = (position.ceil() - 1, position.floor())
+        below, above = (side.clamp(0, self.steps - 1).long() for side in sides)
+        return 0.25 * (slopes[below] + slopes[above])
 
     def alpha(self, t: Tensor) -> Tensor:
         return self._log_alpha(t).exp().to(t.dtype)
@@ -168,7 +171,7 @@ class DiscreteVP(Process):
         return (-torch.expm1(2 * self._log_alpha(t))).clamp(min=0).sqrt().to(t.dtype)
 
     def d_alpha(self, t: Tensor) -> Tensor:
-        return (0.5 * self._piece(t)[1]).to(t.dtype) * self.alpha(t)
+        return self._d_log_alpha(t).to(t.dtype) * self.alpha(t)
 
     def d_sigma(self, t: Tensor) -> Tensor:
         return -self.alpha(t) * self.d_alpha(t) / self.sigma(t)

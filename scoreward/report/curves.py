@@ -11,8 +11,8 @@ from scoreward.report.words import DIVERSITY_LIMIT, NEAREST_LIMIT, label, show
 PANELS = 18  # most training curves on one page; ours
 _COLOUR = {"reward": "reward", "judge": "judge", "strict": "strict"}
 _SPARE = ("judge", "strict", "other", "extra", "muted")
-_NOT_METRICS = ("kind", "round", "evaluations", "seconds")
-_TOGETHER = ("ratio", "clip")  # families that share one chart
+_NOT_METRICS = ("kind", "round", "evaluations", "seconds", "wall")
+_TOGETHER = ("ratio", "first/ratio", "clip")  # families that share one chart
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def training(run: Run) -> list[Figure]:
     )
     families: dict[str, list[str]] = {}
     for key in keys:
-        head = key.split("/")[0]
+        head = key.rpartition("/")[0]
         families.setdefault(head if head in _TOGETHER else key, []).append(key)
     x = rounds(run.rounds)
     figures = []

@@ -9,17 +9,19 @@ from typing import Any
 from scoreward.report.folder import Record, Run, items, number, samplers, section, total
 from scoreward.report.words import Ends, change, ends, label, limits, show
 
+LONGEST = 400  # characters of one setting; ours
 LEVELS = ("ok", "warn", "alarm")
 
 # check: (what a reader calls it, what it compares)
 CHECKS = {
-    "ratio": ("Ratio before the first update", "new to old likelihood, 1 before any change"),
+    "ratio": ("Ratio before the first update", "how far new to old likelihood is from 1"),
+    "ratio_spread": ("Ratio within a round", "how far any likelihood ratio moved from 1"),
     "replay": ("Replay", "stored log-probability against the same one computed again"),
     "zero_variance": ("Groups without variance", "groups with equal rewards teach nothing"),
     "clip": ("Clip fraction", "share of ratios outside the clip range"),
     "drift": ("Drift", "mean squared distance of the velocity from the base model's"),
     "reward_vs_judge": ("Reward against judge", "gain of the reward that the judge does not see"),
-    "sample_norm": ("Sample norm", "size of the samples compared with the base's"),
+    "sample_norm": ("Sample norm", "change of the samples' size since the first round"),
 }  # fmt: skip
 PARTS = {
     "forward": "Forward passes",
@@ -200,7 +202,14 @@ def flat(settings: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
         for key, value in settings.items():
             yield from flat(value, f"{prefix}.{key}" if prefix else str(key))
     else:
-        yield prefix, "none" if settings is None else str(settings)
+        yield prefix, "none" if settings is None else _cut(str(settings))
+
+
+def _cut(text: str) -> str:
+    """Lists of hundreds of prompts stay in run.json."""
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[:LONGEST]}… ({len(text):,} characters, all of them in run.json)"
 
 
 def differences(mine: Run, other: Run) -> list[tuple[str, str, str]]:

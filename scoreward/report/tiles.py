@@ -167,7 +167,7 @@ def _highest(indices: list[int], score: Callable[[int], float | None]) -> list[i
 
 def _failure(sheets: Sheets, first: int, last: int, index: int) -> Card:
     tiles = _row(sheets, sorted({first, last}), index)
-    names = list(sheets.scores.get(last, {}))
+    names = [n for n in sheets.scores.get(last, {}) if n != "strict"]  # the mark says it
     scores = [(n, sheets.score(last, n, index)) for n in names]
     note = ", ".join(f"{n} {show(value, 2)}" for n, value in scores if value is not None)
     return Card(sheets.prompts[index], tiles, note)

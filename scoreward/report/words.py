@@ -158,10 +158,15 @@ def headline(run: Run, pair: Ends) -> tuple[str, str]:
         return "warn", f"The run was stopped after round {run.last_round}."
     if status == "running":
         return "warn", f"Not finished: this is how it stood after round {run.last_round}."
-    return outcome(pair)
+    return outcome(pair, _alarmed(run))
 
 
-def outcome(pair: Ends) -> tuple[str, str]:
+def _alarmed(run: Run) -> bool:
+    """Whether some check ended in alarm."""
+    return "alarm" in {str(h.get("check")): h.get("level") for h in run.health}.values()
+
+
+def outcome(pair: Ends, alarmed: bool = False) -> tuple[str, str]:
     """What the numbers of a finished run say, the judge before the reward."""
     reward, judge = trained(pair), judged(pair)
     broken = [row for row in limits(pair) if not row[3]] or (pair.gain("palette") or 0) < -VISIBLE
@@ -180,6 +185,12 @@ def outcome(pair: Ends) -> tuple[str, str]:
     if up > VISIBLE:
         return "warn", "The reward rose, and the judge saw no difference."
     return "warn", "Training changed little."
+
+
+def _better(broken: bool, alarmed: bool) -> tuple[str, str]:
+    if alarmed:
+        return "alarm", "Better, but a health check ended in alarm."
+    return ("warn", "Better, at a price.") if broken else ("ok", "Better, and the checks agree.")
 
 
 def verdict(run: Run, pair: Ends) -> list[str]:

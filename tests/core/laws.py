@@ -1,8 +1,8 @@
 """Exact laws of sampling chains on Gaussian data, and what several tests need beside them.
 
-With an exact Gaussian denoiser every step is x_s = slope · x_t + shift + std · z, so the mean and the
-variance of a whole chain follow without drawing anything. Each step's map is read off the kernel by
-asking it about x = 0 and x = 1.
+With an exact Gaussian denoiser every step is x_s = slope · x_t + shift + std · z, so the mean and
+the variance of a whole chain follow without drawing anything. Each step's map is read off the
+kernel by asking it about x = 0 and x = 1.
 """
 
 from collections.abc import Sequence

@@ -129,6 +129,12 @@ def test_settings_are_flat_and_their_differences_found(fake_run: FakeRun) -> Non
     assert differences(mine, other) == [("objective.anchor", "0.1", "0.0")]
 
 
+def test_a_setting_of_a_thousand_prompts_is_cut() -> None:
+    ((_, text),) = flat({"prompts": ["a short prompt"] * 1000})
+    assert len(text) < 500
+    assert text.endswith("all of them in run.json)")
+
+
 def test_the_three_ratios_share_one_training_curve(fake_run: FakeRun) -> None:
     figures = {figure.title: str(figure.svg) for figure in training(read_run(fake_run(rounds=4)))}
     assert {"ratio", "clip", "loss", "gradient/norm"} <= set(figures)

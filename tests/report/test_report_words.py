@@ -50,6 +50,16 @@ def test_a_palette_that_breaks_is_a_price() -> None:
     assert outcome(broken) == ("warn", "Better, at a price.")
 
 
+def test_a_run_that_ends_in_alarm_is_not_simply_better(fake_run: FakeRun) -> None:
+    run = read_run(fake_run(rounds=4))
+    pair = ends(run, "ode")
+    alarm = {"kind": "health", "check": "drift", "level": "alarm", "round": 4}
+    fine = alarm | {"level": "ok", "round": 5}
+    assert headline(run, pair)[0] == "ok"
+    assert headline(replace(run, health=[alarm]), pair)[0] == "alarm"
+    assert headline(replace(run, health=[alarm, fine]), pair)[0] == "ok"
+
+
 def test_limits_are_kept_at_exactly_the_limit() -> None:
     exact = Ends({"diversity": 1.0, "nearest": 1.0}, {"diversity": 0.70, "nearest": 1.05})
     assert [kept for *_, kept in limits(exact)] == [True, True]
