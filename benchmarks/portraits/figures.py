@@ -1,4 +1,4 @@
-"""Draw what benchmarks/portraits/run.py measured: curves.png, and docs/before_after.png from two runs.
+"""Draw what run.py measured: curves.png, and docs/before_after.png from two runs.
 
 python benchmarks/portraits/figures.py curves
 python benchmarks/portraits/figures.py pictures runs/benchmark/vgrpo-0 runs/benchmark/unanchored-0

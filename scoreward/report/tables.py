@@ -234,7 +234,7 @@ def history(run: Run, sampler: str, names: list[str]) -> tuple[list[str], list[l
     head = ["Round", "Network evaluations", "Seconds", *map(label, names + extra)]
     head += [f"{label(n)} gap" for n in gaps]
     rows = [
-        [show(e.get("round")), show(_whole(total(e))), show(number(e.get("seconds")), 1)]
+        [show(e.get("round")), show(_whole(total(e))), show(_whole(number(e.get("seconds"))))]
         + [show(section(e, sampler).get(n)) for n in names + extra]
         + [change(0.0, number(section(e, "gap").get(n))) for n in gaps]
         for e in run.evaluations
@@ -243,7 +243,7 @@ def history(run: Run, sampler: str, names: list[str]) -> tuple[list[str], list[l
 
 
 def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)
+    return None if value is None else round(value)
 
 
 def facts(run: Run) -> list[tuple[str, str]]:

@@ -51,8 +51,9 @@ def change(before: float | None, after: float | None) -> str:
     """A signed difference, or nothing."""
     if before is None or after is None:
         return ""
-    text = show(float(after - before))
-    return text if text.startswith("−") else f"+{text}"
+    rise = after - before
+    text = f"{rise:+.3f}" if abs(rise) < 10 else f"{rise:+,.0f}"
+    return text.replace("-", "−")
 
 
 def plural(count: int, noun: str) -> str:
@@ -177,9 +178,7 @@ def outcome(pair: Ends, alarmed: bool = False) -> tuple[str, str]:
     if judge and up > VISIBLE and right < -VISIBLE:
         return "alarm", "The reward rose while the judge fell: the reward was hacked."
     if judge and right > VISIBLE:
-        return (
-            ("warn", "Better, at a price.") if broken else ("ok", "Better, and the checks agree.")
-        )
+        return _better(bool(broken), alarmed)
     if not judge and up > VISIBLE:
         return "warn", "The reward rose; no judge was there to check it."
     if up > VISIBLE:

@@ -72,7 +72,7 @@ def test_order_on_gaussian_data(kernel: Kernel, process: Process) -> None:
         for n in (50, 100)
     ]
     assert log2(errors[0] / errors[1]) > kernel.order - 1 / 6, errors
-    assert errors[1] < 0.03 / kernel.order
+    assert errors[1] < 0.2 / kernel.order
 
 
 @cache

@@ -206,3 +206,13 @@ def test_grids_refuse_what_is_not_a_grid() -> None:
         time_grid(5, start=0.2, end=0.4)
     with pytest.raises(ValueError, match=r"0 <= end < start <= 1, got start=1\.5"):
         time_grid(5, start=1.5)
+
+
+def test_discrete_slopes_at_a_kink_are_the_mean_of_both_sides() -> None:
+    """So a trapezium over whole pieces integrates the slope exactly, up to the two ends."""
+    process, h = DiscreteVP(), 1e-3
+    t = real(0.001, 0.5, 0.999)
+    left, at, right = (process.alpha(t + d).log() for d in (-h, 0.0, h))
+    expected = (right - left) / (2 * h)
+    torch.testing.assert_close(process.d_alpha(t) / process.alpha(t), expected)
+    assert not torch.allclose(expected, (right - at) / h, rtol=1e-4)

@@ -1,0 +1,77 @@
+"""Networks seen through their process, and what is wrapped around them."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from scoreward.denoiser import Cond, Counted, Guided, Reading
+from scoreward.keys import Key
+from scoreward.prediction import KINDS, Kind, Prediction
+from scoreward.process import LinearVP, RectifiedFlow
+from tests.core.laws import F64, real
+
+
+class Conditional(nn.Module):
+    """Output c · x + t, in a type of its own choosing."""
+
+    def __init__(self, dtype: torch.dtype = F64) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
+        return (cond[:, None] * x + t[:, None]).to(self.dtype)
+
+
+X, T, COND = Key(("x",)).normal(3, 2, dtype=F64), real(0.2, 0.5, 0.8), real(0.5, -1.0, 2.0)
+
+
+def nothing(cond: Cond) -> Cond:
+    assert isinstance(cond, Tensor)
+    return torch.zeros_like(cond)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_reading_gives_back_the_output_as_its_kind(kind: Kind) -> None:
+    answer = Reading(Conditional(), LinearVP(), kind)(X, T, COND)
+    torch.testing.assert_close(answer.as_(kind), COND[:, None] * X + T[:, None])
+
+
+def test_a_network_in_low_precision_is_read_in_the_precision_of_the_state() -> None:
+    answer = Reading(Conditional(torch.bfloat16), RectifiedFlow())(X.float(), T.float(), COND)
+    assert answer.x0.dtype == answer.eps.dtype == torch.float32
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("scale", [0.0, 1.0, 2.5])
+def test_guidance_extrapolates_from_the_unconditional_answer_in_every_kind(
+    kind: Kind, scale: float
+) -> None:
+    """[cfg] (6) with w = 1 for no guidance: u + w (c − u), by hand in the network's own kind."""
+    base = Reading(Conditional(), LinearVP(), kind)
+    guided = Guided(base, scale, nothing)(X, T, COND)
+    with_cond, without = COND[:, None] * X + T[:, None], T[:, None].expand(3, 2)
+    torch.testing.assert_close(guided.as_(kind), without + scale * (with_cond - without))
+    torch.testing.assert_close(guided.x_t, X)
+    torch.testing.assert_close(guided.t, T)
+
+
+def test_guidance_is_one_call_and_counts_twice() -> None:
+    calls: list[int] = []
+
+    def listening(x: Tensor, t: Tensor, cond: Cond) -> Prediction:
+        calls.append(len(x))
+        return Reading(Conditional(), RectifiedFlow())(x, t, cond)
+
+    counted = Counted(listening)
+    Guided(counted, 2.0, nothing)(X, T, COND)
+    assert calls == [6]
+    assert counted.count == 6
+    counted(X, T, COND)
+    assert counted.count == 9
+
+
+def test_counting_changes_no_answer() -> None:
+    base: Callable[[Tensor, Tensor, Cond], Prediction] = Reading(Conditional(), RectifiedFlow())
+    assert torch.equal(Counted(base)(X, T, COND).x0, base(X, T, COND).x0)

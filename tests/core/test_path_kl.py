@@ -1,0 +1,134 @@
+"""KL between the paths of two reverse SDEs with different scores (Girsanov), at any η."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from scoreward.gaussian import Gaussian
+from scoreward.kernel import DDIM, EulerMaruyama, Kernel, generalised, reverse_sde
+from scoreward.models.analytic import Exact
+from scoreward.process import LinearVP
+from tests.core.laws import F64, affine, exact, line, real
+from tests.golden.load import golden
+
+TABLE = golden("path_kl")
+PROCESS = LinearVP()
+ROWS = [(name, *row) for name in ("shifted", "narrowed") for row in TABLE[name]["rows"]]
+
+
+def law_at(t: Tensor, eta: float, mean: float, variance: float) -> tuple[Tensor, Tensor]:
+    """Exact (mean, variance) of x at t under the reverse SDE with the score of N(mean, variance).
+
+    From N(0, 1) at t = 1: in y = x/α the distance to the data mean shrinks by (v_t/v_1)^((1+η²)/2)
+    with v = variance + σ²/α², and so does the excess variance, squared.
+    """
+    alpha, one = PROCESS.alpha(t), real(1.0)
+    v = variance + PROCESS.noise_to_signal(torch.cat([t, one])) ** 2
+    kept = (v[:-1] / v[-1]) ** (1 + eta**2)
+    start = 1 / PROCESS.alpha(one) ** 2 - v[-1]
+    return alpha * (mean - kept.sqrt() * mean), alpha**2 * (v[:-1] + kept * start)
+
+
+def score_difference(p: Exact, q: Exact, t: Tensor) -> tuple[Tensor, Tensor]:
+    """(a, b) of the affine difference of scores a + b x at each t, from the library's denoisers."""
+    at_0, at_1 = (
+        (p(x, t).as_("score") - q(x, t).as_("score"))[:, 0]
+        for x in (torch.zeros(len(t), 1, dtype=F64), torch.ones(len(t), 1, dtype=F64))
+    )
+    return at_0, at_1 - at_0
+
+
+def path_kl(eta: float, data: list[float], other: list[float]) -> float:
+    """½ ((1 + η²)/2η)² ∫ g² E|s − s'|² dt by the midpoint rule in √t, error below 1e-7."""
+    edge = torch.linspace(0, 1, 4001, dtype=F64) ** 2
+    t, width = (edge[1:] + edge[:-1]) / 2, edge.diff()
+    a, b = score_difference(exact(PROCESS, *data), exact(PROCESS, *other), t)
+    mean, variance = law_at(t, eta, *data)
+    squared = (a + b * mean) ** 2 + b**2 * variance
+    factor = ((1 + eta**2) / (2 * eta)) ** 2
+    return 0.5 * factor * (PROCESS.g(t) ** 2 * squared * width).sum().item()
+
+
+def terminal_kl(eta: float, data: list[float], other: list[float]) -> float:
+    laws = []
+    for mean, variance in (data, other):
+        m, v = law_at(real(0.0), eta, mean, variance)
+        laws.append(Gaussian(m[:, None], v.sqrt()[:, None]))
+    return laws[0].kl(laws[1]).item()
+
+
+@pytest.mark.parametrize(("name", "eta", "paths", "ends"), ROWS)
+def test_path_and_terminal_kl_are_those_of_the_table(
+    name: str, eta: float, paths: float, ends: float | None
+) -> None:
+    other = TABLE[name]["other"]
+    assert path_kl(eta, TABLE["data"], other) == pytest.approx(paths, abs=1e-6)
+    if ends is not None:
+        assert terminal_kl(eta, TABLE["data"], other) == pytest.approx(ends, abs=1e-6)
+
+
+def chain_kl(
+    kernel: Kernel, data: list[float], other: list[float], times: list[float]
+) -> tuple[float, float]:
+    """(KL of the discrete paths, KL of their ends), both from N(0, 1), summed step by step."""
+    p, q = (affine(kernel, exact(PROCESS, *d), times) for d in (data, other))
+    total, mean, variance = 0.0, 0.0, 1.0
+    for i in range(len(times) - 1):
+        step, rival = p.slope[i] - q.slope[i], p.shift[i] - q.shift[i]
+        apart = (step * mean + rival) ** 2 + step**2 * variance
+        total += (apart / (2 * p.std[i] ** 2)).item()
+        mean, variance = push(p.slope[i], p.shift[i], p.std[i], mean, variance)
+    ends = [
+        Gaussian(real(m)[:, None], real(v).sqrt()[:, None])
+        for m, v in (chain.push(0.0, 1.0) for chain in (p, q))
+    ]
+    return total, ends[0].kl(ends[1]).item()
+
+
+def push(
+    slope: Tensor, shift: Tensor, std: Tensor, mean: float, variance: float
+) -> tuple[float, float]:
+    return (slope * mean + shift).item(), (slope**2 * variance + std**2).item()
+
+
+@pytest.mark.parametrize("eta", [0.5, 1.0, 2.0])
+def test_the_kl_of_a_fine_chain_tends_to_that_of_the_paths(eta: float) -> None:
+    """Between library kernels; first order in the step, so halving it halves the distance."""
+    data, other = TABLE["data"], TABLE["shifted"]["other"]
+    truth = path_kl(eta, data, other)
+    for kernel in (EulerMaruyama(reverse_sde(eta)), DDIM(generalised(eta))):
+        far, near = (
+            abs(chain_kl(kernel, data, other, [u**2 for u in line(1.0, 0.02, n)])[0] - truth)
+            for n in (250, 500)
+        )
+        assert near < 0.6 * far
+        assert near < 0.01 * truth
+
+
+LAWS = st.tuples(st.floats(-2, 2), st.floats(0.05, 2)).map(list)
+
+
+@settings(max_examples=40)
+@given(eta=st.floats(0.2, 2.5), data=LAWS, other=LAWS)
+def test_paths_differ_at_least_as_much_as_their_ends(
+    eta: float, data: list[float], other: list[float]
+) -> None:
+    """The data-processing inequality, exact for a discrete chain of any coarseness."""
+    times = line(1.0, 0.1, 6)
+    paths, ends = chain_kl(DDIM(generalised(eta)), data, other, times)
+    assert paths >= ends * (1 - 1e-9) - 1e-12
+
+
+@pytest.mark.parametrize("name", ["shifted", "narrowed"])
+def test_path_kl_is_smallest_near_eta_one(name: str) -> None:
+    """The factor ((1 + η²)/2η)² is 1 at η = 1 and 1.5625 at ½ and at 2; E|s − s'|² hardly moves."""
+    other = TABLE[name]["other"]
+    values = [path_kl(eta, TABLE["data"], other) for eta in (0.5, 0.8, 1.0, 1.25, 2.0)]
+    assert all(a > b for a, b in pairwise(values[:3]))
+    assert all(a < b for a, b in pairwise(values[2:]))
+    assert values[0] / values[2] == pytest.approx(1.5625, rel=1e-3)
+    assert values[4] / values[2] == pytest.approx(1.5625, rel=1e-3)
