@@ -26,6 +26,7 @@ class Weights:
         self._snapshots: dict[str, dict[str, Tensor]] = {}
         self._version = 0
         self._committed: dict[str, int] = {}
+        self._swapped = False
 
     def stepped(self) -> None:
         """The live parameters are no longer those of any earlier snapshot."""
@@ -64,8 +65,8 @@ class Weights:
         self.stepped()
 
     def is_live(self, name: str) -> bool:
-        """Whether the snapshot equals the live parameters, so that no swap is needed."""
-        return self._committed.get(name) == self._version
+        """Whether the network now runs with this snapshot's parameters, so that no swap is needed."""
+        return not self._swapped and self._committed.get(name) == self._version
 
     @contextmanager
     def using(self, name: str) -> Iterator[None]:
@@ -74,12 +75,14 @@ class Weights:
             yield
             return
         snapshot = self.snapshot(name)
-        live = {n: p.data for n, p in self.parameters.items()}
+        live, outer = {n: p.data for n, p in self.parameters.items()}, self._swapped
         try:
+            self._swapped = True
             for n, p in self.parameters.items():
                 p.data = snapshot[n]
             yield
         finally:
+            self._swapped = outer
             for n, p in self.parameters.items():
                 p.data = live[n]
 

@@ -285,9 +285,7 @@ def test_a_grid_needs_one_kernel_per_step() -> None:
 
 @pytest.mark.parametrize("times", [(0.0, 0.5, 1.0), (1.0, 0.5, 0.5), (1.0, 0.2, 0.3)])
 def test_times_must_fall(times: tuple[float, ...]) -> None:
-    with pytest.raises(
-        ValueError, match=r"must fall strictly, from noise \(1\) towards data"
-    ):
+    with pytest.raises(ValueError, match=r"must fall strictly, from noise \(1\) towards data"):
         Sampler(times, (euler(),) * 2)
 
 

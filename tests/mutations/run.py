@@ -1,9 +1,9 @@
 """Plausible mistakes, and whether the tests notice them: python tests/mutations/run.py [LIST ...]
 
-Each `*.toml` beside this file is a list: in `[tests]`, for each source file the tests that guard it,
-and mutations with `file`, `old` (occurs once in that file) and `new`. The package is copied to a
-temporary folder, one mutation is applied at a time, and the tests of its file must fail. Takes about
-five seconds per mutation.
+Each `*.toml` beside this file is a list: in `[tests]`, for each source file the tests that guard
+it, and mutations with `file`, `old` (occurs once in that file) and `new`. The package is copied to
+a temporary folder, one mutation is applied at a time, and the tests of its file must fail. Takes
+about five seconds per mutation.
 """
 
 import shutil

@@ -1,0 +1,142 @@
+"""Rewards become advantages: centred by prompt, scaled, combined, and cut."""
+
+from math import sqrt, tanh
+
+import pytest
+import torch
+from torch import Tensor
+
+from scoreward.advantage import (
+    Advantages,
+    group_mean,
+    group_std,
+    normalised,
+    soft_clip,
+    zero_variance,
+)
+from scoreward.keys import Key
+from tests.core.laws import F64, real
+from tests.golden.load import golden
+
+# Group 5: 1, 2, 6 with mean 3 and variance 14/3; group 2: 4, 8 with mean 6 and variance 4.
+GROUP = torch.tensor([5, 2, 5, 2, 5])
+REWARD = real(1.0, 4.0, 2.0, 8.0, 6.0)
+CENTRED = real(-2.0, -2.0, -1.0, 2.0, 3.0)
+ONE = torch.ones(1, dtype=F64)
+
+
+def test_groups_are_found_by_their_number_wherever_they_stand() -> None:
+    assert group_mean(REWARD, GROUP).tolist() == [3.0, 6.0, 3.0, 6.0, 3.0]
+    expected = real(*[sqrt(14 / 3) if g == 5 else 2.0 for g in GROUP.tolist()])
+    torch.testing.assert_close(group_std(REWARD, GROUP), expected)
+
+
+def test_the_three_scales() -> None:
+    """[grpo] (Sec. 4.1): by the group's deviation, by the batch's, or not at all; δ is added."""
+    spread = real(*[sqrt(14 / 3), 2.0, sqrt(14 / 3), 2.0, sqrt(14 / 3)])
+    torch.testing.assert_close(normalised(REWARD, GROUP, "group", 0.5), CENTRED / (spread + 0.5))
+    batch = sqrt(sum((r - 4.2) ** 2 for r in REWARD.tolist()) / 5)
+    torch.testing.assert_close(normalised(REWARD, GROUP, "batch", 0.5), CENTRED / (batch + 0.5))
+    torch.testing.assert_close(normalised(REWARD, GROUP, "none", 0.5), CENTRED)
+
+
+def test_published_advantages_per_prompt() -> None:
+    """[grpo] (Sec. 4.1) as in Flow-GRPO's code."""
+    row = golden("advantages")
+    reward, group = real(*row["reward"])[None], torch.tensor(row["group"])
+    by_batch = Advantages(scale="batch")(reward, ONE, group)
+    torch.testing.assert_close(by_batch, real(*row["batch"]), rtol=0, atol=1e-6)
+    by_group = Advantages(scale="group")(reward, ONE, group)
+    tolerance = row["group_tolerance"]  # 1/(1 + 1e-4) and 2/(2 + 1e-4)
+    torch.testing.assert_close(
+        by_group, row["group_magnitude"] * real(-1.0, -1.0, 1.0, 1.0), rtol=0, atol=tolerance
+    )
+
+
+def two_rewards() -> tuple[Tensor, Tensor]:
+    """Rewards of very different scale, and their weights."""
+    return torch.stack([REWARD, 100 * REWARD.flip(0)]), real(2.0, 0.5)
+
+
+def by_hand(values: Tensor) -> Tensor:
+    """(R − group mean)/(group deviation), without δ, one group at a time."""
+    result = torch.zeros_like(values)
+    for g in (2, 5):
+        mine = values[g == GROUP]
+        result[g == GROUP] = (mine - mine.mean()) / (mine - mine.mean()).square().mean().sqrt()
+    return result
+
+
+def test_reward_sum_adds_first_and_normalises_once() -> None:
+    rewards, weights = two_rewards()
+    got = Advantages(combine="reward_sum", floor=0.0)(rewards, weights, GROUP)
+    torch.testing.assert_close(got, by_hand(2 * rewards[0] + 0.5 * rewards[1]))
+
+
+def test_advantage_sum_normalises_each_reward_first() -> None:
+    rewards, weights = two_rewards()
+    got = Advantages(combine="advantage_sum", floor=0.0)(rewards, weights, GROUP)
+    torch.testing.assert_close(got, 2 * by_hand(rewards[0]) + 0.5 * by_hand(rewards[1]))
+
+
+def test_gdpo_normalises_the_sum_over_the_batch() -> None:
+    """[gdpo] (combination)"""
+    rewards, weights = two_rewards()
+    rewards[0, 0] += 3.0  # so that the two groups differ in the spread of the sum
+    total = 2 * by_hand(rewards[0]) + 0.5 * by_hand(rewards[1])
+    expected = (total - total.mean()) / (total - total.mean()).square().mean().sqrt()
+    got = Advantages(combine="gdpo", floor=0.0)(rewards, weights, GROUP)
+    torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(got.square().mean(), real(1.0)[0])
+
+
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+@pytest.mark.parametrize("combine", ["reward_sum", "advantage_sum", "gdpo"])
+def test_a_constant_added_to_a_group_changes_nothing(scale: str, combine: str) -> None:
+    """With the batch's deviation it does change the scale, by design, but not the direction."""
+    advantages = Advantages(scale=scale, combine=combine)  # pyright: ignore[reportArgumentType]
+    rewards, weights = two_rewards()
+    moved = rewards + 10.0 * (GROUP == 5)
+    a, b = advantages(rewards, weights, GROUP), advantages(moved, weights, GROUP)
+    if scale == "batch":
+        a, b = a / a.norm(), b / b.norm()
+    if (scale, combine) != ("batch", "advantage_sum"):  # there each reward has a scale of its own
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6)
+
+
+def test_advantages_are_cut_at_the_bound_on_both_sides() -> None:
+    reward, group = real(0.0, 0.0, 0.0, 7.0, -7.0)[None], torch.zeros(5, dtype=torch.long)
+    got = Advantages(scale="none", bound=5.0)(reward, ONE, group)
+    assert got.tolist() == [0.0, 0.0, 0.0, 5.0, -5.0]
+
+
+def test_equal_rewards_teach_nothing_and_are_counted() -> None:
+    reward, group = real(0.3, 0.3, 0.3, 1.0, 2.0), torch.tensor([1, 1, 1, 0, 0])
+    assert Advantages()(reward[None], ONE, group).tolist()[:3] == [0.0] * 3
+    assert zero_variance(reward, group).item() == pytest.approx(0.6)
+    assert zero_variance(reward, torch.arange(5)).item() == 1.0
+    assert zero_variance(REWARD, GROUP).item() == 0.0
+
+
+@pytest.mark.parametrize("bound", [0.5, 3.0, 5.0])
+def test_the_soft_clip_is_a_scaled_hyperbolic_tangent(bound: float) -> None:
+    """[vgrpo] (17): slope 1 at 0, never beyond ±η."""
+    values = [-20.0, -1.0, 0.0, 0.3, 20.0]
+    expected = real(*[bound * tanh(v / bound) for v in values])
+    torch.testing.assert_close(soft_clip(real(*values), bound), expected)
+    assert torch.equal(soft_clip(real(*values), None), real(*values))
+
+
+def test_impossible_settings_are_refused() -> None:
+    for settings in ({"floor": -1.0}, {"bound": 0.0}):
+        with pytest.raises(ValueError, match="expected floor >= 0 and bound > 0"):
+            Advantages(**settings)  # pyright: ignore[reportArgumentType]
+
+
+def test_advantages_do_not_depend_on_the_order_of_samples() -> None:
+    order = Key(("order",)).permutation(5)
+    rewards, weights = two_rewards()
+    for combine in ("reward_sum", "advantage_sum", "gdpo"):
+        advantages = Advantages(combine=combine)
+        shuffled = advantages(rewards[:, order], weights, GROUP[order])
+        torch.testing.assert_close(shuffled, advantages(rewards, weights, GROUP)[order])

@@ -1,0 +1,223 @@
+"""The two stand-ins for a log-likelihood: the path, and the denoising error on shared pairs."""
+
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Normal
+
+from scoreward.chain import rollout, uniform
+from scoreward.denoiser import Reading
+from scoreward.kernel import DDIM, generalised
+from scoreward.keys import Key
+from scoreward.likelihood import (
+    Pairs,
+    draw_pairs,
+    noised,
+    path_log_prob,
+    predict,
+    predict_as,
+    self_normalised_error,
+    squared_error,
+    stratified_times,
+    targets,
+)
+from scoreward.models.analytic import GaussianPolicy
+from scoreward.prediction import KINDS, Kind
+from scoreward.process import LinearVP, Process, RectifiedFlow, time_grid
+from tests.core.laws import F64, PROCESSES, real
+
+KEY = Key(("likelihood",))
+GRID = time_grid(10, shift=3.0)
+COND = torch.tensor([0, 1, 1, 2])
+X0 = (KEY / "x0").normal(4, 3, dtype=F64)
+
+
+def policy(shift: float = 0.0) -> Reading:
+    """Data means of three prompts in three dimensions, moved by `shift`."""
+    module = GaussianPolicy(prompts=3, dim=3).double()
+    with torch.no_grad():
+        module.mean.copy_((KEY / "means").normal(3, 3, dtype=F64) + shift)
+    return Reading(module, RectifiedFlow())
+
+
+def keys(names: list[int]) -> list[Key]:
+    return [KEY / "pairs" / name for name in names]
+
+
+# Paths
+
+
+def test_path_log_prob_is_the_density_of_the_step_under_any_policy() -> None:
+    """[flow-grpo] (5): the kernel's law with the new policy's mean, at the stored next state."""
+    kernel = DDIM(generalised(1.0))
+    start, names = (KEY / "start").normal(4, 3, dtype=F64), [KEY / i for i in range(4)]
+    rows = rollout(uniform(kernel, 5, start=0.98), policy(), start, names, COND).transitions()
+    cond = COND[rows.sample]
+    assert torch.equal(path_log_prob(rows, policy(), kernel, cond), rows.log_prob)
+
+    moved = policy(shift=0.3)
+    law = kernel(moved(rows.x, rows.t, cond), rows.s)
+    expected = Normal(law.mean, law.std).log_prob(rows.next).sum(1)
+    got = path_log_prob(rows, moved, kernel, cond)
+    torch.testing.assert_close(got, expected)
+    assert (got - rows.log_prob).abs().min() > 1e-3
+    (slope,) = torch.autograd.grad(got.sum(), list(moved.network.parameters()))
+    assert slope.abs().min() > 0
+
+
+# Times and pairs
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(4, [3, 3, 2, 2]), (3, [4, 3, 3]), (10, [1] * 10)])
+def test_strata_are_contiguous_chunks_of_the_grid_without_its_end(
+    count: int, sizes: list[int]
+) -> None:
+    """[vgrpo] (Sec. 4.4): each chunk gives one time, each of its times equally often.
+
+    2,000 addresses; a count off by 5.5 standard deviations has probability below 1e-7.
+    """
+    bounds = [sum(sizes[:i]) for i in range(count + 1)]
+    chunks = [GRID[a:b] for a, b in pairwise(bounds)]
+    draws = 2000 if count < 10 else 20
+    seen: list[Counter[float]] = [Counter() for _ in chunks]
+    for i in range(draws):
+        for place, t in enumerate(stratified_times(GRID, count, KEY / "strata" / i)):
+            seen[place][t] += 1
+    for chunk, counts in zip(chunks, seen, strict=True):
+        assert set(counts) == set(chunk)
+        p = 1 / len(chunk)
+        slack = 5.5 * (draws * p * (1 - p)) ** 0.5
+        assert all(abs(n - draws * p) <= slack for n in counts.values())
+
+
+def test_strata_are_drawn_independently() -> None:
+    """Two chunks of five: all 25 pairs of times occur."""
+    both = {tuple(stratified_times(GRID, 2, KEY / i)) for i in range(400)}
+    assert len(both) == 25
+
+
+@pytest.mark.parametrize("count", [0, 11])
+def test_more_strata_than_steps_are_refused(count: int) -> None:
+    with pytest.raises(ValueError, match=rf"cannot draw {count} strata from a grid of 10 steps"):
+        stratified_times(GRID, count, KEY)
+
+
+def test_equal_keys_share_their_pairs_and_others_do_not() -> None:
+    """[vgrpo] (Sec. 4.4)"""
+    pairs = draw_pairs(X0, keys([7, 7, 2, 7]), 4, GRID, RectifiedFlow())
+    for same in (1, 3):
+        assert torch.equal(pairs.eps[0], pairs.eps[same])
+        assert torch.equal(pairs.t[0], pairs.t[same])
+    assert not torch.equal(pairs.eps[0], pairs.eps[2])
+    assert len({tuple(e.tolist()) for e in pairs.eps[0]}) == 4
+    assert not torch.equal(pairs.x_t[0], pairs.x_t[1])
+
+
+def test_pairs_do_not_depend_on_the_batch() -> None:
+    pairs = draw_pairs(X0, keys([7, 5, 2, 7]), 4, GRID, RectifiedFlow())
+    alone = draw_pairs(X0[2:3], keys([2]), 4, GRID, RectifiedFlow())
+    for name in ("t", "eps", "x_t"):
+        assert torch.equal(getattr(alone, name)[0], getattr(pairs, name)[2])
+
+
+def test_the_noise_of_pairs_is_standard_normal() -> None:
+    """4,800 numbers: mean and variance within 5 standard errors."""
+    pairs = draw_pairs(torch.zeros(400, 3), keys(list(range(400))), 4, GRID, RectifiedFlow())
+    n = pairs.eps.numel()
+    assert pairs.eps.mean().abs() < 5 / n**0.5
+    assert (pairs.eps.var() - 1).abs() < 5 * (2 / n) ** 0.5
+    assert torch.equal(pairs.eps.dtype and pairs.x_t[:, :, 0], pairs.t * pairs.eps[:, :, 0])
+
+
+@pytest.mark.parametrize("process", PROCESSES, ids=repr)
+def test_states_are_signal_and_noise_in_the_proportions_of_their_time(process: Process) -> None:
+    """[flow-matching] (forward process): one time per pair, whatever the shape of a sample."""
+    x0 = (KEY / "image").normal(2, 3, 2, 2, dtype=F64)
+    t = torch.tensor([[0.1, 0.5, 0.9], [0.2, 0.3, 0.4]], dtype=F64)
+    eps = (KEY / "eps").normal(2, 3, 3, 2, 2, dtype=F64)
+    states = noised(process, x0, t, eps)
+    for i in range(2):
+        for j in range(3):
+            alpha, sigma = process.alpha(t[i, j]), process.sigma(t[i, j])
+            torch.testing.assert_close(states[i, j], alpha * x0[i] + sigma * eps[i, j])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_targets_are_what_a_denoiser_that_knows_x0_says(kind: Kind) -> None:
+    """As read by the derivative, the density and the pair itself in `test_prediction`."""
+    process = LinearVP()
+    pairs = draw_pairs(X0, keys([1, 2, 3, 4]), 2, GRID, process)
+    a = {"x0": 1.0, "eps": 0.0, "score": 0.0}.get(kind)
+    got = targets(process, X0, pairs, kind)
+    t = pairs.t[..., None]
+    if kind == "velocity":
+        expected = process.d_alpha(t) * X0[:, None] + process.d_sigma(t) * pairs.eps
+    elif kind == "v":
+        expected = process.alpha(t) * pairs.eps - process.sigma(t) * X0[:, None]
+    else:
+        b = {"x0": 0.0, "eps": 1.0}.get(kind, -1 / process.sigma(t))
+        expected = a * X0[:, None] + b * pairs.eps
+    torch.testing.assert_close(got, expected)
+
+
+def test_each_pair_is_asked_about_with_the_condition_of_its_own_sample() -> None:
+    denoiser = policy()
+    pairs = draw_pairs(X0, keys([1, 2, 3, 4]), 3, GRID, RectifiedFlow())
+    answers = predict_as(denoiser, pairs, COND, "x0")
+    assert answers.shape == (4, 3, 3)
+    assert torch.equal(predict(denoiser, pairs, COND).as_("x0").reshape(4, 3, 3), answers)
+    for i in range(4):
+        for j in range(3):
+            one = denoiser(pairs.x_t[i, j][None], pairs.t[i, j][None], COND[i][None])
+            assert torch.equal(one.x0[0], answers[i, j])
+
+
+# Errors
+
+
+def test_squared_error_is_a_mean_over_dimensions() -> None:
+    pred, target = real(1.0, 2.0, 5.0)[None, None], real(0.0, 0.0, 1.0)[None, None]
+    assert squared_error(pred, target).tolist() == [[(1 + 4 + 16) / 3]]
+    image = torch.ones(2, 3, 4, 5)
+    assert squared_error(3 * image, image).tolist() == [[4.0] * 3] * 2
+
+
+def test_self_normalised_error_is_the_mean_square_over_the_mean_size() -> None:
+    """[vgrpo] (14), with a mean in the numerator: (1 + 4 + 16)/3 over (1 + 2 + 4)/3 is 3."""
+    pred, target = real(1.0, -2.0, 5.0)[None, None], real(0.0, 0.0, 1.0)[None, None]
+    torch.testing.assert_close(self_normalised_error(pred, target), real(3.0)[None])
+
+
+def test_the_size_of_the_error_is_a_constant_to_the_gradient() -> None:
+    """[vgrpo] (14): 2 e/d over mean|e|, without a term from the denominator."""
+    target = (KEY / "t").normal(2, 3, 6, dtype=F64)
+    pred = (KEY / "p").normal(2, 3, 6, dtype=F64).requires_grad_()
+    (slope,) = torch.autograd.grad(self_normalised_error(pred, target).sum(), pred)
+    e = (pred - target).detach()
+    torch.testing.assert_close(slope, 2 * e / 6 / e.abs().mean(2, keepdim=True))
+
+
+def test_a_perfect_answer_has_no_error_and_no_slope() -> None:
+    target = torch.ones(1, 2, 3)
+    pred = target.clone().requires_grad_()
+    error = self_normalised_error(pred, target)
+    (slope,) = torch.autograd.grad(error.sum(), pred)
+    assert not error.any()
+    assert not slope.any()
+    small = self_normalised_error(target + 1e-3, target, floor=1.0)
+    torch.testing.assert_close(small, torch.full((1, 2), 1e-6), rtol=1e-3, atol=0)
+
+
+def test_the_x0_error_is_the_velocity_error_times_t() -> None:
+    """On rectified flow x̂0 − x0 = −t (v̂ − v), so the self-normalised errors differ by t."""
+    denoiser, process = policy(), RectifiedFlow()
+    pairs: Pairs = draw_pairs(X0, keys([1, 1, 2, 2]), 4, GRID, process)
+
+    def error(kind: Kind) -> Tensor:
+        answer, target = predict_as(denoiser, pairs, COND, kind), targets(process, X0, pairs, kind)
+        return self_normalised_error(answer, target)
+
+    torch.testing.assert_close(error("x0"), pairs.t * error("velocity"))
