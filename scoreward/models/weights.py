@@ -65,7 +65,7 @@ class Weights:
         self.stepped()
 
     def is_live(self, name: str) -> bool:
-        """Whether the network now runs with this snapshot's parameters, so that no swap is needed."""
+        """Whether the network runs with this snapshot's parameters now: no swap is needed."""
         return not self._swapped and self._committed.get(name) == self._version
 
     @contextmanager

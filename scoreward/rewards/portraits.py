@@ -128,6 +128,21 @@ class AttributeReward:
 
 
 @dataclass(frozen=True)
+class ShareRight:
+    """Share of the named attributes whose likeliest value is the one asked for, in [0, 1].
+
+    Unlike `AttributeReward` it has no opinion among pictures that are right, so it does not pull
+    them towards whatever the verifier is surest about.
+    """
+
+    verifier: Verifier
+
+    def __call__(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, "batch"]:
+        said = (labels_of(prompts) != UNSAID).to(media)
+        return (self.verifier.right(media, prompts) * said).sum(1) / said.sum(1)
+
+
+@dataclass(frozen=True)
 class AllRight:
     """1 if every attribute that the prompt names is right, else 0."""
 

@@ -1,6 +1,7 @@
 """Networks seen through their process, and what is wrapped around them."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from scoreward.denoiser import Cond, Counted, Guided, Reading
 from scoreward.keys import Key
 from scoreward.prediction import KINDS, Kind, Prediction
 from scoreward.process import LinearVP, RectifiedFlow
+from scoreward.rows import Rows
 from tests.core.laws import F64, real
 
 
@@ -75,3 +77,26 @@ def test_guidance_is_one_call_and_counts_twice() -> None:
 def test_counting_changes_no_answer() -> None:
     base: Callable[[Tensor, Tensor, Cond], Prediction] = Reading(Conditional(), RectifiedFlow())
     assert torch.equal(Counted(base)(X, T, COND).x0, base(X, T, COND).x0)
+
+
+@dataclass(frozen=True)
+class Words(Rows):
+    """A condition of several tensors, one of them absent."""
+
+    weight: Tensor
+    mask: Tensor | None = None
+
+
+def test_guidance_takes_conditions_of_several_tensors() -> None:
+    base = Reading(Conditional(), RectifiedFlow())
+
+    def by_weight(x: Tensor, t: Tensor, cond: Cond) -> Prediction:
+        assert isinstance(cond, Words)
+        return base(x, t, cond.weight)
+
+    def empty(cond: Cond) -> Cond:
+        assert isinstance(cond, Words)
+        return Words(torch.zeros_like(cond.weight))
+
+    answer = Guided(by_weight, 2.0, empty)(X, T, Words(COND))
+    torch.testing.assert_close(answer.x0, Guided(base, 2.0, nothing)(X, T, COND).x0)

@@ -63,7 +63,7 @@ def test_path_log_prob_is_the_density_of_the_step_under_any_policy() -> None:
     expected = Normal(law.mean, law.std).log_prob(rows.next).sum(1)
     got = path_log_prob(rows, moved, kernel, cond)
     torch.testing.assert_close(got, expected)
-    assert (got - rows.log_prob).abs().min() > 1e-3
+    assert (got - rows.log_prob).abs().mean() > 0.1
     (slope,) = torch.autograd.grad(got.sum(), list(moved.network.parameters()))
     assert slope.abs().min() > 0
 
@@ -77,11 +77,11 @@ def test_strata_are_contiguous_chunks_of_the_grid_without_its_end(
 ) -> None:
     """[vgrpo] (Sec. 4.4): each chunk gives one time, each of its times equally often.
 
-    2,000 addresses; a count off by 5.5 standard deviations has probability below 1e-7.
+    1,000 addresses; a count off by 5.5 standard deviations has probability below 1e-7.
     """
     bounds = [sum(sizes[:i]) for i in range(count + 1)]
     chunks = [GRID[a:b] for a, b in pairwise(bounds)]
-    draws = 2000 if count < 10 else 20
+    draws = 1000 if count < 10 else 20
     seen: list[Counter[float]] = [Counter() for _ in chunks]
     for i in range(draws):
         for place, t in enumerate(stratified_times(GRID, count, KEY / "strata" / i)):
@@ -129,7 +129,6 @@ def test_the_noise_of_pairs_is_standard_normal() -> None:
     n = pairs.eps.numel()
     assert pairs.eps.mean().abs() < 5 / n**0.5
     assert (pairs.eps.var() - 1).abs() < 5 * (2 / n) ** 0.5
-    assert torch.equal(pairs.eps.dtype and pairs.x_t[:, :, 0], pairs.t * pairs.eps[:, :, 0])
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=repr)

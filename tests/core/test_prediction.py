@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from scoreward.keys import Key
 from scoreward.prediction import KINDS, Kind, Prediction, linear_form, per_sample
@@ -58,7 +59,8 @@ def test_each_row_is_what_its_name_says(process: Process) -> None:
     law = torch.distributions.Normal((process.alpha(t) * x0).detach(), process.sigma(t).detach())
     (score,) = torch.autograd.grad(law.log_prob(x_t).sum(), x_t)
     pair = Prediction(x_t.detach()[None], real(0.3105), x0[None], eps[None], process)
-    for kind, expected in (("x0", x0), ("eps", eps), ("velocity", along_path), ("score", score)):
+    rows: dict[Kind, Tensor] = {"x0": x0, "eps": eps, "velocity": along_path, "score": score}
+    for kind, expected in rows.items():
         torch.testing.assert_close(pair.as_(kind)[0].detach(), expected)
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from scoreward.chain import rollout, uniform
+from scoreward.denoiser import Cond
 from scoreward.gaussian import Gaussian
 from scoreward.kernel import (
     DDIM,
@@ -96,7 +97,7 @@ def path(kernel: Kernel) -> Tensor:
     """All states of the linear field of the vectors."""
     row = golden("solvers")
 
-    def field(x: Tensor, t: Tensor, cond: None) -> Prediction:
+    def field(x: Tensor, t: Tensor, cond: Cond) -> Prediction:
         velocity = row["slope"] * x + row["drift"] * t[:, None]
         return Prediction.of("velocity", velocity, x, t, RectifiedFlow())
 

@@ -60,7 +60,7 @@ def test_a_sampler_names_the_failing_step_and_the_remedy() -> None:
     Sampler(grid(50), (DDIM(ancestral(1.0)),) * 50).check(PROCESS)
 
 
-@pytest.mark.parametrize("eta", [1.0, 1.2, 1.5, 2.0])
+@pytest.mark.parametrize("eta", [1.0, 1.2, 1.5, 2.0, 4.0])
 def test_generalised_steps_are_finite_where_ddim_is_not(eta: float) -> None:
     """[gddim] (Thm. 1)"""
     times = real(*grid(50))

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scoreward.denoiser import Reading
+from scoreward.denoiser import Cond, Reading
 from scoreward.models.weights import Snapshot, Weights
+from scoreward.prediction import Prediction
 from scoreward.process import RectifiedFlow
 
 
@@ -93,10 +94,15 @@ def test_the_live_weights_come_back_after_a_failure() -> None:
     network, weights = trained(1.0)
     weights.commit("old")
     move(network, weights, 5.0)
-    with pytest.raises(RuntimeError, match="broken"), weights.using("old"):
-        assert network.a.item() == 1.0
+    seen: list[float] = []
+
+    def broken(x: Tensor, t: Tensor, cond: Cond) -> Prediction:
+        seen.append(network.a.item())
         raise RuntimeError("broken")
-    assert network.a.item() == 5.0
+
+    with pytest.raises(RuntimeError, match="broken"):
+        Snapshot(broken, weights, "old")(torch.ones(1, 3), torch.ones(1), None)
+    assert (seen, network.a.item()) == ([1.0], 5.0)
 
 
 def test_a_snapshot_is_live_until_the_next_step() -> None:
