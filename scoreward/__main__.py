@@ -1,6 +1,8 @@
 """`python -m scoreward` is the command `scoreward`."""
 
+import sys
+
 from scoreward.cli import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

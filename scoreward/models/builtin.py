@@ -24,7 +24,7 @@ def portraits(
 ) -> Model:
     """The portraits model with given weights, or with the ones that ship with the package."""
     network = PortraitNet(size or PortraitSize())
-    network.load_state_dict(dict(weights or shipped()))
+    network.load_state_dict(dict(shipped() if weights is None else weights))
     return around(network)
 
 

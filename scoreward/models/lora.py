@@ -15,10 +15,10 @@ class LoRA:
     targets: Sequence[str] = ("qkv", "out", "up", "down")  # names of linear layers, ours
 
     def __post_init__(self) -> None:
-        if self.rank < 1 or not self.targets:
+        if self.rank < 1 or self.alpha <= 0 or not self.targets:
             raise ValueError(
-                f"LoRA needs a rank of at least 1 and some targets, got {self.rank} and "
-                f"{list(self.targets)}"
+                "LoRA needs a rank of at least 1, a positive alpha and some targets, got "
+                f"rank={self.rank}, alpha={self.alpha}, targets={list(self.targets)}"
             )
 
 
@@ -32,7 +32,7 @@ def add_lora(network: nn.Module, settings: LoRA) -> nn.Module:
         ) from None
     config = LoraConfig(
         r=settings.rank,
-        lora_alpha=int(settings.alpha),
+        lora_alpha=settings.alpha,  # pyright: ignore[reportArgumentType] (a fraction works too)
         target_modules=list(settings.targets),
         lora_dropout=0.0,  # dropout would make old and new passes differ
         init_lora_weights=True,

@@ -40,10 +40,11 @@ class Evaluation:
     def __post_init__(self) -> None:
         if not self.prompts or not self.samplers:
             raise ValueError("an evaluation needs at least one prompt and one sampler")
-        if self.noises < 2 or self.every < 1:
-            raise ValueError(
-                f"expected noises >= 2 and every >= 1, got {self.noises} and {self.every}"
-            )
+        if self.noises < 2:
+            raise ValueError(f"`noises` must be at least 2 for a spread, got {self.noises}")
+        for name in ("every", "batch", "shown", "spread_prompts"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,11 @@ def evaluate(evaluation: Evaluation, model: Model, denoiser: Denoiser, team: Tea
     measured = Measured({}, {}, {})
     for name, sampler in evaluation.samplers.items():
         tester = Tester(evaluation, model, denoiser, sampler, team)
-        numbers, scores, media = tester.scores()
+        numbers, scores, pictures = tester.scores()
         numbers["diversity"] = tester.diversity()
         measured.numbers[name] = numbers
         measured.scores[name] = {k: v[: evaluation.shown] for k, v in scores.items()}
-        measured.pictures[name] = media
+        measured.pictures[name] = pictures
     if {"ode", "sde"} <= set(measured.numbers):
         measured.numbers["gap"] = reward_gap(measured.numbers, evaluation.scorers)
     return measured
@@ -86,18 +87,21 @@ class Tester:
     team: Team
 
     def scores(self) -> tuple[dict, dict[str, list[float]], Tensor]:
-        """(means, score of each prompt, the first pictures of the leading process)."""
-        mine = range(self.team.rank, len(self.evaluation.prompts), self.team.size)
-        prompts = [self.evaluation.prompts[i] for i in mine]
+        """(means, score of each prompt, the first pictures), the same on every process."""
+        wanted, tables = list(self.evaluation.prompts), self.evaluation.tables
+        mine = range(self.team.rank, len(wanted), self.team.size)
+        prompts = [wanted[i] for i in mine]
         media = self._media(prompts, [Key(("noise", self.evaluation.seed, i, 0)) for i in mine])
-        each = [scored(n, f, media, prompts).tolist() for n, f in self.evaluation.scorers.items()]
+        each = self.team.all_or_none(lambda: self._score(media, prompts))
         rows = sorted(self.team.gather(list(zip(mine, *each, strict=True))))
         columns = list(zip(*rows, strict=True))[1:]
         scores = {n: list(c) for n, c in zip(self.evaluation.scorers, columns, strict=True)}
         numbers: dict = {name: sum(column) / len(column) for name, column in scores.items()}
-        for name, table in self.evaluation.tables.items():
-            numbers[name] = averaged(self.team.gather([dict(table(media, prompts))]))
-        return numbers, scores, media[: self.evaluation.shown].cpu()
+        shown = self.evaluation.shown
+        pictures = self._first(len(wanted) if tables else shown, mine, media)
+        # a table is not a mean over samples, so it needs everybody's pictures at once
+        numbers |= {name: dict(table(pictures, wanted)) for name, table in tables.items()}
+        return numbers, scores, pictures[:shown]
 
     def diversity(self) -> float:
         """Pixel standard deviation over several noises of a prompt, mean over prompts."""
@@ -105,25 +109,29 @@ class Tester:
         mine = range(self.team.rank, min(spread, len(self.evaluation.prompts)), self.team.size)
         prompts = [self.evaluation.prompts[i] for i in mine for _ in range(noises)]
         keys = [Key(("noise", self.evaluation.seed, i, j)) for i in mine for j in range(noises)]
-        media = self._media(prompts, keys)
-        each = media.unflatten(0, (-1, noises)).std(1, correction=0).flatten(1).mean(1)
-        values = self.team.gather(each.tolist())
-        return sum(values) / len(values)
+        each = self._media(prompts, keys).split(noises)
+        mean_std = [float(media.std(0, correction=0).mean()) for media in each if len(media)]
+        values = sorted(self.team.gather(list(zip(mine, mean_std, strict=True))))
+        return sum(value for _, value in values) / len(values)
+
+    def _score(self, media: Tensor, prompts: list[str]) -> list[list[float]]:
+        """One list per scorer; empty ones on a process without prompts."""
+        scorers = self.evaluation.scorers.items()
+        return [scored(n, f, media, prompts).tolist() if prompts else [] for n, f in scorers]
+
+    def _first(self, count: int, mine: range, media: Tensor) -> Tensor:
+        """The pictures of the first `count` prompts, from all processes."""
+        rows = [(i, m) for i, m in zip(mine, media.cpu(), strict=True) if i < count]
+        return torch.stack([m for _, m in sorted(self.team.gather(rows), key=lambda row: row[0])])
 
     @torch.no_grad()
     def _media(self, prompts: list[str], keys: list[Key]) -> Tensor:
-        cond, pieces = to_device(self.model.encode(prompts), self.team), []
+        cond = to_device(self.model.encode(prompts), self.team) if prompts else None
+        pieces = []
         for start in range(0, len(prompts), self.evaluation.batch):
             piece = slice(start, start + self.evaluation.batch)
             x = normal_each((k / "start" for k in keys[piece]), self.model.shape)
             given = None if cond is None else cond[piece]
             x = draw(self.sampler, self.denoiser, x.to(self.team.device), keys[piece], given)
             pieces.append(self.model.decode(x))
-        return torch.cat(pieces)
-
-
-def averaged(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Mean of each entry over the processes' tables."""
-    names = dict.fromkeys(name for table in tables for name in table)
-    columns = {n: [table[n] for table in tables if n in table] for n in names}
-    return {n: sum(values) / len(values) for n, values in columns.items()}
+        return torch.cat(pieces) if pieces else torch.zeros(0, *self.model.shape)

@@ -70,8 +70,13 @@ class RunFolder:
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write aside and rename, so that the file is never half there."""
         aside = self.path / f".{Path(name).name}.writing"
-        aside.write_text(json.dumps(content, indent=1, default=str))
-        aside.replace(self.path / name)
+        with self._writing(f"write {name}"):
+            try:
+                aside.write_text(json.dumps(content, indent=1, default=str))
+                aside.replace(self.path / name)
+            except OSError:
+                aside.unlink(missing_ok=True)
+                raise
 
     def append(self, *records: Mapping[str, Any]) -> None:
         """Add lines to metrics.jsonl; numbers that are not finite become null."""

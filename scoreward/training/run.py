@@ -43,6 +43,10 @@ class Budget:
     def __post_init__(self) -> None:
         if self.rounds is None and self.seconds is None and self.evaluations is None:
             raise ValueError("a budget needs at least one of `rounds`, `seconds`, `evaluations`")
+        for name in ("rounds", "seconds", "evaluations"):
+            limit = getattr(self, name)
+            if limit is not None and limit <= 0:
+                raise ValueError(f"`{name}` of a budget must be positive, got {limit}")
 
     def spent(self, rounds: int, seconds: float, evaluations: int) -> float:
         """Fraction of the budget used; 1 or more means finished."""
@@ -60,6 +64,13 @@ class Keeping:
 
     every: int = 20  # rounds
     last: int = 2  # checkpoints kept on disk
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or self.last < 1:
+            raise ValueError(
+                "checkpoints need `every` and `last` of at least 1, got "
+                f"{self.every} and {self.last}"
+            )
 
 
 @dataclass(frozen=True)
@@ -158,16 +169,15 @@ class Session:
         try:
             with stop_after_round() as stop:
                 yield from self._loop(stop)
-        except RewardError as error:
-            with suppress(RunFolderError, OSError):
-                self._save()  # the failed round changed nothing
+        except (RewardError, Diverged) as error:
+            self._keep()
             self._finish("failed", str(error))
             raise
-        except (Diverged, RunFolderError, OSError) as error:
-            self._finish("failed", str(error))
+        except Exception as error:
+            self._finish("failed", str(error) or type(error).__name__)
             raise
         except GeneratorExit:
-            self._save()  # the reader left the loop between two rounds
+            self._keep()
             self._finish("stopped", "the loop was left before the budget was spent")
             raise
         except KeyboardInterrupt:
@@ -175,16 +185,17 @@ class Session:
             raise
 
     def _loop(self, stop: Stop) -> Iterator[Moment]:
-        if self.trainer.done == 0 and not self.folder.records("evaluation"):
+        if self._due() and not self._evaluated():
             yield self._moment({}, self._evaluate())
         while self._fraction() < 1:
             start = time.perf_counter()
             finished = self.trainer.step()
-            self.seconds += time.perf_counter() - start
+            # one clock and one decision for all processes, or some would wait for ever
+            self.seconds = self.team.leader(self.seconds + time.perf_counter() - start)
+            asked = self.team.total(float(stop.asked)) > 0 and self._fraction() < 1
             self.first = self.first or finished.metrics
-            ending = stop.asked or self._fraction() >= 1
-            yield self._record(finished.metrics, ending)
-            if stop.asked:
+            yield self._record(finished.metrics, asked)
+            if asked:
                 self._finish("stopped", "interrupted by the user")
                 return
         self._summarise()
@@ -195,15 +206,25 @@ class Session:
         done, evaluation = self.trainer.done, None
         if self.team.leads:
             self.folder.append(self._line("round", metrics))
-        due = self.run.evaluation is not None and done % self.run.evaluation.every == 0
-        if due or self._fraction() >= 1:
+        if self._due():
             evaluation = self._evaluate()
         moment = self._moment(metrics, evaluation)
         if self.team.leads:
             self.folder.append(*(self._line("health", vars(f)) for f in moment.findings))
-        if done % self.run.keeping.every == 0 or ending:
+        if ending or done % self.run.keeping.every == 0 or self._fraction() >= 1:
             self._save()
         return moment
+
+    def _due(self) -> bool:
+        """Whether the present weights are to be measured."""
+        settings = self.run.evaluation
+        if settings is None:
+            return False
+        return self.trainer.done % settings.every == 0 or self._fraction() >= 1
+
+    def _evaluated(self) -> bool:
+        """Whether they were before the run was interrupted."""
+        return any(r["round"] == self.trainer.done for r in self.folder.records("evaluation"))
 
     def _moment(self, metrics: Mapping[str, float], evaluation: Mapping | None) -> Moment:
         findings = health.check_round(metrics, self.first) if metrics else []
@@ -234,6 +255,12 @@ class Session:
             self.folder.keep_pictures(self.trainer.done, measured, shown)
         self.team.wait()
         return measured.numbers
+
+    def _keep(self) -> None:
+        """Save what there is, if it is the state between two rounds; an error comes first."""
+        if self.trainer.between_rounds:
+            with suppress(RunFolderError):
+                self._save()
 
     def _save(self) -> None:
         if self.team.leads:

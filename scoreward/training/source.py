@@ -102,12 +102,11 @@ class Online(Source):
         ]
         x0, cond, paths = self._generate(round, words, keys, work)
         with work.clock.section("reward"):
-            mine = self._score(work.model.decode(x0), words)
+            mine = team.all_or_none(lambda: self._score(x0, words, work.model))
         rewards, group = self._everyone(mine, team)
         advantage = self.advantages(rewards, self._weights(), group)
         index = torch.tensor(list(here), dtype=torch.long, device=x0.device)
-        rms = float(x0.square().mean().sqrt()) if len(x0) else 0.0
-        metrics = self._metrics(rewards, group, advantage) | {"sample/rms": rms}
+        metrics = self._metrics(rewards, group, advantage) | {"sample/rms": rms(x0, team)}
         samples = Samples(
             x0, cond, advantage.to(x0.device)[index], group.to(x0.device)[index], index
         )
@@ -119,7 +118,7 @@ class Online(Source):
         """x0, conditions and, if wanted, transitions of this process's samples."""
         sampler, states, paths = self.sampler(round), [], []
         offset = self.geometry.share(work.team.rank, work.team.size).start
-        cond = to_device(work.model.encode(words), work.team)
+        cond = to_device(work.model.encode(words), work.team) if words else None
         for start in range(0, len(words), self.geometry.rollout_batch):
             piece = slice(start, start + self.geometry.rollout_batch)
             noise = normal_each((k / "start" for k in keys[piece]), work.model.shape)
@@ -134,10 +133,11 @@ class Online(Source):
         empty = torch.zeros(0, *work.model.shape, device=work.team.device)
         return torch.cat([empty, *states]), cond, join(paths) if paths else None
 
-    def _score(self, media: Tensor, words: list[str]) -> list[list[float]]:
+    def _score(self, x0: Tensor, words: list[str], model: Model) -> list[list[float]]:
         """One list of rewards per sample, in the order of `self.rewards`."""
         if not words:
             return []
+        media = model.decode(x0)
         each = [scored(name, reward, media, words) for name, reward in self.rewards.items()]
         return torch.stack([r.cpu() for r in each], 1).tolist()
 
@@ -203,6 +203,12 @@ def _dropped(cond: Cond, drop: Tensor, model: Model) -> Cond:
         return None
     both: Tensor | Rows = join([cond, model.null(cond)])  # pyright: ignore
     return both[torch.arange(len(drop)) + len(drop) * drop.long()]
+
+
+def rms(x0: Tensor, team: Team) -> float:
+    """Root mean square over all samples of all processes."""
+    squares = team.gather(x0.flatten(1).square().mean(1).tolist())
+    return (sum(squares) / len(squares)) ** 0.5
 
 
 def to_device(cond: Cond, team: Team) -> Cond:

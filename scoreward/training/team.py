@@ -4,13 +4,15 @@ Gradients are summed here rather than by a wrapper around the network, so that p
 different numbers of samples, including none, and still make exactly the update of one process.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.utils import GradientAccumulationPlugin, gather_object
 from torch import Tensor, nn
+
+from scoreward.rewards.base import RewardError
 
 T = TypeVar("T")
 
@@ -19,7 +21,16 @@ class Team:
     """Rank, size, device, and the few sums that cross processes."""
 
     def __init__(self, mixed_precision: str = "no") -> None:
-        self._accelerator = Accelerator(mixed_precision=mixed_precision)
+        if mixed_precision not in ("no", "bf16"):
+            raise ValueError(
+                f"`mixed_precision` must be 'no' or 'bf16', got {mixed_precision!r}; the scaled "
+                "gradients of fp16 are not supported"
+            )
+        # one step per call, whatever the launcher's environment says: the trainer does the rest
+        plugin = GradientAccumulationPlugin(num_steps=1)
+        self._accelerator = Accelerator(
+            mixed_precision=mixed_precision, gradient_accumulation_plugin=plugin
+        )
 
     @property
     def rank(self) -> int:
@@ -51,6 +62,23 @@ class Team:
     def gather(self, items: Sequence[T]) -> list[T]:
         """The items of all processes, in order of rank."""
         return list(items) if self.size == 1 else gather_object(list(items))
+
+    def leader(self, value: T) -> T:
+        """The leading process's value, on every process."""
+        return self.gather([value])[0]
+
+    def all_or_none(self, work: Callable[[], T]) -> T:
+        """`work()`; a RewardError of one process is raised on all, so that none waits for ever."""
+        answer: list[T] = []
+        failure: RewardError | None = None
+        try:
+            answer.append(work())
+        except RewardError as error:
+            failure = error
+        failures = self.gather([] if failure is None else [str(failure)])
+        if failures:
+            raise failure or RewardError(failures[0])
+        return answer[0]
 
     def total(self, value: float) -> float:
         """Sum over processes."""

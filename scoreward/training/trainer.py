@@ -36,6 +36,13 @@ class Guards:
     ratio_limit: float = 10.0  # largest ρ; clip ranges are below 1, so this is far outside; ours
     verify_every: int = 10  # rounds between real ratio checks when one update per round; ours
 
+    def __post_init__(self) -> None:
+        if self.verify_every < 1 or self.ratio_tolerance < 0 or self.ratio_limit <= 1:
+            raise ValueError(
+                "expected verify_every >= 1, ratio_tolerance >= 0 and ratio_limit > 1, got "
+                f"{self.verify_every}, {self.ratio_tolerance} and {self.ratio_limit}"
+            )
+
 
 @dataclass
 class Evaluations:
@@ -82,9 +89,7 @@ class Trainer:
             self.weights.commit(name)
         self.clock, self.evaluations, self.done = Clock(), Evaluations(), 0
         self.torch_optimizer = optimizer.build(self.weights.parameters.values())
-        self._denoiser: Denoiser = model.denoiser
-        if guidance != 1.0:
-            self._denoiser = Guided(model.denoiser, guidance, model.null)
+        self.guidance, self.between_rounds = guidance, True
 
     def __iter__(self) -> Iterator[Round]:
         while True:
@@ -92,10 +97,13 @@ class Trainer:
 
     def reading(self, name: str) -> Denoiser:
         """The (guided) denoiser with a snapshot's weights: "reference", "old" or "ema"."""
-        return Snapshot(self._denoiser, self.weights, name)
+        return self._guided(Snapshot(self.model.denoiser, self.weights, name))
 
     def step(self) -> Round:
-        """Collect a round, prepare it, make its updates.  Raises Diverged or RewardError."""
+        """Collect a round, prepare it, make its updates.  Raises Diverged or RewardError.
+
+        If it raises before its first update, `between_rounds` says that nothing has changed.
+        """
         index = self.done
         self.weights.commit("old")
         watched = self._watched()
@@ -104,17 +112,23 @@ class Trainer:
         with torch.no_grad(), self.team.autocast():
             collected = self.source.collect(index, self.key, work)
             key = self.key / "round" / index
-            rows = self.objective.prepare(collected.samples, collected.paths, policy, key)
+            rows: Rows = collected.samples
+            if len(rows):  # a process without samples has nothing to prepare
+                rows = self.objective.prepare(collected.samples, collected.paths, policy, key)
         metrics = dict(collected.metrics)
         for number, part in enumerate(self._parts(index)):
             update = self._update(rows, part, policy)
             if number == 0:
-                self._check_ratio(update)
                 metrics |= {f"first/{k}": v for k, v in update.items() if k.startswith("ratio/")}
             metrics |= update
         self._count(watched)
-        self.done += 1
+        self.done, self.between_rounds = self.done + 1, True
         return Round(self.done, metrics)
+
+    def _guided(self, denoiser: Denoiser) -> Denoiser:
+        if self.guidance == 1.0:
+            return denoiser
+        return Guided(denoiser, self.guidance, self.model.null)
 
     def _parts(self, index: int) -> Iterator[Tensor]:
         geometry = self.source.geometry
@@ -122,16 +136,19 @@ class Trainer:
             yield from geometry.parts(self.key / "round" / index / "epoch" / epoch)
 
     def _watched(self) -> dict[str, Watched]:
-        readings = {name: self.reading(name) for name in ("old", "reference")}
-        readings["current"] = self._denoiser
+        """The readings below any guidance, so that both of its evaluations are counted."""
+        readings: dict[str, Denoiser] = {
+            name: Snapshot(self.model.denoiser, self.weights, name) for name in ("old", "reference")
+        }
+        readings["current"] = self.model.denoiser
         return {name: Watched(reading, self.clock) for name, reading in readings.items()}
 
     def _policy(self, index: int, watched: dict[str, Watched]) -> Policy:
         single = self.source.geometry.updates == 1
         return Policy(
-            current=watched["current"],
-            old=watched["old"],
-            reference=watched["reference"],
+            current=self._guided(watched["current"]),
+            old=self._guided(watched["old"]),
+            reference=self._guided(watched["reference"]),
             process=self.model.process,
             times=self.source.sampler(index).times,
             on_policy=single and index % self.guards.verify_every != 0,
@@ -162,6 +179,8 @@ class Trainer:
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.optimizer.max_norm or inf))
         try:
             self._refuse(metrics, norm)
+            self._check_ratio(metrics)
+            self.between_rounds = False
             self.optimizer.schedule(self.torch_optimizer)
             self.torch_optimizer.step()
         finally:
@@ -178,22 +197,22 @@ class Trainer:
                     f"{name} became {value} in round {self.done + 1}; lower the learning rate, "
                     "or look at the rewards and the ratio of the rounds before"
                 )
-        if metrics.get("ratio/max", 1.0) > self.guards.ratio_limit:
-            raise Diverged(
-                f"the likelihood ratio reached {metrics['ratio/max']:.3g} in round "
-                f"{self.done + 1}, beyond {self.guards.ratio_limit:g}; the policy has left its "
-                "rollouts: lower the learning rate, or make fewer updates per round"
-            )
 
     def _check_ratio(self, metrics: dict[str, float]) -> None:
-        """ρ ≡ 1 before the first update of a round: old and new passes agree."""
+        """ρ ≡ 1 before the first update of a round, and not far from it later."""
         low, high = metrics.get("ratio/min", 1.0), metrics.get("ratio/max", 1.0)
         worst = max(abs(low - 1), abs(high - 1))
-        if worst > self.guards.ratio_tolerance:
+        if self.between_rounds and worst > self.guards.ratio_tolerance:
             raise Diverged(
                 f"the ratio before the first update of round {self.done + 1} is off 1 by "
                 f"{worst:.3g}; it must be 1, so the old and the new pass see different networks "
                 "(dropout, precision, guidance or stale weights)"
+            )
+        if high > self.guards.ratio_limit:
+            raise Diverged(
+                f"the likelihood ratio reached {high:.3g} in round {self.done + 1}, beyond "
+                f"{self.guards.ratio_limit:g}; the policy has left its rollouts: lower the "
+                "learning rate, or make fewer updates per round"
             )
 
     def _count(self, watched: dict[str, Watched]) -> None:

@@ -77,11 +77,11 @@ def test_strata_are_contiguous_chunks_of_the_grid_without_its_end(
 ) -> None:
     """[vgrpo] (Sec. 4.4): each chunk gives one time, each of its times equally often.
 
-    1,000 addresses; a count off by 5.5 standard deviations has probability below 1e-7.
+    Up to 2,500 addresses; a count off by 5.5 standard deviations has probability below 1e-7.
     """
     bounds = [sum(sizes[:i]) for i in range(count + 1)]
     chunks = [GRID[a:b] for a, b in pairwise(bounds)]
-    draws = 1000 if count < 10 else 20
+    draws = {4: 2500, 3: 500, 10: 20}[count]
     seen: list[Counter[float]] = [Counter() for _ in chunks]
     for i in range(draws):
         for place, t in enumerate(stratified_times(GRID, count, KEY / "strata" / i)):

@@ -1,7 +1,7 @@
 """Deterministic solvers converge at the order they declare, to the exact solution."""
 
 from functools import cache
-from math import log2
+from math import expm1, log, log2
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ from scoreward.chain import Sampler, draw
 from scoreward.kernel import DDIM, DPMSolverPP, Heun, Kernel, ancestral, ddim, euler
 from scoreward.keys import Key
 from scoreward.models.analytic import Exact, Mixture
+from scoreward.prediction import Prediction
 from scoreward.process import CosineVP, DiscreteVP, LinearVP, Process, RectifiedFlow
 from tests.core.laws import F64, PROCESSES, affine, exact, line, real
 
@@ -99,3 +100,20 @@ def test_order_on_a_mixture(kernel: Kernel, process: Process) -> None:
     ]
     assert log2(errors[0] / errors[1]) > kernel.order - 0.25, errors
     assert errors[1] < 0.1 / kernel.order
+
+
+def test_coefficients_of_dpm_solver_keep_their_digits_in_float32() -> None:
+    """x_t = 0, x0 = 1 and 0 before: the new state is α_s (1 − e^{−h}) (1 + h/2h₀), here about 0.006.
+
+    In float32 it would lose four digits to cancellation between close times.
+    """
+    times = torch.tensor([0.303, 0.3, 0.299])
+    before, now, after = (
+        Prediction(torch.zeros(1, 1), t[None], torch.full((1, 1), x0), torch.zeros(1, 1), flow)
+        for flow, t, x0 in zip([RectifiedFlow()] * 3, times, (0.0, 1.0, 1.0), strict=True)
+    )
+    law, _ = DPMSolverPP().step(lambda x, t: now, now.x_t, now.t, after.t, before)
+    clock = [log(1 - t) - log(t) for t in times.tolist()]
+    h, h_0 = clock[2] - clock[1], clock[1] - clock[0]
+    expected = (1 - times[2].item()) * -expm1(-h) * (1 + h / (2 * h_0))
+    assert law.mean.item() == pytest.approx(expected, rel=5e-7)

@@ -57,12 +57,13 @@ def test_without_a_clip_it_is_the_importance_weighted_mean() -> None:
 
 
 def test_metrics_count_what_the_clip_stops() -> None:
-    """Of six samples the two cases without a slope are stopped, one on each side."""
-    ratios, advantages = (real(*[case[i] for case in CASES.values()]) for i in (0, 1))
+    """Two of three samples with ρ = 1.5 have A > 0, and one of four with ρ = 0.5 has A < 0."""
+    ratios = real(1.5, 1.5, 1.5, 0.5, 0.5, 0.5, 0.5, 1.0)
+    advantages = real(2.0, 1.0, -1.0, -1.0, 1.0, 2.0, 1.0, 1.0)
     metrics = ratio_metrics(ratios.log(), advantages, 0.2)
-    assert metrics["clip/above"].item() == pytest.approx(1 / 6)
-    assert metrics["clip/below"].item() == pytest.approx(1 / 6)
-    assert metrics["ratio/mean"].item() == pytest.approx(6.0 / 6)
+    assert metrics["clip/above"].item() == pytest.approx(2 / 8)
+    assert metrics["clip/below"].item() == pytest.approx(1 / 8)
+    assert metrics["ratio/mean"].item() == pytest.approx(7.5 / 8)
     assert metrics["ratio/min"].item() == pytest.approx(0.5)
     assert metrics["ratio/max"].item() == pytest.approx(1.5)
 

@@ -1,5 +1,6 @@
 """LoRA: nothing changes at the start, only adapters learn, and what they add is (α/r) B A."""
 
+import re
 import sys
 
 import pytest
@@ -119,9 +120,12 @@ def test_defaults_are_those_of_flow_grpo() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"rank of at least 1 and some targets, got 0 and \['out'"):
-        LoRA(rank=0, targets=("out",))
-    with pytest.raises(ValueError, match=r"rank of at least 1 and some targets, got 32 and \[\]"):
+    expected = "LoRA needs a rank of at least 1, a positive alpha and some targets, got "
+    with pytest.raises(ValueError, match=re.escape(expected + "rank=0, alpha=64.0")):
+        LoRA(rank=0)
+    with pytest.raises(ValueError, match=re.escape(expected + "rank=32, alpha=0.0")):
+        LoRA(alpha=0.0)
+    with pytest.raises(ValueError, match=re.escape(expected + "rank=32, alpha=64.0, targets=[]")):
         LoRA(targets=())
     with pytest.raises(ValueError, match="to_q"):
         add_lora(Layers(), LoRA(targets=("to_q",)))
