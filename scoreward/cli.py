@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         module = import_module(f"scoreward.commands.{COMMANDS[words[0]][0]}")
         return getattr(module, words[0])(words[1:])
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, ImportError) as error:
         return refuse(str(error))
     except KeyboardInterrupt:
         return refuse("stopped in the middle of a round; the last checkpoint is intact")

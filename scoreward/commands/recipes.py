@@ -59,12 +59,20 @@ def parse(recipe: Recipe, options: type[T], words: list[str], program: str) -> t
     """
     hints = get_type_hints(recipe, include_extras=True)
     parameters = inspect.signature(recipe).parameters
+    if bare := [n for n in parameters if n not in hints]:
+        raise ValueError(
+            f"setting {bare[0]!r} of the recipe has no type, so it cannot become an option; write "
+            f"{bare[0]}: int = 3, for example"
+        )
     settings = [(n, hints[n], _default(p)) for n, p in parameters.items()]
     flat = Annotated[options, tyro.conf.arg(prefix_name=False, name="")]
     whole = make_dataclass("Settings", [("own_options", flat), *settings])
     whole.__doc__ = recipe.__doc__
     parsed: Any = tyro.cli(whole, args=words, prog=program)
-    return parsed.own_options, recipe(**{n: getattr(parsed, n) for n in parameters})
+    run = recipe(**{n: getattr(parsed, n) for n in parameters})
+    if not isinstance(run, Run):
+        raise ValueError(f"the recipe returned a {type(run).__name__}; it must return a Run")
+    return parsed.own_options, run
 
 
 def _default(parameter: inspect.Parameter) -> Any:

@@ -5,7 +5,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +18,7 @@ from scoreward.report import write_report
 from scoreward.training.checkpoint import newest, read_snapshot
 from scoreward.training.folder import RunFolder, RunFolderError
 from scoreward.training.run import Moment, Run
+from scoreward.training.team import Team
 
 console = Console()
 
@@ -41,17 +41,17 @@ def train(words: list[str]) -> int:
             "which recipe? usage: scoreward train RECIPE [options], for example: "
             "scoreward train portraits_vgrpo --help"
         )
-    return _train(words[0], words[1:], f"scoreward train {words[0]}")
+    return _start(*build(words[0], words[1:], f"scoreward train {words[0]}"))
 
 
 def pretrain(words: list[str]) -> int:
     """scoreward pretrain [options]: the recipe portraits_pretrain, and its weights as one file."""
-    code = _train("portraits_pretrain", words, "scoreward pretrain")
-    folder = _folder("portraits_pretrain", words)
-    last = newest(folder / "checkpoints")
-    if last is not None:
-        export(last, folder / "model.safetensors")
-        console.print(f"weights: {folder / 'model.safetensors'}")
+    run, own = build("portraits_pretrain", words, "scoreward pretrain")
+    code = _start(run, own)
+    last = newest(run.folder / "checkpoints")
+    if last is not None and not own.plan and Team(run.mixed_precision).leads:
+        export(last, run.folder / "model.safetensors")
+        console.print(f"weights: {run.folder / 'model.safetensors'}")
     return code
 
 
@@ -68,6 +68,7 @@ def resume(words: list[str]) -> int:
     torch.set_num_threads(int(about.get("threads", torch.get_num_threads())))
     run, own = build(about["origin_recipe"], about["arguments"], "scoreward resume")
     run = replace(run, folder=options.folder)
+    _explain(run)
     return _show(run, run.resume(), own)
 
 
@@ -128,20 +129,17 @@ def export(path: Path, target: Path) -> None:
     save_file(read_snapshot(path, "ema"), target)
 
 
-def _train(recipe: str, words: list[str], program: str) -> int:
-    run, own = build(recipe, words, program)
-    for line in run.source.geometry.explain():
+def _start(run: Run, own: Options) -> int:
+    """Explain the plan and, unless only that was asked for, train."""
+    _explain(run)
+    return 0 if own.plan else _show(run, run.start(), own)
+
+
+def _explain(run: Run) -> None:
+    team = Team(run.mixed_precision)
+    console.quiet = not team.leads  # of several processes one talks
+    for line in run.source.geometry.explain(team.size):
         console.print(f"[dim]{line}[/dim]")
-    if own.plan:
-        return 0
-    return _show(run, run.start(), own)
-
-
-def _folder(recipe: str, words: list[str]) -> Path:
-    for flag, value in pairwise(words):
-        if flag == "--folder":
-            return Path(value)
-    return Path("runs") / recipe
 
 
 def _show(run: Run, moments: Iterator[Moment], own: Options) -> int:
@@ -163,6 +161,8 @@ def _show(run: Run, moments: Iterator[Moment], own: Options) -> int:
 
 
 def _try_report(run: Run, own: Options) -> Path | None:
+    if not Team(run.mixed_precision).leads:
+        return None
     try:
         return write_report(run.folder, own.beside)
     except (ValueError, OSError) as error:
@@ -196,8 +196,7 @@ def _introduce(run: Run) -> None:
         "portraits.\nThe reward is verifier A's opinion; verifier B judges and never trains "
         "anything.\nFirst the model is measured as it is, then it is trained, then measured again."
     )
-    for line in run.source.geometry.explain():
-        console.print(f"[dim]{line}[/dim]")
+    _explain(run)
 
 
 def _before_after(folder: Path) -> None:

@@ -63,6 +63,9 @@ class VGRPO(Objective):
             raise ValueError(f"`pairs` must be at least 1, got {self.pairs}")
         if min(self.proximal, self.anchor) < 0:
             raise ValueError("`proximal` and `anchor` are weights and must not be negative")
+        for name, bound in (("soft_clip", self.soft_clip), ("clip", self.clip)):
+            if bound is not None and bound <= 0:
+                raise ValueError(f"`{name}` must be positive or None, got {bound}")
 
     def prepare(
         self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key

@@ -17,7 +17,7 @@ from scoreward.objectives.denoising import Denoising
 from scoreward.objectives.vgrpo import VGRPO
 from scoreward.recipes.sampling import Sampling
 from scoreward.rewards.palette import PaletteCheck, nearest_picture
-from scoreward.rewards.portraits import AllRight, AttributeReward, Verifier, attribute_table
+from scoreward.rewards.portraits import AllRight, ShareRight, Verifier, attribute_table
 from scoreward.training.checkpoint import read_tensors
 from scoreward.training.evaluation import Evaluation
 from scoreward.training.geometry import Geometry
@@ -87,8 +87,8 @@ def verifier(name: str) -> Verifier:
 def scorers() -> dict[str, Callable]:
     """Reward, the judge that never trains anything, and checks that use neither network."""
     return {
-        "reward": AttributeReward(verifier("a")),
-        "judge": AttributeReward(verifier("b")),
+        "reward": ShareRight(verifier("a")),
+        "judge": ShareRight(verifier("b")),
         "strict": AllRight(verifier("b")),
         "palette": PaletteCheck.load(),
         "nearest": nearest_picture,
@@ -105,7 +105,7 @@ def portraits_vgrpo(
     held_out: HeldOut = HeldOut(),
     model: Start = Start(),
 ) -> Run:
-    """V-GRPO on the built-in model: reward = mean probability of the prompt's attributes.
+    """V-GRPO on the built-in model: the reward is the share of the prompt's attributes that are right.
 
     Strictly on-policy (one update per round), so the ratio clip is off and the soft clip is on. The
     anchor is ours.
@@ -116,7 +116,7 @@ def portraits_vgrpo(
         objective=objective,
         source=Online(
             prompts=data.load("train").captions,
-            rewards={"attributes": AttributeReward(verifier("a"))},
+            rewards={"attributes": ShareRight(verifier("a"))},
             rollout=sampling.sampler(),
             geometry=geometry,
             advantages=advantages,

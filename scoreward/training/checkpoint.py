@@ -68,8 +68,11 @@ def prune(folder: Path, keep: int) -> None:
 
 def load(path: Path, trainer: Trainer) -> Saved:
     """Put a checkpoint into a fresh trainer of the same model and settings."""
-    tensors = read_tensors(path / "weights.safetensors")
-    moments = read_tensors(path / "optimizer.safetensors")
+    try:
+        tensors = read_tensors(path / "weights.safetensors")
+        moments = read_tensors(path / "optimizer.safetensors")
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; delete {path} to resume from the one before") from None
     try:
         state = json.loads((path / "state.json").read_text())
         saved = Saved(int(state["round"]), float(state["seconds"]))

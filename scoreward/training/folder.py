@@ -20,6 +20,7 @@ from torch import Tensor
 from scoreward.training.evaluation import Measured
 
 COLUMNS = 8
+SAFE = "checkpoints already written are intact, so free space or fix permissions and resume"
 
 
 class RunFolderError(ValueError):
@@ -46,7 +47,7 @@ class RunFolder:
                 f"{self.path} holds an unfinished run ({status}); go on with it by: "
                 f"scoreward resume {self.path}, or choose another folder with --folder"
             )
-        with self._writing("start a run"):
+        with self._writing("start a run", "free space, fix permissions or choose another folder"):
             (self.path / "samples").mkdir(parents=True, exist_ok=True)
             self.write_json("run.json", about)
 
@@ -70,13 +71,12 @@ class RunFolder:
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write aside and rename, so that the file is never half there."""
         aside = self.path / f".{Path(name).name}.writing"
-        with self._writing(f"write {name}"):
-            try:
-                aside.write_text(json.dumps(content, indent=1, default=str))
-                aside.replace(self.path / name)
-            except OSError:
-                aside.unlink(missing_ok=True)
-                raise
+        try:
+            aside.write_text(json.dumps(content, indent=1, default=str))
+            aside.replace(self.path / name)
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise
 
     def append(self, *records: Mapping[str, Any]) -> None:
         """Add lines to metrics.jsonl; numbers that are not finite become null."""
@@ -118,6 +118,11 @@ class RunFolder:
             index.setdefault("scores", {})[str(round)] = measured.scores
             self.write_json("samples/index.json", index)
 
+    def summarise(self, summary: Mapping[str, Any]) -> None:
+        """Write summary.json: before and after in a few numbers."""
+        with self._writing("write summary.json"):
+            self.write_json("summary.json", summary)
+
     def finish(self, status: str, reason: str | None) -> None:
         """Record how the run ended; a full disk must not hide the first error."""
         with suppress(RunFolderError):
@@ -132,15 +137,12 @@ class RunFolder:
         return json.loads(path.read_text()) if path.exists() else {}
 
     @contextmanager
-    def _writing(self, doing: str) -> Iterator[None]:
+    def _writing(self, doing: str, advice: str = SAFE) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
-            raise RunFolderError(
-                f"could not {doing} in {self.path}: {reason}; checkpoints already written are "
-                "intact, so free space or fix permissions and resume"
-            ) from error
+            raise RunFolderError(f"could not {doing} in {self.path}: {reason}; {advice}") from error
 
 
 def save_grid(media: Tensor, path: Path) -> None:

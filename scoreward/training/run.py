@@ -288,7 +288,7 @@ class Session:
                 "training": spent.training_forward + 2 * spent.training_backward,
             },
         }
-        self.folder.write_json("summary.json", summary)
+        self.folder.summarise(summary)
 
     def _line(self, kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
         done, spent = self.trainer.done, self.trainer.evaluations

@@ -26,10 +26,12 @@ class Team:
                 f"`mixed_precision` must be 'no' or 'bf16', got {mixed_precision!r}; the scaled "
                 "gradients of fp16 are not supported"
             )
-        # one step per call, whatever the launcher's environment says: the trainer does the rest
-        plugin = GradientAccumulationPlugin(num_steps=1)
         self._accelerator = Accelerator(
-            mixed_precision=mixed_precision, gradient_accumulation_plugin=plugin
+            mixed_precision=mixed_precision,
+            # otherwise `torchrun` without a GPU would start processes that do not know each other
+            cpu=not torch.accelerator.is_available(),
+            # one step per call, whatever the launcher's environment says
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         )
 
     @property

@@ -10,7 +10,7 @@ from torch import Tensor
 from scoreward.advantage import Advantages
 from scoreward.denoiser import Reading
 from scoreward.keys import Key
-from scoreward.likelihood import Pairs, predict_as, targets
+from scoreward.likelihood import predict_as, targets
 from scoreward.models.analytic import GaussianPolicy
 from scoreward.objectives.base import Policy, Samples
 from scoreward.objectives.vgrpo import VGRPO, VGRPORows
@@ -59,7 +59,7 @@ def slope(objective: VGRPO, rows: VGRPORows, using: Policy) -> Tensor:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_errors_of_all_kinds_are_multiples_of_the_velocity_error(kind: Kind) -> None:
-    """x̂0 − x0 = −t (v̂ − v), ε̂ − ε = (1 − t)(v̂ − v), v as in [salimans] weighs both."""
+    """x̂0 − x0 = −t (v̂ − v), ε̂ − ε = (1 − t)(v̂ − v), and the other kinds follow."""
     using = policy(0.4)
     rows = prepared(VGRPO(), using)
 
@@ -81,10 +81,6 @@ def test_errors_of_all_kinds_are_multiples_of_the_velocity_error(kind: Kind) -> 
 # Pairs
 
 
-def order_of(pairs: Pairs, order: Tensor) -> Pairs:
-    return pairs[order]
-
-
 @pytest.mark.parametrize("share", ["none", "group", "batch"])
 def test_a_shuffled_batch_has_the_same_pairs_in_another_order(share: str) -> None:
     """[vgrpo] (Sec. 4.4): addresses are of prompt and sample, not of places in a batch."""
@@ -93,8 +89,7 @@ def test_a_shuffled_batch_has_the_same_pairs_in_another_order(share: str) -> Non
     straight = objective.prepare(samples(), None, using, KEY)
     shuffled = objective.prepare(samples()[order], None, using, KEY)
     for name in ("t", "eps", "x_t"):
-        expected = getattr(order_of(straight.pairs, order), name)
-        assert torch.equal(getattr(shuffled.pairs, name), expected)
+        assert torch.equal(getattr(shuffled.pairs, name), getattr(straight.pairs, name)[order])
     assert torch.equal(shuffled.sample, order)
 
 
@@ -310,3 +305,10 @@ def test_soft_advantages_are_what_the_loss_is_weighted_with() -> None:
         slope(replace(WITHOUT, soft_clip=0.5), soft, using), slope(WITHOUT, soft, using)
     )
     assert soft.advantage.abs().max() < real(0.5)
+
+
+@pytest.mark.parametrize("wrong", [{"clip": 0.0}, {"clip": -0.1}, {"soft_clip": 0.0}])
+def test_clips_that_would_leave_nothing_are_refused(wrong: dict[str, float]) -> None:
+    (name, value), *_ = wrong.items()
+    with pytest.raises(ValueError, match=rf"`{name}` must be positive or None, got {value}"):
+        replace(WITHOUT, **wrong)  # pyright: ignore[reportArgumentType]

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Any, Self, get_args
 
-from beartype import beartype
+from beartype import BeartypeConf, beartype
+
+CHECK = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a fine float
 
 
 def typechecked(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -12,7 +14,7 @@ def typechecked(function: Callable[..., Any]) -> Callable[..., Any]:
     if any(_mentions_self(hint) for hint in hints.values()):
         kept = {name: Any if _mentions_self(hint) else hint for name, hint in hints.items()}
         function.__annotations__ = kept
-    return beartype(function)
+    return CHECK(function)
 
 
 def _mentions_self(hint: object) -> bool:
