@@ -54,9 +54,7 @@ def unanchored() -> Run:
 def pretraining() -> Run:
     """The evaluations of the `vgrpo` arm spent on pretraining steps instead."""
     steps = evaluations_of("vgrpo") // COST
-    settings = Optimizer(
-        lr=5e-4, betas=(0.9, 0.99), weight_decay=1e-4, decay="linear", total=steps, ema=0.99
-    )
+    settings = Optimizer(lr=5e-4, betas=(0.9, 0.99), weight_decay=1e-4, decay="linear", ema=0.99)
     return portraits_pretrain(
         optimizer=settings,
         geometry=Geometry(prompts=64 * 10, group=1, minibatches=10),

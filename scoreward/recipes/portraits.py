@@ -105,7 +105,7 @@ def portraits_vgrpo(
     held_out: HeldOut = HeldOut(),
     model: Start = Start(),
 ) -> Run:
-    """V-GRPO on the built-in model: the reward is the share of the prompt's attributes that are right.
+    """V-GRPO on the built-in model; the reward is the share of attributes that are right.
 
     Strictly on-policy (one update per round), so the ratio clip is off and the soft clip is on. The
     anchor is ours.
@@ -146,7 +146,6 @@ def portraits_pretrain(
         weight_decay=1e-4,
         warmup=100,
         decay="linear",
-        total=5000,
         ema=0.999,
     ),
     budget: Budget = Budget(rounds=100),

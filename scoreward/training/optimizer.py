@@ -1,7 +1,7 @@
 """AdamW, its schedule and the average of its weights."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import cos, pi
 from typing import Literal
 
@@ -11,7 +11,7 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Optimizer:
-    """Settings of the update; `total` is needed only by schedules that decay."""
+    """Settings of the update; a decay ends with the budget unless `total` says otherwise."""
 
     lr: float = 1e-4  # ours, see docs/papers/vgrpo.md; 3e-4 and above collapsed full fine-tuning
     betas: tuple[float, float] = (0.9, 0.999)  # AdamW default
@@ -19,16 +19,25 @@ class Optimizer:
     max_norm: float | None = 1.0  # gradient norm limit, Flow-GRPO code
     warmup: int = 0  # updates of linear warm-up
     decay: Literal["constant", "linear", "cosine"] = "constant"
-    total: int | None = None  # updates until the decay ends
+    total: int | None = None  # updates until the decay ends; default: those of the budget
     ema: float = 0.9  # decay of the evaluation average, Flow-GRPO code
 
     def __post_init__(self) -> None:
         if not self.lr > 0:
             raise ValueError(f"`lr` must be positive, got {self.lr}")
-        if self.decay != "constant" and not self.total:
-            raise ValueError(f"a {self.decay} decay needs `total`, the number of updates")
         if not 0 <= self.ema < 1:
             raise ValueError(f"`ema` must be in [0, 1), got {self.ema}")
+
+    def planned(self, rounds: int | None, updates: int) -> "Optimizer":
+        """With `total` filled in from a budget of `rounds` of `updates` each."""
+        if self.decay == "constant" or self.total is not None:
+            return self
+        if rounds is None:
+            raise ValueError(
+                f"a {self.decay} decay must know where it ends: give the budget in `rounds`, or "
+                "the optimizer `total` updates"
+            )
+        return replace(self, total=rounds * updates)
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.AdamW:
         return torch.optim.AdamW(

@@ -128,7 +128,7 @@ class Session:
             run.model,
             run.objective,
             run.source,
-            run.optimizer,
+            run.optimizer.planned(run.budget.rounds, run.source.geometry.updates),
             self.team,
             seed=run.seed,
             guidance=run.guidance,

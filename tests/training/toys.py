@@ -1,14 +1,12 @@
 """Small runs of the toy recipe, and the wrappers that make them go wrong."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from scoreward.advantage import Advantages
 from scoreward.chain import Sampler, Transitions
 from scoreward.keys import Key
 from scoreward.models.base import Model
@@ -17,15 +15,15 @@ from scoreward.objectives.vgrpo import VGRPO
 from scoreward.recipes.toy import closeness, toy_model, toy_vgrpo
 from scoreward.rewards.base import Reward
 from scoreward.rows import Rows
+from scoreward.training.folder import RunFolder
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
-from scoreward.training.run import Budget, Keeping, Run
+from scoreward.training.run import Budget, Run
 from scoreward.training.source import Collected, Online, Source, Work
 from scoreward.training.team import Team
 from scoreward.training.trainer import Guards, Round, Trainer
 
 SMALL = Geometry(prompts=4, group=4)
-SMALL_SAMPLES = 16
 
 
 def toy(folder: Path, rounds: int = 3, geometry: Geometry = SMALL, **changes: Any) -> Run:
@@ -77,8 +75,6 @@ def means(trainer: Trainer) -> Tensor:
 
 def records(folder: Path, *kinds: str) -> list[dict[str, Any]]:
     """Lines of metrics.jsonl without what depends on the clock."""
-    from scoreward.training.folder import RunFolder
-
     lines = [r for r in RunFolder(folder).records() if not kinds or r["kind"] in kinds]
     timed = ("seconds", "wall")
     return [
@@ -144,7 +140,7 @@ class BrokenLater(Objective):
     inner: VGRPO
     at: int
     factor: float = float("nan")
-    calls: list[int] = None  # pyright: ignore[reportAssignmentType]
+    calls: list[int] = field(default_factory=list)
 
     def prepare(
         self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
@@ -158,7 +154,7 @@ class BrokenLater(Objective):
 
 
 def broken_at(round: int) -> BrokenLater:
-    return BrokenLater(VGRPO(clip=None), round, calls=[])
+    return BrokenLater(VGRPO(clip=None), round)
 
 
 def wrong_at(call: int, wrong: Reward) -> Reward:

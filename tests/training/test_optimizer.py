@@ -1,0 +1,87 @@
+"""AdamW's settings, schedule and weight average."""
+
+from math import cos, pi
+
+import pytest
+import torch
+from torch import nn
+
+from scoreward.training.optimizer import Optimizer, updates_made
+
+
+def stepped(settings: Optimizer, updates: int) -> tuple[torch.optim.AdamW, list[float]]:
+    """Learning rates that `updates` steps used."""
+    weight = nn.Parameter(torch.ones(2, dtype=torch.float64))
+    optimizer, used = settings.build([weight]), []
+    for _ in range(updates):
+        weight.grad = torch.ones_like(weight)
+        settings.schedule(optimizer)
+        used.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+    return optimizer, used
+
+
+def test_the_learning_rate_is_constant_by_default() -> None:
+    assert stepped(Optimizer(lr=0.5), 3)[1] == [0.5, 0.5, 0.5]
+
+
+def test_warm_up_rises_linearly_and_reaches_the_rate_at_its_last_update() -> None:
+    assert stepped(Optimizer(lr=0.8, warmup=4), 6)[1] == pytest.approx([0.2, 0.4, 0.6, 0.8, 0.8, 0.8])
+
+
+def test_linear_decay_reaches_zero_after_its_total() -> None:
+    used = stepped(Optimizer(lr=1.0, decay="linear", total=4), 6)[1]
+    assert used == pytest.approx([1, 0.75, 0.5, 0.25, 0, 0])
+
+
+def test_cosine_decay_is_half_a_cosine() -> None:
+    used = stepped(Optimizer(lr=1.0, decay="cosine", total=4), 5)[1]
+    assert used == pytest.approx([(1 + cos(pi * k / 4)) / 2 for k in range(5)])
+
+
+def test_warm_up_and_decay_multiply() -> None:
+    used = stepped(Optimizer(lr=1.0, warmup=2, decay="linear", total=4), 2)[1]
+    assert used == pytest.approx([0.5 * 1, 1 * 0.75])
+
+
+def test_updates_are_counted_by_the_optimiser_itself() -> None:
+    optimizer, _ = stepped(Optimizer(), 0)
+    assert updates_made(optimizer) == 0
+    optimizer, _ = stepped(Optimizer(), 3)
+    assert updates_made(optimizer) == 3
+
+
+def test_the_average_starts_fast_and_ends_at_its_decay() -> None:
+    settings = Optimizer(ema=0.5)
+    decays = [settings.ema_decay(stepped(settings, k)[0]) for k in (1, 2, 4, 100)]
+    assert decays == pytest.approx([2 / 11, 3 / 12, 5 / 14, 0.5])
+
+
+def test_no_average_is_the_live_weights() -> None:
+    settings = Optimizer(ema=0.0)
+    assert settings.ema_decay(stepped(settings, 5)[0]) == 0.0
+
+
+def test_the_first_step_is_adamws() -> None:
+    """After one step Adam moves by lr g/(|g| + δ); decoupled decay multiplies by 1 − lr λ before."""
+    weight = nn.Parameter(torch.tensor([2.0, -3.0], dtype=torch.float64))
+    optimizer = Optimizer(lr=0.1, weight_decay=0.5).build([weight])
+    weight.grad = torch.tensor([1e-3, -7.0], dtype=torch.float64)
+    optimizer.step()
+    expected = torch.tensor([2.0 * 0.95 - 0.1, -3.0 * 0.95 + 0.1], dtype=torch.float64)
+    torch.testing.assert_close(weight.detach(), expected, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"lr": 0.0}, "`lr` must be positive, got 0.0"),
+        ({"lr": float("nan")}, "`lr` must be positive, got nan"),
+        ({"decay": "linear"}, "a linear decay needs `total`, the number of updates"),
+        ({"ema": 1.0}, r"`ema` must be in \[0, 1\), got 1.0"),
+        ({"ema": -0.1}, r"`ema` must be in \[0, 1\), got -0.1"),
+    ],
+)
+def test_bad_settings_are_refused(changes: dict, sentence: str) -> None:
+    with pytest.raises(ValueError, match=f"^{sentence}$"):
+        Optimizer(**changes)
