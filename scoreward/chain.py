@@ -97,9 +97,9 @@ class Trajectory:
 
     def transitions(self, first: int = 0) -> Transitions:
         """Rows (sample, step) for the steps that drew noise, samples counted from `first`."""
-        index = torch.tensor(self.stochastic, dtype=torch.long)
-        grid = torch.tensor(self.times, dtype=self.x.dtype)
-        batch = self.x.shape[1]
+        batch, device = self.x.shape[1], self.x.device
+        index = torch.tensor(self.stochastic, dtype=torch.long, device=device)
+        grid = torch.tensor(self.times, dtype=self.x.dtype, device=device)
         return Transitions(
             x=self.x[index].flatten(0, 1),
             next=self.x[index + 1].flatten(0, 1),
@@ -107,7 +107,7 @@ class Trajectory:
             s=grid[index + 1].repeat_interleave(batch),
             log_prob=self.log_prob[index].flatten(),
             step=index.repeat_interleave(batch),
-            sample=torch.arange(first, first + batch).repeat(len(index)),
+            sample=torch.arange(first, first + batch, device=device).repeat(len(index)),
         )
 
 

@@ -1,6 +1,6 @@
 """Random numbers with addresses: a draw depends on what it is for and on nothing else.
 
-`Key(seed) / "round" / 3 / "prompt" / 8 / "sample" / 2` names a stream. Results therefore do not
+`Key((seed,)) / "round" / 3 / "prompt" / 8 / "sample" / 2` names a stream. Results therefore do not
 depend on the batch size, the number of processes or the order of calls, resuming needs no generator
 state, and sharing noise inside a group is a choice of address.
 """

@@ -203,12 +203,15 @@ class VE(Process):
 def time_grid(
     steps: int, shift: float = 1.0, start: float = 1.0, end: float = 0.0
 ) -> tuple[float, ...]:
-    """Times of a reverse chain, `start` down to `end`: u → s·u / (1 + (s − 1)·u).  [sd3] (23)
+    """Times of a reverse chain: u → s·u / (1 + (s − 1)·u) for even u.  [sd3] (23)
 
-    With start = 1 and end = 0 this is the shifted schedule of rectified-flow models.
+    u runs from `start` to `end`, which therefore count before the shift. With start = 1 and end = 0
+    this is the shifted schedule of rectified-flow models.
     """
     if steps < 1:
         raise ValueError(f"`steps` must be at least 1, got {steps}")
+    if not shift > 0:
+        raise ValueError(f"`shift` must be positive, got {shift}; 1 leaves the grid as it is")
     if not 0 <= end < start <= 1:
         raise ValueError(
             f"expected 0 <= end < start <= 1, got start={start}, end={end}; "

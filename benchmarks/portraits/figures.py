@@ -17,10 +17,16 @@ from PIL import Image, ImageDraw, ImageFont
 
 HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"
-COLOURS = {"vgrpo": "#0a6c74", "unanchored": "#c2410c", "pretraining": "#6b7280"}
+COLOURS = {
+    "vgrpo": "#0a6c74",
+    "unanchored": "#c2410c",
+    "naive": "#be185d",
+    "pretraining": "#6b7280",
+}
 NAMES = {
     "vgrpo": "V-GRPO with anchor",
     "unanchored": "V-GRPO without anchor",
+    "naive": "naive V-GRPO",
     "pretraining": "more pretraining",
 }
 PANELS = {

@@ -202,6 +202,8 @@ def test_start_and_end_are_on_the_unshifted_scale() -> None:
 def test_grids_refuse_what_is_not_a_grid() -> None:
     with pytest.raises(ValueError, match="`steps` must be at least 1, got 0"):
         time_grid(0)
+    with pytest.raises(ValueError, match="`shift` must be positive, got 0"):
+        time_grid(5, shift=0.0)
     with pytest.raises(ValueError, match="time runs from 1"):
         time_grid(5, start=0.2, end=0.4)
     with pytest.raises(ValueError, match=r"0 <= end < start <= 1, got start=1\.5"):

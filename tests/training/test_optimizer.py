@@ -26,7 +26,8 @@ def test_the_learning_rate_is_constant_by_default() -> None:
 
 
 def test_warm_up_rises_linearly_and_reaches_the_rate_at_its_last_update() -> None:
-    assert stepped(Optimizer(lr=0.8, warmup=4), 6)[1] == pytest.approx([0.2, 0.4, 0.6, 0.8, 0.8, 0.8])
+    assert stepped(Optimizer(lr=0.8, warmup=4), 6)[1] == pytest.approx([0.2, 0.4, 0.6, 0.8, 0.8,
+    0.8])
 
 
 def test_linear_decay_reaches_zero_after_its_total() -> None:

@@ -1,0 +1,34 @@
+"""The runner itself: it notices mistakes, and lets a change without effect through."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.mutations.run import ROOT, Mutation, copy, verdicts
+
+RATIO = ("scoreward/ratio.py", ("tests/core/test_ratio.py",))
+GAUSSIAN = ("scoreward/gaussian.py", ("tests/core/test_gaussian.py",))
+CASES = {
+    "a sign": (RATIO, "return -gain.mean()", "return gain.mean()", "noticed"),
+    "a max for a min": (RATIO, "torch.minimum(", "torch.maximum(", "noticed"),
+    "a mean for a sum": (
+        GAUSSIAN,
+        "log(2 * pi)\n        return nats.flatten(1).sum(1)",
+        "log(2 * pi)\n        return nats.flatten(1).mean(1)",
+        "noticed",
+    ),
+    "no effect": (RATIO, "return -gain.mean()", "return -1.0 * gain.mean()", "SURVIVED"),
+    "no such name": (RATIO, "import torch\n", "import torhc\n", "BROKEN"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("place", "old", "new", "expected"), CASES.values(), ids=CASES.keys())
+def test_a_mistake_is_noticed(
+    place: tuple[str, tuple[str, ...]], old: str, new: str, expected: str, tmp_path: Path
+) -> None:
+    copy(tmp_path)
+    file, tests = place
+    ((_, word, test),) = verdicts([Mutation(file, old, new, tests)], tmp_path)
+    assert word == expected, test
+    assert (tmp_path / file).read_text() == (ROOT / file).read_text()
