@@ -103,7 +103,7 @@ def test_order_on_a_mixture(kernel: Kernel, process: Process) -> None:
 
 
 def test_coefficients_of_dpm_solver_keep_their_digits_in_float32() -> None:
-    """x_t = 0, x0 = 1 and 0 before: the new state is α_s (1 − e^{−h}) (1 + h/2h₀), here about 0.006.
+    """x_t = 0, x0 = 1 and 0 before: the new state is α_s (1 − e^{−h}) (1 + h/2h₀), about 0.006.
 
     In float32 it would lose four digits to cancellation between close times.
     """
