@@ -45,6 +45,17 @@ def test_warm_up_and_decay_multiply() -> None:
     assert used == pytest.approx([0.5 * 1, 1 * 0.75])
 
 
+def test_a_decay_ends_with_the_budget_unless_it_says_otherwise() -> None:
+    assert Optimizer(decay="linear").planned(10, 3).total == 30
+    assert Optimizer(decay="linear", total=7).planned(10, 3).total == 7
+    assert Optimizer().planned(None, 3).total is None
+
+
+def test_a_decay_without_an_end_is_refused() -> None:
+    with pytest.raises(ValueError, match="^a cosine decay must know where it ends: give the budget"):
+        Optimizer(decay="cosine").planned(None, 3)
+
+
 def test_updates_are_counted_by_the_optimiser_itself() -> None:
     optimizer, _ = stepped(Optimizer(), 0)
     assert updates_made(optimizer) == 0
@@ -78,7 +89,6 @@ def test_the_first_step_is_adamws() -> None:
     [
         ({"lr": 0.0}, "`lr` must be positive, got 0.0"),
         ({"lr": float("nan")}, "`lr` must be positive, got nan"),
-        ({"decay": "linear"}, "a linear decay needs `total`, the number of updates"),
         ({"ema": 1.0}, r"`ema` must be in \[0, 1\), got 1.0"),
         ({"ema": -0.1}, r"`ema` must be in \[0, 1\), got -0.1"),
     ],
