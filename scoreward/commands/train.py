@@ -86,6 +86,7 @@ class DemoOptions:
     folder: Path = Path("runs/demo")  # replaced if it holds an earlier demo
     seed: int = 0  # of everything random in training
     threads: int = 2  # of the processor
+    seconds: float = 295.0  # of training at most; a slow machine stops before the last round
 
 
 def demo(words: list[str]) -> int:
@@ -94,7 +95,7 @@ def demo(words: list[str]) -> int:
     if (options.folder / "run.json").exists():
         _replace_demo(options.folder)
     torch.set_num_threads(options.threads)
-    arguments = ["--seed", str(options.seed)]
+    arguments = ["--seed", str(options.seed), "--budget.seconds", str(options.seconds)]
     run, own = build("portraits_vgrpo", arguments, "scoreward demo")
     run = replace(run, folder=options.folder, origin=dict(run.origin, demo=True))
     _introduce(run)

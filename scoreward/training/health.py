@@ -81,7 +81,7 @@ def _first_nats(metrics: Metrics, first: Metrics) -> float | None:
 def _spread(metrics: Metrics, first: Metrics) -> float | None:
     if "ratio/max" not in metrics:
         return None
-    return max(metrics["ratio/max"] - 1, 1 - metrics["ratio/min"])
+    return max(metrics["ratio/max"], 1 / max(metrics["ratio/min"], 1e-9)) - 1
 
 
 def _clipped(metrics: Metrics, first: Metrics) -> float | None:
@@ -124,8 +124,8 @@ CHECKS = (
         *("zero_variance", lambda metrics, first: metrics.get("groups/zero_variance"), 0.5, 0.9),
         (
             "Enough groups have a spread of rewards to learn from.",
-            "Half of the groups have no spread of rewards: harder prompts or larger groups would teach "
-            "more.",
+            "Half of the groups have no spread of rewards: harder prompts or larger groups would "
+            "teach more.",
             "Almost no group has a spread of rewards: there is no signal left, or the reward is "
             "constant.",
         ),

@@ -33,7 +33,7 @@ class Guards:
     """When to stop rather than to go on with broken numbers."""
 
     ratio_tolerance: float = 1e-4  # |ρ − 1| before the first update, float32; ours
-    ratio_limit: float = 10.0  # largest ρ; clip ranges are below 1, so this is far outside; ours
+    ratio_limit: float = 10.0  # bounds max ρ above and mean ρ, ideally 1, below by 1/10; ours
     verify_every: int = 10  # rounds between real ratio checks when one update per round; ours
 
     def __post_init__(self) -> None:
@@ -208,11 +208,12 @@ class Trainer:
                 f"{worst:.3g}; it must be 1, so the old and the new pass see different networks "
                 "(dropout, precision, guidance or stale weights)"
             )
-        if high > self.guards.ratio_limit:
+        mean, limit = metrics.get("ratio/mean", 1.0), self.guards.ratio_limit
+        if high > limit or mean < 1 / limit:
             raise Diverged(
-                f"the likelihood ratio reached {high:.3g} in round {self.done + 1}, beyond "
-                f"{self.guards.ratio_limit:g}; the policy has left its rollouts: lower the "
-                "learning rate, or make fewer updates per round"
+                f"the likelihood ratio exploded in round {self.done + 1}: mean {mean:.3g}, largest "
+                f"{high:.3g}, where {1 / limit:.3g} to {limit:.3g} is allowed; the policy has left "
+                "its rollouts: lower the learning rate, or make fewer updates per round"
             )
 
     def _count(self, watched: dict[str, Watched]) -> None:

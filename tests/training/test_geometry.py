@@ -73,7 +73,7 @@ def test_the_plan_says_when_processes_have_nothing_to_do() -> None:
 )
 @pytest.mark.parametrize("value", [0, -3])
 def test_a_size_below_one_is_refused_by_name(name: str, value: int) -> None:
-    with pytest.raises(ValueError, match=f"^`{name}` must be at least 1, got {value}$"):
+    with pytest.raises(ValueError, match=rf"^`{name}` must be at least 1, got {value}$"):
         Geometry(**{name: value})
 
 

@@ -26,8 +26,9 @@ def test_the_learning_rate_is_constant_by_default() -> None:
 
 
 def test_warm_up_rises_linearly_and_reaches_the_rate_at_its_last_update() -> None:
-    assert stepped(Optimizer(lr=0.8, warmup=4), 6)[1] == pytest.approx([0.2, 0.4, 0.6, 0.8, 0.8,
-    0.8])
+    assert stepped(Optimizer(lr=0.8, warmup=4), 6)[1] == pytest.approx(
+        [0.2, 0.4, 0.6, 0.8, 0.8, 0.8]
+    )
 
 
 def test_linear_decay_reaches_zero_after_its_total() -> None:
@@ -52,7 +53,9 @@ def test_a_decay_ends_with_the_budget_unless_it_says_otherwise() -> None:
 
 
 def test_a_decay_without_an_end_is_refused() -> None:
-    with pytest.raises(ValueError, match="^a cosine decay must know where it ends: give the budget"):
+    with pytest.raises(
+        ValueError, match=r"^a cosine decay must know where it ends: give the budget"
+    ):
         Optimizer(decay="cosine").planned(None, 3)
 
 
@@ -75,7 +78,7 @@ def test_no_average_is_the_live_weights() -> None:
 
 
 def test_the_first_step_is_adamws() -> None:
-    """After one step Adam moves by lr g/(|g| + δ); decoupled decay multiplies by 1 − lr λ before."""
+    """Adam moves by lr g/(|g| + δ) at first; decoupled decay multiplies by 1 − lr λ before."""
     weight = nn.Parameter(torch.tensor([2.0, -3.0], dtype=torch.float64))
     optimizer = Optimizer(lr=0.1, weight_decay=0.5).build([weight])
     weight.grad = torch.tensor([1e-3, -7.0], dtype=torch.float64)
@@ -94,5 +97,5 @@ def test_the_first_step_is_adamws() -> None:
     ],
 )
 def test_bad_settings_are_refused(changes: dict, sentence: str) -> None:
-    with pytest.raises(ValueError, match=f"^{sentence}$"):
+    with pytest.raises(ValueError, match=rf"^{sentence}$"):
         Optimizer(**changes)

@@ -160,7 +160,7 @@ def test_one_reward_is_not_reported_twice() -> None:
     ],
 )
 def test_an_online_source_that_cannot_teach_is_refused(changes: dict, sentence: str) -> None:
-    with pytest.raises(ValueError, match=f"^{sentence}"):
+    with pytest.raises(ValueError, match=rf"^{sentence}"):
         online(**changes)
 
 
@@ -216,7 +216,7 @@ def test_dropped_captions_are_other_ones_each_round() -> None:
 
 
 def test_offline_data_and_captions_must_match() -> None:
-    with pytest.raises(ValueError, match="^got 3 samples and 2 prompts; expected one each$"):
+    with pytest.raises(ValueError, match=r"^got 3 samples and 2 prompts; expected one each$"):
         Offline(torch.zeros(3, 1), ["a", "b"])
-    with pytest.raises(ValueError, match="^got 0 samples and 0 prompts"):
+    with pytest.raises(ValueError, match=r"^got 0 samples and 0 prompts"):
         Offline(torch.zeros(0, 1), [])

@@ -165,5 +165,3 @@ def wrong_at(call: int, wrong: Reward) -> Reward:
         return (wrong if next(count) == call else closeness)(media, prompts)
 
     return reward
-
-
