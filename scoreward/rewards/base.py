@@ -30,7 +30,13 @@ def scored(
             f"reward {name!r} raised {type(error).__name__}: {error}; the round was not used"
         ) from error
     if not isinstance(value, Tensor):
-        value = torch.as_tensor(value)
+        try:
+            value = torch.as_tensor(value)
+        except (TypeError, ValueError, RuntimeError):
+            raise RewardError(
+                f"reward {name!r} returned a {type(value).__name__}; expected a tensor of "
+                f"shape ({len(prompts)},), one number per sample"
+            ) from None
     if value.shape != (len(prompts),):
         raise RewardError(
             f"reward {name!r} returned shape {tuple(value.shape)} for {len(prompts)} samples; "

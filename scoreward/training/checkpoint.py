@@ -76,7 +76,7 @@ def load(path: Path, trainer: Trainer) -> Saved:
     try:
         state = json.loads((path / "state.json").read_text())
         saved = Saved(int(state["round"]), float(state["seconds"]))
-        trainer.evaluations = Evaluations(**state["evaluations"])
+        evaluations, clock = Evaluations(**state["evaluations"]), dict(state["clock"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path.name}/state.json is damaged ({error}); resume from an earlier checkpoint "
@@ -88,8 +88,8 @@ def load(path: Path, trainer: Trainer) -> Saved:
     for name, snapshot in named.items():
         trainer.weights.restore(name, snapshot)
     _restore_moments(trainer, moments)
-    trainer.clock.seconds.update(state["clock"])
-    trainer.done = saved.round
+    trainer.clock.seconds.update(clock)
+    trainer.evaluations, trainer.done = evaluations, saved.round
     return saved
 
 

@@ -1,0 +1,421 @@
+"""A run as its folder tells it: budget, records, how it ended and why."""
+
+import errno
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import scoreward
+from scoreward.recipes.toy import closeness
+from scoreward.rewards.base import RewardError
+from scoreward.training import checkpoint
+from scoreward.training.checkpoint import newest
+from scoreward.training.folder import RunFolder, RunFolderError
+from scoreward.training.geometry import Geometry
+from scoreward.training.interrupt import Stop
+from scoreward.training.optimizer import Optimizer
+from scoreward.training.run import Budget, Keeping, Moment, Run, Session
+from scoreward.training.trainer import Diverged
+from tests.training.toys import (
+    BrokenLater,
+    broken_at,
+    make_trainer,
+    means,
+    records,
+    rewarded,
+    toy,
+    wrong_at,
+)
+
+
+def finish(run: Run) -> list[Moment]:
+    return list(run.start())
+
+
+def about(run: Run) -> dict:
+    return json.loads((run.folder / "run.json").read_text())
+
+
+def saved_rounds(run: Run) -> list[str]:
+    folder = run.folder / "checkpoints"
+    return sorted(p.name for p in folder.iterdir()) if folder.exists() else []
+
+
+def test_a_budget_in_rounds_is_exact(tmp_path: Path) -> None:
+    moments = finish(toy(tmp_path / "run", rounds=4))
+    assert [m.round for m in moments] == [0, 1, 2, 3, 4]
+    assert [m.fraction for m in moments] == [0, 0.25, 0.5, 0.75, 1]
+
+
+def test_a_budget_in_evaluations_ends_with_the_round_that_reaches_it(tmp_path: Path) -> None:
+    """16 samples: 160 + 64 · 3 = 352 a round, and 64 more in the first, which is verified."""
+    run = replace(toy(tmp_path / "run"), budget=Budget(evaluations=416 + 352 + 1))
+    moments = finish(run)
+    assert moments[-1].round == 3
+    assert moments[-1].evaluations.total == 416 + 2 * 352
+
+
+def test_a_budget_in_seconds_counts_training_only(tmp_path: Path) -> None:
+    run = replace(toy(tmp_path / "run"), budget=Budget(seconds=0.05, rounds=1000))
+    moments = finish(run)
+    assert moments[-1].fraction == 1
+    assert moments[-1].seconds >= 0.05
+    assert moments[-2].seconds < 0.05
+
+
+def test_the_first_limit_reached_ends_the_run() -> None:
+    budget = Budget(rounds=10, seconds=100.0, evaluations=1000)
+    assert budget.spent(1, 50.0, 20) == 0.5
+    assert budget.spent(9, 1.0, 20) == 0.9
+    assert budget.spent(0, 1.0, 2000) == 2
+
+
+@pytest.mark.parametrize(
+    ("limits", "sentence"),
+    [
+        ({}, "a budget needs at least one of `rounds`, `seconds`, `evaluations`"),
+        ({"rounds": 0}, "`rounds` of a budget must be positive, got 0"),
+        ({"seconds": -1.0, "rounds": 3}, "`seconds` of a budget must be positive, got -1.0"),
+    ],
+)
+def test_a_budget_that_ends_nothing_is_refused(limits: dict, sentence: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{sentence}$"):
+        Budget(**limits)
+
+
+@pytest.mark.parametrize("keeping", [{"every": 0}, {"last": 0}])
+def test_keeping_nothing_is_refused(keeping: dict) -> None:
+    with pytest.raises(ValueError, match=r"^checkpoints need `every` and `last` of at least 1"):
+        Keeping(**keeping)
+
+
+def test_checkpoints_are_kept_as_often_and_as_many_as_asked(tmp_path: Path) -> None:
+    run = toy(tmp_path / "run", rounds=7, keeping=Keeping(every=2, last=2))
+    finish(run)
+    assert saved_rounds(run) == ["000006", "000007"]
+
+
+def test_evaluations_come_at_the_start_when_due_and_at_the_end(tmp_path: Path) -> None:
+    run = toy(tmp_path / "run", rounds=12)
+    moments = finish(run)
+    assert [m.round for m in moments if m.evaluation is not None] == [0, 5, 10, 12]
+    lines = records(run.folder, "evaluation")
+    assert [line["round"] for line in lines] == [0, 5, 10, 12]
+    assert lines[-1]["ode"] == (moments[-1].evaluation or {})["ode"]
+
+
+def test_every_line_of_the_metrics_counts_evaluations_and_rounds(tmp_path: Path) -> None:
+    run = toy(tmp_path / "run", rounds=2)
+    moments = finish(run)
+    lines = records(run.folder, "round")
+    assert [line["round"] for line in lines] == [1, 2]
+    assert lines[-1]["evaluations"] == vars(moments[-1].evaluations)
+    assert lines[-1]["reward/mean"] == moments[-1].metrics["reward/mean"]
+    checks = [line["check"] for line in records(run.folder, "health") if line["round"] == 2]
+    assert checks == [f.check for f in moments[-1].findings] != []
+
+
+def test_a_number_that_is_not_finite_is_written_as_null(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.append({"kind": "round", "a": float("nan"), "b": {"c": float("inf")}, "d": 1.5})
+    assert folder.records() == [{"kind": "round", "a": None, "b": {"c": None}, "d": 1.5}]
+
+
+def test_the_summary_is_first_against_last(tmp_path: Path) -> None:
+    run = toy(tmp_path / "run", rounds=6)
+    moments = finish(run)
+    summary = json.loads((run.folder / "summary.json").read_text())
+    lines = records(run.folder, "evaluation")
+    assert summary["before"] == {k: lines[0][k] for k in ("ode", "sde")}
+    assert summary["after"] == {k: lines[-1][k] for k in ("ode", "sde")}
+    assert set(summary["before"]["ode"]) == {"reward", "diversity"}
+    assert summary["seconds"]["rl"] == moments[-1].seconds < summary["seconds"]["total"]
+    spent = moments[-1].evaluations
+    assert summary["evaluations"] == {
+        "behaviour": spent.behaviour,
+        "training": 3 * spent.training_forward,
+    }
+
+
+def test_run_json_says_what_ran(tmp_path: Path) -> None:
+    run = toy(tmp_path / "run", rounds=1, seed=7, origin={"command": "scoreward train toy_vgrpo"})
+    finish(run)
+    told = about(run)
+    assert (told["recipe"], told["seed"], told["command"]) == (
+        *("toy_vgrpo", 7),
+        "scoreward train toy_vgrpo",
+    )
+    assert (told["status"], told["reason"], told["threads"]) == ("finished", None, 1)
+    assert told["versions"]["torch"] == torch.__version__
+    assert told["versions"]["scoreward"] == scoreward.__version__
+    settings = told["settings"]
+    assert settings["optimizer"]["lr"] == 0.02
+    assert settings["source"]["geometry"]["prompts"] == 4
+    assert settings["source"]["rewards"] == {"closeness": "closeness"}
+    assert settings["objective"]["pairs"] == 4
+    assert settings["model"]["network"] == "GaussianPolicy, 8 parameters"
+    assert settings["guards"]["ratio_limit"] == 10.0
+    assert told["started"].endswith("+00:00")
+
+
+def test_run_json_knows_the_commit_it_ran_from(tmp_path: Path) -> None:
+    root = Path(scoreward.__file__).parent
+    asked = subprocess.run(
+        ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    run = toy(tmp_path / "run", rounds=1)
+    finish(run)
+    git = about(run)["git"]
+    assert git is None if asked.returncode else git["commit"] == asked.stdout.strip()
+
+
+def test_the_seed_decides_the_run(tmp_path: Path) -> None:
+    seeds = [0, 0, 1]
+    runs = [toy(tmp_path / str(i), rounds=2, seed=seed) for i, seed in enumerate(seeds)]
+    for run in runs:
+        finish(run)
+    zero, again, one = (records(run.folder, "round") for run in runs)
+    assert zero == again
+    assert zero != one
+    first = [records(run.folder, "evaluation")[0]["ode"] for run in runs]
+    assert first[0] == first[2]
+
+
+def test_a_folder_with_a_finished_run_is_refused_and_left_alone(tmp_path: Path) -> None:
+    run = toy(tmp_path / "run", rounds=1)
+    finish(run)
+    before = {p: p.read_bytes() for p in run.folder.rglob("*") if p.is_file()}
+    with pytest.raises(
+        RunFolderError, match=r"already holds a finished run; choose another folder"
+    ):
+        run.start()
+    with pytest.raises(RunFolderError, match=r"holds a finished run; there is nothing to resume$"):
+        run.resume()
+    assert before == {p: p.read_bytes() for p in run.folder.rglob("*") if p.is_file()}
+
+
+def test_a_folder_with_an_unfinished_run_points_to_resume(tmp_path: Path) -> None:
+    run = toy(tmp_path / "run", rounds=3)
+    next(run.start())
+    with pytest.raises(RunFolderError, match=rf"go on with it by: scoreward resume {run.folder}"):
+        run.start()
+
+
+def test_a_folder_that_is_none_is_not_resumed_nor_made(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"is not a run folder: it has no run.json; runs are"):
+        toy(tmp_path / "nothing").resume()
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_damaged_run_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(RunFolderError, match=r"run.json cannot be read: "):
+        toy(tmp_path).resume()
+
+
+def test_a_folder_below_a_file_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(
+        RunFolderError, match=r"^could not start a run in .*: Not a directory; free"
+    ):
+        toy(tmp_path / "file" / "run").start()
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def nan_reward(media: Tensor, prompts: Sequence[str]) -> Tensor:
+    return media[:, 0] * float("nan")
+
+
+def flat_reward(media: Tensor, prompts: Sequence[str]) -> Tensor:
+    return media
+
+
+def raising_reward(media: Tensor, prompts: Sequence[str]) -> Tensor:
+    raise ConnectionError("the server is gone")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (nan_reward, "reward 'mine' returned nan for prompt '"),
+        (flat_reward, "reward 'mine' returned shape (16, 2) for 16 samples; expected (16,), one n"),
+        (raising_reward, "reward 'mine' raised ConnectionError: the server is gone; the round was"),
+    ],
+)
+def test_a_failing_reward_saves_stops_and_can_be_resumed(
+    tmp_path: Path, wrong, sentence: str
+) -> None:
+    """It fails in round 3 of 5; the repaired run ends as if nothing had happened."""
+    run = rewarded(toy(tmp_path / "run", rounds=5), wrong_at(3, wrong))
+    with pytest.raises(RewardError) as caught:
+        finish(run)
+    assert str(caught.value).startswith(sentence)
+    assert (about(run)["status"], about(run)["reason"]) == ("failed", str(caught.value))
+    assert saved_rounds(run) == ["000002"]
+    assert [m.round for m in rewarded(run, closeness).resume()] == [3, 4, 5]
+    whole = rewarded(toy(tmp_path / "whole", rounds=5), closeness)
+    finish(whole)
+    assert records(run.folder) == records(whole.folder)
+    assert about(run)["status"] == "finished"
+    assert about(run)["reason"] is None
+
+
+def test_a_judge_that_fails_at_the_end_is_asked_again_on_resume(tmp_path: Path) -> None:
+    """Its call at the end of round 3 fails; resuming measures the same weights and finishes."""
+    whole = toy(tmp_path / "whole", rounds=3)
+    finish(whole)
+    run = toy(tmp_path / "run", rounds=3)
+    assert run.evaluation is not None
+    broken = replace(run.evaluation, scorers={"reward": wrong_at(3, nan_reward)})
+    with pytest.raises(RewardError):
+        finish(replace(run, evaluation=broken))
+    assert saved_rounds(run) == ["000003"]
+    assert [m.round for m in run.resume()] == [3]
+    assert records(run.folder, "evaluation") == records(whole.folder, "evaluation")
+    assert about(run)["status"] == "finished"
+
+
+def live_after(run: Run) -> Tensor:
+    path = newest(run.folder / "checkpoints")
+    assert path is not None
+    return checkpoint.read_snapshot(path, "live")["mean"]
+
+
+@pytest.mark.parametrize("factor", [float("nan"), float("inf")])
+def test_a_broken_loss_stops_with_the_last_good_state_kept(tmp_path: Path, factor: float) -> None:
+    objective = BrokenLater(broken_at(1).inner, 3, factor)
+    run = toy(tmp_path / "run", rounds=5, objective=objective)
+    with pytest.raises(Diverged, match=r"^loss became -?(nan|inf) in round 3; lower the learning"):
+        finish(run)
+    assert about(run)["status"] == "failed"
+    assert about(run)["reason"].startswith("loss became")
+    assert saved_rounds(run) == ["000002"]
+    good = toy(tmp_path / "good", rounds=2)
+    finish(good)
+    assert torch.equal(live_after(run), live_after(good))
+    assert live_after(run).abs().sum() > 0
+    assert [line["round"] for line in records(run.folder, "round")] == [1, 2]
+
+
+def test_an_exploding_ratio_keeps_the_checkpoint_before_its_round(tmp_path: Path) -> None:
+    """Several updates a round: the second is refused, the first cannot be taken back."""
+    geometry = Geometry(prompts=4, group=4, minibatches=4)
+    settings = Optimizer(lr=30.0, warmup=24)
+    keeping = Keeping(every=1, last=3)
+    run = toy(tmp_path / "run", 9, geometry, optimizer=settings, keeping=keeping)
+    with pytest.raises(Diverged, match=r"^the likelihood ratio exploded in round"):
+        finish(run)
+    assert "the likelihood ratio exploded" in about(run)["reason"]
+    done = records(run.folder, "round")[-1]["round"]
+    assert saved_rounds(run)[-1] == f"{done:06d}"
+    fresh = make_trainer(geometry)
+    path = newest(run.folder / "checkpoints")
+    assert path is not None
+    checkpoint.load(path, fresh)
+    assert means(fresh).isfinite().all()
+
+
+def test_an_unexpected_error_is_recorded_too(tmp_path: Path) -> None:
+    run = toy(tmp_path / "run")
+
+    def broken(prompts: Sequence[str]) -> Tensor:
+        raise MemoryError
+
+    run = replace(run, model=replace(run.model, encode=broken), evaluation=None)
+    with pytest.raises(MemoryError):
+        finish(run)
+    assert (about(run)["status"], about(run)["reason"]) == ("failed", "MemoryError")
+
+
+def test_leaving_the_loop_saves_and_resuming_gives_the_same_bits(tmp_path: Path) -> None:
+    run, whole = toy(tmp_path / "run", rounds=7), toy(tmp_path / "whole", rounds=7)
+    finish(whole)
+    for moment in run.start():
+        if moment.round == 4:
+            break
+    assert about(run)["status"] == "stopped"
+    assert saved_rounds(run)[-1] == "000004"
+    # a fresh model, as another process would have
+    assert [m.round for m in toy(tmp_path / "run", rounds=7).resume()] == [5, 6, 7]
+    assert records(run.folder) == records(whole.folder)
+    assert torch.equal(live_after(run), live_after(whole))
+
+
+def test_a_line_cut_off_by_a_kill_is_forgotten(tmp_path: Path) -> None:
+    run, whole = toy(tmp_path / "run", rounds=4), toy(tmp_path / "whole", rounds=4)
+    finish(whole)
+    for moment in run.start():
+        if moment.round == 2:
+            break
+    with (run.folder / "metrics.jsonl").open("a") as stream:
+        stream.write('{"kind": "round", "round": 3, "evalua')
+    list(toy(tmp_path / "run", rounds=4).resume())
+    assert records(run.folder) == records(whole.folder)
+    lines = (run.folder / "metrics.jsonl").read_text().splitlines()
+    assert all(json.loads(line) for line in lines)
+
+
+def test_a_full_disk_names_itself_and_keeps_the_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second checkpoint does not fit; with room again the run ends as an unbroken one."""
+    run = toy(tmp_path / "run", rounds=5, keeping=Keeping(every=2))
+    whole = toy(tmp_path / "whole", rounds=5, keeping=Keeping(every=2))
+    finish(whole)
+    calls = iter(range(1, 9))
+    real = checkpoint.save_file
+
+    def full(tensors: dict[str, Tensor], target: Path) -> None:
+        if next(calls) > 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(tensors, target)
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(
+        RunFolderError, match=r"^could not write a checkpoint .*No space left .*intact"
+    ):
+        finish(run)
+    assert saved_rounds(run) == ["000002"]
+    assert "No space left" in about(run)["reason"]
+    monkeypatch.setattr(checkpoint, "save_file", real)
+    list(toy(tmp_path / "run", rounds=5, keeping=Keeping(every=2)).resume())
+    assert records(run.folder) == records(whole.folder)
+    assert torch.equal(live_after(run), live_after(whole))
+
+
+def test_metrics_that_do_not_fit_stop_the_run_with_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = toy(tmp_path / "run", rounds=5, keeping=Keeping(every=1))
+    real = Path.open
+
+    def full(self: Path, mode: str = "r", **more):  # noqa: ANN003, ANN202
+        if self.name == "metrics.jsonl" and mode == "a" and saved_rounds(run)[-1:] == ["000003"]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(self, mode, **more)
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(RunFolderError) as caught:
+        finish(run)
+    assert str(caught.value) == (
+        f"could not append to metrics.jsonl in {run.folder}: No space left on device; checkpoints "
+        "already written are intact, so free space or fix permissions and resume"
+    )
+    assert about(run)["reason"] == str(caught.value)
+    assert saved_rounds(run) == ["000002", "000003"]
+
+
+def test_a_stop_asked_for_in_the_last_round_is_the_end(tmp_path: Path) -> None:
+    run = toy(tmp_path / "run", rounds=1)
+    session = Session(run)
+    session.begin()
+    stop = Stop()
+    stop.asked = True
+    list(session._loop(stop))
+    assert about(run)["status"] == "finished"
