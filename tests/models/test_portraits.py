@@ -59,6 +59,14 @@ def test_at_the_start_the_last_layer_learns_first() -> None:
     assert moved == {"last.weight", "last.bias"}
 
 
+def test_a_block_starts_as_the_identity() -> None:
+    """Its gates are 0, whatever the state; so are its scales and shifts."""
+    block, state = Block(8, heads=2), (KEY / "state").normal(2, 8)
+    x, phrases = (KEY / "tokens").normal(2, 5, 8), (KEY / "p").normal(2, 3, 8)
+    assert torch.equal(block(x, phrases, state), x)
+    assert not block.modulation(state).any()
+
+
 def test_every_parameter_matters_once_it_has_left_zero() -> None:
     network = lively(PortraitNet(SMALL))
     network(*asked()).square().sum().backward()

@@ -68,6 +68,7 @@ def test_scores_are_means_over_the_prompts() -> None:
 
 
 def test_the_gap_is_sde_minus_ode() -> None:
+    """[reward-gap] (definition)"""
     both = {"ode": Sampling().sampler(), "sde": Sampling(eta=1.0).sampler()}
     numbers = measured(settings(samplers=both)).numbers
     assert numbers["gap"] == {"reward": numbers["sde"]["reward"] - numbers["ode"]["reward"]}

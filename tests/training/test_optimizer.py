@@ -67,6 +67,7 @@ def test_updates_are_counted_by_the_optimiser_itself() -> None:
 
 
 def test_the_average_starts_fast_and_ends_at_its_decay() -> None:
+    """min((1 + k)/(10 + k), ema) after k updates.  [flow-grpo] (EMA of the code)"""
     settings = Optimizer(ema=0.5)
     decays = [settings.ema_decay(stepped(settings, k)[0]) for k in (1, 2, 4, 100)]
     assert decays == pytest.approx([2 / 11, 3 / 12, 5 / 14, 0.5])
