@@ -160,7 +160,8 @@ class Session:
             self.folder.update(status="running", reason=None)
         self.team.wait()
         rounds = self.folder.records("round")
-        self.first = rounds[0] if rounds else {}
+        numbers = rounds[0].items() if rounds else ()
+        self.first = {name: value for name, value in numbers if isinstance(value, float)}
         evaluated = self.folder.records("evaluation")
         self.earlier = evaluated[-1].get("wall", self.seconds) if evaluated else 0.0
 

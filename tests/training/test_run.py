@@ -13,7 +13,7 @@ from torch import Tensor
 
 import scoreward
 from scoreward.recipes.toy import closeness
-from scoreward.rewards.base import RewardError
+from scoreward.rewards.base import Reward, RewardError
 from scoreward.training import checkpoint
 from scoreward.training.checkpoint import newest
 from scoreward.training.folder import RunFolder, RunFolderError
@@ -249,7 +249,7 @@ def raising_reward(media: Tensor, prompts: Sequence[str]) -> Tensor:
     ],
 )
 def test_a_failing_reward_saves_stops_and_can_be_resumed(
-    tmp_path: Path, wrong, sentence: str
+    tmp_path: Path, wrong: Reward, sentence: str
 ) -> None:
     """It fails in round 3 of 5; the repaired run ends as if nothing had happened."""
     run = rewarded(toy(tmp_path / "run", rounds=5), wrong_at(3, wrong))
