@@ -1,0 +1,128 @@
+"""Two and three real processes make the run of one.
+
+A team of each size is started once and does everything; the tests read what it left behind.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from scoreward.training.folder import RunFolder
+from scoreward.training.geometry import Geometry
+from tests.systems.cases import GEOMETRIES, measured, outcome, weights
+from tests.systems.launch import team
+
+pytestmark = pytest.mark.slow
+
+Team = tuple[Path, list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def several(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Team:
+    """The folder of a team and what each of its processes answered."""
+    folder = tmp_path_factory.mktemp(f"team{request.param}")
+    team(request.param, ["-m", "tests.systems.worker", str(folder)])
+    return folder, [torch.load(folder / f"rank{r}.pt") for r in range(request.param)]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("alone")
+    return folder, {name: outcome(name, folder / name) for name in GEOMETRIES}
+
+
+def holdings(geometry: Geometry, size: int) -> list[int]:
+    return [len(geometry.share(rank, size)) for rank in range(size)]
+
+
+def test_the_geometries_are_the_awkward_ones() -> None:
+    """Uneven shares; minibatches of one sample; a process that has none at all."""
+    assert holdings(GEOMETRIES["uneven"], 3) == [6, 7, 7]
+    assert GEOMETRIES["one_sample_minibatches"].samples == 6
+    assert GEOMETRIES["one_sample_minibatches"].minibatches == 6
+    assert holdings(GEOMETRIES["fewer_samples_than_processes"], 3) == [0, 1, 1]
+
+
+def test_the_processes_know_each_other(several: Team) -> None:
+    assert [answers["size"] for answers in several[1]] == [len(several[1])] * len(several[1])
+
+
+@pytest.mark.parametrize("name", list(GEOMETRIES))
+def test_a_team_trains_as_one_process_does(
+    several: Team, alone: tuple[Path, dict[str, Any]], name: str
+) -> None:
+    """Float64: after 3 rounds weights differ by the order of sums; metrics, also, by float32."""
+    ours, theirs = weights(several[0] / name), weights(alone[0] / name)
+    assert ours["live"].dtype == torch.float64
+    assert float(ours["live"].abs().max()) > 0.01
+    for snapshot, tensor in ours.items():
+        torch.testing.assert_close(tensor, theirs[snapshot], rtol=1e-11, atol=1e-12)
+    for answers in several[1]:
+        pairs = zip(answers[name]["metrics"], alone[1][name]["metrics"], strict=True)
+        for mine, single in pairs:
+            assert mine == pytest.approx(single, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", list(GEOMETRIES))
+def test_all_processes_hold_the_same_weights_to_the_last_bit(several: Team, name: str) -> None:
+    first, *rest = [answers[name]["live"] for answers in several[1]]
+    assert all(torch.equal(a, b) for other in rest for a, b in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize("name", list(GEOMETRIES))
+def test_a_team_counts_all_evaluations(
+    several: Team, alone: tuple[Path, dict[str, Any]], name: str
+) -> None:
+    ours, theirs = (RunFolder(f / name).records("round")[-1] for f in (several[0], alone[0]))
+    assert ours["evaluations"] == theirs["evaluations"]
+
+
+def test_a_team_measures_what_one_process_measures(several: Team, tmp_path: Path) -> None:
+    """Numbers, a table that is no mean, scores in the order of the prompts, and their pictures."""
+    single = measured(tmp_path / "single")
+    for answers in several[1]:
+        ours = answers["measured"]
+        for sampler in ("ode", "sde"):
+            mine, one = ours["numbers"][sampler], single["numbers"][sampler]
+            assert mine["corners"]["seen"] == 7
+            assert mine["corners"] == pytest.approx(one["corners"], abs=1e-6)
+            for name in ("reward", "diversity"):
+                assert mine[name] == pytest.approx(one[name], abs=1e-6)
+            torch.testing.assert_close(
+                ours["pictures"][sampler], single["pictures"][sampler], rtol=0, atol=1e-6
+            )
+            assert ours["scores"][sampler]["reward"] == pytest.approx(
+                single["scores"][sampler]["reward"], abs=1e-6
+            )
+
+
+def ending(folder: Path) -> tuple[str, str | None]:
+    told = json.loads((folder / "run.json").read_text())
+    return told["status"], told["reason"]
+
+
+def test_a_budget_in_seconds_ends_all_processes_in_the_same_round(several: Team) -> None:
+    folder, answers = several
+    rounds = {len(a["by_seconds"]["metrics"]) for a in answers}
+    assert len(rounds) == 1
+    assert ending(folder / "by_seconds") == ("finished", None)
+
+
+def test_one_interrupted_process_stops_all_and_their_state_is_saved(several: Team) -> None:
+    folder, answers = several
+    assert {len(a["interrupted"]["metrics"]) for a in answers} == {2}
+    assert ending(folder / "interrupted") == ("stopped", "interrupted by the user")
+    assert weights(folder / "interrupted")["live"].shape == (4, 2)
+
+
+def test_a_reward_that_fails_in_one_process_stops_all_with_its_sentence(several: Team) -> None:
+    folder, answers = several
+    sentence = "reward 'mine' raised ConnectionError: the server is gone; the round was not used"
+    assert {a["failing"]["error"] for a in answers} == {sentence}
+    assert ending(folder / "failing") == ("failed", sentence)
+    first, *rest = [a["failing"]["live"][0] for a in answers]
+    assert all(torch.equal(first, other) for other in rest)
