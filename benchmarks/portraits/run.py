@@ -38,6 +38,7 @@ from scoreward.training.team import Team
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.jsonl"
 PROMPTS = 512
+PLACES = ("folder", "origin")  # of one machine, so not kept
 EVERY = 25  # rounds between evaluations
 SEEDS = {"vgrpo": 3, "unanchored": 1, "naive": 1, "pretraining": 3}
 COST = 192  # network evaluations of one pretraining step: 64 pictures, trained ones count three
@@ -121,7 +122,7 @@ def record(arm: str, seed: int, folder: Path) -> None:
             "seed": seed,
             "prompts": PROMPTS,
             "share_in_network": profile["share_in_network"],
-            "settings": about["settings"],
+            "settings": {k: v for k, v in about["settings"].items() if k not in PLACES},
             "curve": curve,
         }
     )

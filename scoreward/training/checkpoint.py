@@ -98,10 +98,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except FileNotFoundError:
-        raise CheckpointError(f"there is no {path.name} in {path.parent.name}") from None
+        raise CheckpointError(f"there is no file {path}") from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path.parent.name}/{path.name} is not a readable safetensors file ({error}); "
+            f"{path} is not a readable safetensors file ({error}); "
             "it is damaged or was made by something else"
         ) from None
 

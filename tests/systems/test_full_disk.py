@@ -36,7 +36,7 @@ def test_a_run_survives_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
     whole = toy(tmp_path / "whole", rounds=12, keeping=Keeping(every=2))
     list(whole.start())
     filler = small_disk / "filler"
-    filler.write_bytes(bytes(SIZE - 80 * 1024))
+    filler.write_bytes(bytes(SIZE - 52 * 1024))
     run = toy(small_disk / "run", rounds=12, keeping=Keeping(every=2))
     with pytest.raises(RunFolderError, match=r"No space left on device.*checkpoints.* are intact"):
         list(run.start())

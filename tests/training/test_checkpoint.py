@@ -107,7 +107,7 @@ def test_a_truncated_file_is_refused_and_says_what_to_do(
     fresh = make_trainer()
     with pytest.raises(CheckpointError) as caught:
         checkpoint.load(path, fresh)
-    assert str(caught.value).startswith(f"000002/{file} is not a readable safetensors file")
+    assert str(caught.value).startswith(f"{path / file} is not a readable safetensors file")
     assert str(caught.value).endswith(f"delete {path} to resume from the one before")
     assert torch.equal(means(fresh), torch.zeros(4, 2))
 
@@ -115,7 +115,9 @@ def test_a_truncated_file_is_refused_and_says_what_to_do(
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     path, _ = saved(tmp_path)
     (path / "optimizer.safetensors").unlink()
-    with pytest.raises(CheckpointError, match=r"^there is no optimizer.safetensors in 000002; del"):
+    with pytest.raises(
+        CheckpointError, match=r"^there is no file .*/000002/optimizer.safetensors; del"
+    ):
         checkpoint.load(path, make_trainer())
 
 
