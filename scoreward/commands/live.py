@@ -21,7 +21,7 @@ def watch(run: Run, moments: Iterator[Moment], console: Console) -> None:
         TextColumn("left {task.fields[left]}"),
         TextColumn("{task.fields[numbers]}"),
     )
-    said: dict[str, str] = {}
+    said: set[tuple[str, str]] = set()
     with Progress(*columns, console=console, refresh_per_second=4) as progress:
         task = progress.add_task("measuring the start", total=1.0, left="?", numbers="")
         judge = ""
@@ -40,12 +40,12 @@ def watch(run: Run, moments: Iterator[Moment], console: Console) -> None:
                 _say(progress.console, finding, said)
 
 
-def _say(console: Console, finding: Finding, said: dict[str, str]) -> None:
-    """A warning once, and again only when its level changes."""
-    if finding.level != said.get(finding.check, "ok"):
-        colour = {"ok": "green", "warn": "yellow", "alarm": "red"}[finding.level]
+def _say(console: Console, finding: Finding, said: set[tuple[str, str]]) -> None:
+    """A warning once: a check that comes and goes is not repeated."""
+    if finding.level != "ok" and (finding.check, finding.level) not in said:
+        colour = {"warn": "yellow", "alarm": "red"}[finding.level]
         console.print(f"[{colour}]{finding.level}: {finding.message}[/{colour}]")
-    said[finding.check] = finding.level
+        said.add((finding.check, finding.level))
 
 
 def _left(moment: Moment) -> str:

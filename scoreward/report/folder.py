@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 Record = dict[str, Any]
+PRICES = {"training_backward": 2}  # in forward evaluations
 SAMPLERS = ("ode", "sde")  # the order in which scores are looked for and shown
 NOT_SCORES = ("diversity", "nearest", "palette")  # measured beside the scorers, with own limits
 
@@ -61,9 +62,15 @@ def items(record: Record, key: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def total(record: Record, key: str = "evaluations") -> float | None:
-    """The sum of a mapping's numbers, such as all network evaluations so far."""
-    values = [v for v in map(number, section(record, key).values()) if v is not None]
+def priced(record: Record) -> dict[str, float]:
+    """Network evaluations by kind so far; a backward pass costs two forward ones."""
+    known = {k: number(v) for k, v in section(record, "evaluations").items()}
+    return {k: v * PRICES.get(k, 1) for k, v in known.items() if v is not None}
+
+
+def total(record: Record) -> float | None:
+    """All network evaluations so far."""
+    values = priced(record).values()
     return sum(values) if values else None
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from scoreward.report.folder import Record, Run, items, number, samplers, section, total
+from scoreward.report.folder import Record, Run, items, number, priced, samplers, section, total
 from scoreward.report.words import Ends, change, ends, label, limits, show
 
 LONGEST = 400  # characters of one setting; ours
@@ -31,7 +31,7 @@ PARTS = {
     "other": "Everything else",
     "behaviour": "Behaviour, forward",
     "training_forward": "Training, forward",
-    "training_backward": "Training, backward",
+    "training_backward": "Training, backward (two each)",
 }
 
 
@@ -192,7 +192,7 @@ def spent(run: Run) -> list[Part]:
     """Network evaluations by kind, from the last record that counts them."""
     records = [*run.evaluations[-1:], *run.rounds[-1:]]
     best = max(records, key=lambda r: total(r) or 0, default={})
-    counted = section(best, "evaluations") or section(run.summary, "evaluations")
+    counted = priced(best) or section(run.summary, "evaluations")
     return parts(counted, lambda value: show(int(value)))
 
 

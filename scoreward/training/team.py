@@ -4,6 +4,7 @@ Gradients are summed here rather than by a wrapper around the network, so that p
 different numbers of samples, including none, and still make exactly the update of one process.
 """
 
+import atexit
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -33,6 +34,8 @@ class Team:
             # one step per call, whatever the launcher's environment says
             gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         )
+        if self.size > 1:  # left to the interpreter, its threads sometimes abort the process
+            atexit.register(self._accelerator.end_training)
 
     @property
     def rank(self) -> int:

@@ -149,7 +149,7 @@ def test_targets_are_what_a_denoiser_that_knows_x0_says(kind: Kind) -> None:
     """As read by the derivative, the density and the pair itself in `test_prediction`."""
     process = LinearVP()
     pairs = draw_pairs(X0, keys([1, 2, 3, 4]), 2, GRID, process)
-    a = {"x0": 1.0, "eps": 0.0, "score": 0.0}.get(kind)
+    a = 1.0 if kind == "x0" else 0.0
     got = targets(process, X0, pairs, kind)
     t = pairs.t[..., None]
     if kind == "velocity":

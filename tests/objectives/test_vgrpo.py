@@ -201,7 +201,8 @@ def test_one_ratio_per_pair_has_the_same_gradient_at_the_old_policy_and_not_else
     def per_pair(using: Policy) -> Tensor:
         answer = predict_as(using.current, PAIRS, None, "x0")
         target = targets(FLOW, X0, PAIRS, "x0")
-        old = self_normalised_error(rows().old if rows().old is not None else answer, target)
+        frozen = rows().old
+        old = self_normalised_error(answer if frozen is None else frozen, target)
         ratio = (old - self_normalised_error(answer, target)).exp()
         loss = -(ratio * ADVANTAGE[:, None]).mean()
         assert isinstance(using.current, Reading)

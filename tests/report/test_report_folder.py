@@ -75,6 +75,7 @@ def test_only_finite_numbers_are_numbers() -> None:
 
 def test_a_total_skips_what_is_no_number() -> None:
     assert total({"evaluations": {"behaviour": 3, "training": 4, "other": "?"}}) == 7
+    assert total({"evaluations": {"training_forward": 5, "training_backward": 5}}) == 15
     assert total({"evaluations": {}}) is None
     assert total({"evaluations": "many"}) is None
 

@@ -119,7 +119,7 @@ def test_shares_add_up_to_the_whole() -> None:
 
 def test_evaluations_are_split_by_kind(fake_run: FakeRun) -> None:
     rows = spent(read_run(fake_run(rounds=80)))
-    assert [r.text for r in rows] == ["51,200", "20,480", "20,480"]
+    assert [r.text for r in rows] == ["51,200", "20,480", "40,960"]
 
 
 def test_settings_are_flat_and_their_differences_found(fake_run: FakeRun) -> None:

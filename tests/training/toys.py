@@ -1,5 +1,6 @@
 """Small runs of the toy recipe, and the wrappers that make them go wrong."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,10 +16,11 @@ from scoreward.objectives.vgrpo import VGRPO
 from scoreward.recipes.toy import closeness, toy_model, toy_vgrpo
 from scoreward.rewards.base import Reward
 from scoreward.rows import Rows
+from scoreward.training import checkpoint
 from scoreward.training.folder import RunFolder
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
-from scoreward.training.run import Budget, Run
+from scoreward.training.run import Budget, Moment, Run
 from scoreward.training.source import Collected, Online, Source, Work
 from scoreward.training.team import Team
 from scoreward.training.trainer import Guards, Round, Trainer
@@ -82,6 +84,25 @@ def records(folder: Path, *kinds: str) -> list[dict[str, Any]]:
         for line in lines
         if line["kind"] != "profile"
     ]
+
+
+def finish(run: Run) -> list[Moment]:
+    return list(run.start())
+
+
+def about(run: Run) -> dict:
+    return json.loads((run.folder / "run.json").read_text())
+
+
+def saved_rounds(run: Run) -> list[str]:
+    folder = run.folder / "checkpoints"
+    return sorted(p.name for p in folder.iterdir()) if folder.exists() else []
+
+
+def live_after(run: Run) -> Tensor:
+    path = checkpoint.newest(run.folder / "checkpoints")
+    assert path is not None
+    return checkpoint.read_snapshot(path, "live")["mean"]
 
 
 @dataclass(frozen=True)
