@@ -148,7 +148,11 @@ def test_a_step_onto_clean_data_has_no_log_probability() -> None:
     assert roll(uniform(STOCHASTIC["cps"], 5, end=0.1)).stochastic == (0, 1, 2, 3, 4)
 
 
-@pytest.mark.parametrize("kernel", [ddim(), euler(), Heun(), DPMSolverPP()], ids=repr)
+@pytest.mark.parametrize(
+    "kernel",
+    [ddim(), euler(), Heun(), DPMSolverPP()],
+    ids=["ddim", "euler", "heun", "dpm-solver++"],
+)
 def test_a_deterministic_chain_has_no_transitions(kernel: Kernel) -> None:
     stored = roll(uniform(kernel, 5))
     assert stored.stochastic == ()
