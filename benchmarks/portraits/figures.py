@@ -57,6 +57,20 @@ def curves() -> None:
     figure.savefig(HERE / "curves.png", dpi=110)
 
 
+def pretraining() -> None:
+    """Loss and what the judge makes of the averaged weights, against pretraining steps."""
+    told = json.loads((HERE / "pretraining.json").read_text())
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.2), constrained_layout=True)
+    lines = {"loss": told["loss"], "strict": told["evaluations"], "nearest": told["evaluations"]}
+    for axis, (name, points) in zip(axes, lines.items(), strict=True):
+        points = [p for p in points if p["steps"] >= 100 and name in p]
+        axis.plot([p["steps"] for p in points], [p[name] for p in points], color="#0a6c74")
+        axis.set_title(PANELS.get(name, "training loss"), loc="left", fontsize=10)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.set_xlabel("steps of 64 pictures", fontsize=8)
+    figure.savefig(HERE / "pretraining.png", dpi=100)
+
+
 def draw_arm(axis, runs: list[dict], name: str, arm: str, colour: str) -> None:  # noqa: ANN001
     """Each seed thin, their mean thick."""
     lines = [[p["ode"][name] for p in r["curve"]] for r in runs]
@@ -101,6 +115,8 @@ def pictures(anchored: Path, unanchored: Path, columns: int = 12, scale: int = 5
 if __name__ == "__main__":
     if sys.argv[1:2] == ["curves"]:
         curves()
+    elif sys.argv[1:2] == ["pretraining"]:
+        pretraining()
     elif sys.argv[1:2] == ["pictures"] and len(sys.argv) == 4:
         pictures(Path(sys.argv[2]), Path(sys.argv[3]))
     else:
