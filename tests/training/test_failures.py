@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.recipes.toy import closeness
+from scoreward.recipes.toy import closeness, toy_model
 from scoreward.rewards.base import Reward, RewardError
 from scoreward.training import checkpoint
-from scoreward.training.checkpoint import newest
+from scoreward.training.checkpoint import CheckpointError, newest
 from scoreward.training.folder import RunFolderError
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
@@ -210,3 +210,16 @@ def test_metrics_that_do_not_fit_stop_the_run_with_a_reason(
     )
     assert about(run)["reason"] == str(caught.value)
     assert saved_rounds(run) == ["000002", "000003"]
+
+
+def test_a_foreign_checkpoint_is_refused_and_nothing_is_lost(tmp_path: Path) -> None:
+    """The run was of another dimension: its lines and its state stay as they were."""
+    run = toy(tmp_path / "run", rounds=5)
+    for moment in run.start():
+        if moment.round == 2:
+            break
+    before = {p: p.read_bytes() for p in run.folder.rglob("*") if p.is_file()}
+    other = replace(run, model=toy_model(dim=3))
+    with pytest.raises(CheckpointError, match=r"^checkpoint 000002 is of another model: 1 param"):
+        other.resume()
+    assert before == {p: p.read_bytes() for p in run.folder.rglob("*") if p.is_file()}
