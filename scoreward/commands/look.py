@@ -11,10 +11,12 @@ from rich.table import Table
 
 from scoreward import equations as index
 from scoreward.chain import draw
+from scoreward.commands.train import build
 from scoreward.denoiser import Denoiser, Guided
 from scoreward.keys import Key, normal_each
 from scoreward.models import builtin
 from scoreward.models.base import Model
+from scoreward.models.weights import Weights
 from scoreward.recipes.portraits import HeldOut
 from scoreward.recipes.sampling import Sampling
 from scoreward.report import write_report
@@ -37,11 +39,7 @@ class Which:
     def model(self) -> Model:
         """The built-in model with these weights."""
         if self.run is not None:
-            RunFolder(self.run).about()
-            path = newest(self.run / "checkpoints")
-            if path is None:
-                raise CheckpointError(f"{self.run} has no checkpoint yet")
-            return _fitting(read_snapshot(path, "ema"), str(self.run))
+            return _of_run(self.run)
         if self.weights is not None:
             return _fitting(read_tensors(self.weights), str(self.weights))
         return builtin.portraits()
@@ -51,6 +49,24 @@ class Which:
         if self.guidance == 1.0:
             return model.denoiser
         return Guided(model.denoiser, self.guidance, model.null)
+
+
+def _of_run(folder: Path) -> Model:
+    """The model of a run with its newest averaged weights, adapters included."""
+    about, path = RunFolder(folder).about(), newest(folder / "checkpoints")
+    if path is None:
+        raise CheckpointError(f"{folder} has no checkpoint yet")
+    tensors = read_snapshot(path, "ema")
+    if not about.get("origin_recipe"):  # started from Python: taken to be the built-in model
+        return _fitting(tensors, str(folder))
+    model = build(about["origin_recipe"], about["arguments"], "scoreward")[0].model
+    weights = Weights(model.network)
+    if {n: p.shape for n, p in weights.parameters.items()} != {
+        n: t.shape for n, t in tensors.items()
+    }:
+        raise CheckpointError(f"{path} does not fit the model of the recipe {about['recipe']!r}")
+    weights.load(tensors)
+    return model
 
 
 def _fitting(tensors: dict[str, torch.Tensor], name: str) -> Model:
@@ -90,6 +106,8 @@ def sample(words: list[str]) -> int:
         Key(("sample", options.seed, p, i)) for p in options.prompts for i in range(options.count)
     ]
     x = normal_each((k / "start" for k in keys), model.shape)
+    if len(model.shape) != 3:
+        raise ValueError("the model of this run makes vectors; there is nothing to draw")
     media = model.decode(draw(options.sampling.sampler(), denoiser, x, keys, cond))
     save_grid(
         media.repeat_interleave(options.scale, 2).repeat_interleave(options.scale, 3), options.out

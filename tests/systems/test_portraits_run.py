@@ -92,7 +92,7 @@ def test_pretraining_ends_with_a_weights_file_that_loads(tmp_path: Path) -> None
 
 
 def test_the_rollout_batch_changes_no_picture() -> None:
-    """The noise is the same to the bit; the network's sums differ by their order."""
+    """Sums inside the network may differ by their order; the noise does not, see test_source.py."""
     torch.set_num_threads(1)
     model, sampler = builtin.portraits(), Sampling(steps=4, eta=1.0).sampler()
     model.network.eval()
