@@ -170,6 +170,14 @@ def test_reference_and_old_stay_where_they_were() -> None:
     assert not torch.equal(means(trainer), before_third)
 
 
+def test_the_anchor_measures_the_distance_to_the_start_not_to_the_last_round() -> None:
+    """One update a round: to its own rollouts' policy the distance would be 0 in every round."""
+    trainer = make_trainer(objective=VGRPO(clip=None, anchor=1e-6))
+    drift = [round.metrics["drift/velocity"] for round in rounds_of(trainer, 4)]
+    assert drift[0] == 0
+    assert 0 < drift[1] < drift[2] < drift[3]
+
+
 class Forgetful(GaussianPolicy):
     """A network that drops out even in eval mode."""
 
