@@ -218,10 +218,10 @@ def test_weights_that_are_none_are_refused(cli: Cli, tmp_path: Path) -> None:
     assert said.startswith("foreign.safetensors does not hold weights of the built-in model")
 
 
-def test_a_run_of_another_model_is_not_sampled(cli: Cli) -> None:
+def test_a_run_of_another_model_reads_prompts_of_its_own(cli: Cli) -> None:
     assert cli("train", "toy_vgrpo", *SMALL, "--folder", "toy")[0] == 0
     said = refusal(cli, "sample", "a happy person with short blond hair", "--run", "toy")
-    assert said.startswith("toy does not hold weights of the built-in model of the default size")
+    assert said.startswith("unknown prompt 'a happy person with short blond hair'; the toy knows")
     assert refusal(cli, "evaluate", "--run", "nowhere").startswith("nowhere is not a run folder")
 
 
