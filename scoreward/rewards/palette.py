@@ -125,8 +125,3 @@ def nearest_picture(
 ) -> Float[Tensor, "batch"]:
     """`nearest_distance` with the signature of a reward, for evaluations; lower is closer."""
     return nearest_distance(media)
-
-
-def diversity(media: Float[Tensor, "prompts noises 3 16 16"]) -> Float[Tensor, "prompts"]:
-    """Pixel standard deviation over the noises of one prompt; media in [0, 1]."""
-    return media.std(1, correction=0).flatten(1).mean(1)

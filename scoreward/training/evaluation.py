@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from scoreward.chain import Sampler, draw
@@ -110,8 +111,8 @@ class Tester:
         prompts = [self.evaluation.prompts[i] for i in mine for _ in range(noises)]
         keys = [Key(("noise", self.evaluation.seed, i, j)) for i in mine for j in range(noises)]
         each = self._media(prompts, keys).split(noises)
-        mean_std = [float(media.std(0, correction=0).mean()) for media in each if len(media)]
-        values = sorted(self.team.gather(list(zip(mine, mean_std, strict=True))))
+        spreads = [spread_of(media) for media in each if len(media)]
+        values = sorted(self.team.gather(list(zip(mine, spreads, strict=True))))
         return sum(value for _, value in values) / len(values)
 
     def _score(self, media: Tensor, prompts: list[str]) -> list[list[float]]:
@@ -135,3 +136,8 @@ class Tester:
             x = draw(self.sampler, self.denoiser, x.to(self.team.device), keys[piece], given)
             pieces.append(self.model.decode(x))
         return torch.cat(pieces) if pieces else torch.zeros(0, *self.model.shape)
+
+
+def spread_of(media: Float[Tensor, "noises *shape"]) -> float:
+    """Pixel standard deviation over the noises of one prompt; media in [0, 1]."""
+    return float(media.std(0, correction=0).mean())

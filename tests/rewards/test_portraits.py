@@ -15,7 +15,6 @@ from scoreward.recipes.verifiers import (
 from scoreward.rewards.palette import (
     CHECKED,
     PaletteCheck,
-    diversity,
     nearest_distance,
     nearest_picture,
 )
@@ -26,6 +25,7 @@ from scoreward.rewards.portraits import (
     Verifier,
     attribute_table,
 )
+from scoreward.training.evaluation import spread_of
 
 SAMPLE = 1000  # pictures of the test split; the standard error of 98 % is 0.4 %
 
@@ -193,6 +193,6 @@ def test_nearest_distance_is_the_smallest_of_all_distances() -> None:
 def test_diversity_is_zero_for_copies_and_the_std_otherwise() -> None:
     media, _ = real()
     copies = media[:2, None].expand(2, 8, 3, 16, 16)
-    torch.testing.assert_close(diversity(copies), torch.zeros(2))
+    assert [spread_of(media) for media in copies] == [0.0, 0.0]
     two = torch.stack([torch.zeros(3, 16, 16), torch.ones(3, 16, 16)])[None]
-    torch.testing.assert_close(diversity(two), torch.tensor([0.5]))
+    assert [spread_of(media) for media in two] == [0.5]
