@@ -1,4 +1,4 @@
-"""V-GRPO on the pixel portraits against its controls, at equal network evaluations.
+"""V-GRPO on the pixel portraits against its controls.
 
     python benchmarks/portraits/run.py vgrpo --seed 0   one run, a line in results.jsonl
     python benchmarks/portraits/run.py all              everything, about 1.5 hours

@@ -142,11 +142,12 @@ def failures(sheets: Sheets) -> list[tuple[str, str, list[Card]]]:
     wrong = [i for i in wrong if i < len(sheets.pictures[last])]
     before = sheets.right.get(first, [])
     lost = [i for i in wrong if first < last and i < len(before) and before[i] is True]
-    fooled = _highest(wrong, lambda i: sheets.score(last, "reward", i))[: (len(wrong) + 1) // 2]
+    unshared = [i for i in wrong if _unshared(sheets, last, i)]
+    fooled = _highest(unshared, lambda i: sheets.score(last, "reward", i))[: (len(wrong) + 1) // 2]
     rest = _highest(wrong, lambda i: -(sheets.score(last, "judge", i) or 0.0))
     groups = [
-        ("The reward is content, the judge is not", "Highest rewards among pictures that the judge "
-         "finds wrong: the first place to look for reward hacking.", fooled),
+        ("The reward is more content than the judge", "Highest rewards among pictures that the "
+         "judge finds wrong: the first place to look for reward hacking.", fooled),
         ("Lost in training", "Right before training, wrong after it.", lost),
         ("Still wrong", "The judge's lowest scores among the rest.", rest),
     ]  # fmt: skip
@@ -158,6 +159,12 @@ def failures(sheets: Sheets) -> list[tuple[str, str, list[Card]]]:
         if new:
             result.append((title, meaning, [_failure(sheets, first, last, i) for i in new]))
     return result
+
+
+def _unshared(sheets: Sheets, round_: int, index: int) -> bool:
+    """Whether the reward thinks better of a picture than the judge does, or there is no judge."""
+    reward, judge = (sheets.score(round_, name, index) for name in ("reward", "judge"))
+    return reward is not None and (judge is None or reward > judge)
 
 
 def _highest(indices: list[int], score: Callable[[int], float | None]) -> list[int]:

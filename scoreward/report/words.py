@@ -276,8 +276,9 @@ def lesson(mine: Run, other: Run, sampler: str) -> list[str]:
     reward = trained(here) if trained(here) == trained(there) else None
     sentences = [
         "The same start, trained another way. A reward is a measurement with blind spots, and "
-        "training looks for them: whatever fools the scorer counts as progress. Only a score that "
-        "training never sees, and the eye, can tell."
+        "training looks for them: whatever fools the scorer counts as progress. Only what training "
+        "never sees can tell: a judge, the variety, the eye. A judge that is asked the same "
+        "question may miss it too."
     ]
     if reward and name:
         sentences.append(_compare(here, there, reward, name))

@@ -2,6 +2,7 @@
 
 import base64
 import re
+from dataclasses import replace
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -86,6 +87,15 @@ def test_failures_are_wrong_shown_once_and_led_by_the_most_rewarded(fake_run: Fa
     wrong = [i for i, right in enumerate(sheets.right[80]) if not right]
     best = max(wrong, key=lambda i: sheets.scores[80]["reward"][i])
     assert groups[0][2][0].tiles[-1].uri == sheets.pictures[80][best]
+
+
+def test_a_reward_no_better_than_the_judge_is_not_called_content(fake_run: FakeRun) -> None:
+    sheets = read_sheets(read_run(fake_run(hacked=True)))
+    assert "more content" in failures(sheets)[0][0]
+    agreed = {r: s | {"judge": s["reward"]} for r, s in sheets.scores.items()}
+    titles = [title for title, *_ in failures(replace(sheets, scores=agreed))]
+    assert not any("more content" in title for title in titles)
+    assert titles
 
 
 def test_pictures_that_turned_wrong_are_called_lost(fake_run: FakeRun) -> None:
