@@ -44,6 +44,28 @@ def normalised(
             return centred
 
 
+def prompt_normalised(
+    reward: Float[Tensor, " batch"],
+    prompt: Int[Tensor, " batch"],
+    history: Float[Tensor, "prompts size"],
+    least: int,
+    floor: float,
+) -> Float[Tensor, " batch"]:
+    """(R − mean) / (std + δ) over the last rewards of the same prompt.  [ddpo] (stat tracking)
+
+    `history` holds them in order, newest last, NaN where there is none yet; the new rewards are
+    pushed into it. A prompt with fewer than `least` takes mean and std of the batch.
+    """
+    result = torch.empty_like(reward)
+    for name in prompt.unique().tolist():
+        mine = prompt == name
+        history[name] = torch.cat([history[name], reward[mine]])[-history.shape[1] :]
+        known = history[name][~history[name].isnan()]
+        base = known if len(known) >= least else reward
+        result[mine] = (reward[mine] - base.mean()) / (base.std(correction=0) + floor)
+    return result
+
+
 def soft_clip(advantage: Float[Tensor, " batch"], bound: float | None) -> Float[Tensor, " batch"]:
     """η tanh(A/η); None leaves A as it is.  [vgrpo] (17)"""
     return advantage if bound is None else bound * torch.tanh(advantage / bound)
@@ -57,12 +79,16 @@ class Advantages:
     `gdpo` is `advantage_sum` followed by normalisation over the batch.  [gdpo] (combination)
     """
 
-    scale: Literal["group", "batch", "none"] = "group"  # [grpo] (Sec. 4.1); V-GRPO, MixGRPO
+    scale: Literal["group", "batch", "none", "prompt"] = "group"  # "prompt": [ddpo]'s history
     combine: Literal["reward_sum", "advantage_sum", "gdpo"] = "reward_sum"  # Flow-GRPO, NFT code
     floor: float = 1e-4  # δ added to the std, Flow-GRPO code
     bound: float = 5.0  # |A| is cut here, Flow-GRPO code
+    history: int = 32  # rewards kept per prompt with scale="prompt", DDPO code
+    least: int = 16  # of them before they are used, DDPO code
 
     def __post_init__(self) -> None:
+        if self.scale == "prompt" and self.combine != "reward_sum":
+            raise ValueError('scale="prompt" keeps one history and needs combine="reward_sum"')
         if self.floor < 0 or self.bound <= 0:
             raise ValueError(
                 f"expected floor >= 0 and bound > 0, got floor={self.floor}, bound={self.bound}"
@@ -73,8 +99,16 @@ class Advantages:
         rewards: Float[Tensor, "kinds batch"],
         weights: Float[Tensor, " kinds"],
         group: Int[Tensor, " batch"],
+        prompt: Int[Tensor, " batch"] | None = None,
+        history: Float[Tensor, "prompts size"] | None = None,
     ) -> Float[Tensor, " batch"]:
-        if self.combine == "reward_sum":
+        """`prompt` and `history` are needed by scale="prompt" alone, see `prompt_normalised`."""
+        if self.scale == "prompt":
+            if prompt is None or history is None:
+                raise ValueError('scale="prompt" needs the prompts and their history of rewards')
+            total = weights @ rewards
+            advantage = prompt_normalised(total, prompt, history, self.least, self.floor)
+        elif self.combine == "reward_sum":
             advantage = normalised(weights @ rewards, group, self.scale, self.floor)
         else:
             each = [normalised(r, group, self.scale, self.floor) for r in rewards]

@@ -15,6 +15,7 @@ from scoreward.denoiser import Cond, Denoiser
 from scoreward.gaussian import Gaussian
 from scoreward.kernel import Kernel
 from scoreward.keys import Key, normal_each
+from scoreward.prediction import Kind, Prediction
 from scoreward.process import Process, time_grid
 from scoreward.rows import Rows
 
@@ -38,6 +39,15 @@ class Sampler:
     @property
     def steps(self) -> int:
         return len(self.kernels)
+
+    def stochastic(self, process: Process) -> tuple[int, ...]:
+        """The steps that draw noise and can be replayed from one network call."""
+        grid = torch.tensor(self.times, dtype=torch.float64)
+        return tuple(
+            i
+            for i, kernel in enumerate(self.kernels)
+            if kernel.replayable and kernel.std(process, grid[i], grid[i + 1]).item() > 0
+        )
 
     @property
     def calls(self) -> int:
@@ -70,16 +80,41 @@ def windowed(ode: Kernel, sde: Kernel, first: int, width: int, times: tuple[floa
 
 
 @dataclass(frozen=True)
+class Tree:
+    """A group of samples as the leaves of a binary tree: noise splits at the steps `splits`.
+
+    Between splits the samples of a branch share their noise, so they are one state and cost one
+    network evaluation. `leaves` is 2^len(splits).  [branch-grpo] (tree)
+    """
+
+    splits: tuple[int, ...]
+
+    @property
+    def leaves(self) -> int:
+        return 2 ** len(self.splits)
+
+    def width(self, step: int) -> int:
+        """Leaves that share one state before step `step`."""
+        return self.leaves >> sum(split < step for split in self.splits)
+
+
+@dataclass(frozen=True)
 class Transitions(Rows):
-    """The stochastic steps of all samples as one flat batch; what path methods train on."""
+    """The stochastic steps of all samples as one flat batch; what path methods train on.
+
+    `answer` is what the network that sampled said, read as the model's own kind; `row` counts the
+    rows of this process. In a tree only the first leaf of a branch has a row.
+    """
 
     x: Float[Tensor, "rows *shape"]
     next: Float[Tensor, "rows *shape"]
     t: Float[Tensor, " rows"]
     s: Float[Tensor, " rows"]
     log_prob: Float[Tensor, " rows"]
+    answer: Float[Tensor, "rows *shape"]
     step: Int[Tensor, " rows"]
     sample: Int[Tensor, " rows"]
+    row: Int[Tensor, " rows"]
 
 
 @dataclass(frozen=True)
@@ -89,42 +124,82 @@ class Trajectory:
     x: Float[Tensor, "states batch *shape"]
     times: tuple[float, ...]
     log_prob: Float[Tensor, "steps batch"]
+    answer: Float[Tensor, "steps batch *shape"]
     stochastic: tuple[int, ...]
+    tree: Tree | None = None
 
     @property
     def last(self) -> Tensor:
         return self.x[-1]
 
-    def transitions(self, first: int = 0) -> Transitions:
-        """Rows (sample, step) for the steps that drew noise, samples counted from `first`."""
-        batch, device = self.x.shape[1], self.x.device
-        index = torch.tensor(self.stochastic, dtype=torch.long, device=device)
-        grid = torch.tensor(self.times, dtype=self.x.dtype, device=device)
+    def transitions(self, first: int = 0, steps: Sequence[int] | None = None) -> Transitions:
+        """Rows (sample, step) of some stochastic steps, by default all; samples from `first`."""
+        wanted = self.stochastic if steps is None else tuple(steps)
+        if unknown := set(wanted) - set(self.stochastic):
+            raise ValueError(f"steps {sorted(unknown)} drew no noise; those that did: {wanted}")
+        device, grid = self.x.device, self.x.new_tensor(self.times)
+        edges = [(i, j) for i in wanted for j in self._edges(i)]
+        at = torch.tensor(edges, dtype=torch.long, device=device).reshape(-1, 2)
+        step, sample = at.unbind(1)
         return Transitions(
-            x=self.x[index].flatten(0, 1),
-            next=self.x[index + 1].flatten(0, 1),
-            t=grid[index].repeat_interleave(batch),
-            s=grid[index + 1].repeat_interleave(batch),
-            log_prob=self.log_prob[index].flatten(),
-            step=index.repeat_interleave(batch),
-            sample=torch.arange(first, first + batch, device=device).repeat(len(index)),
+            x=self.x[step, sample],
+            next=self.x[step + 1, sample],
+            t=grid[step],
+            s=grid[step + 1],
+            log_prob=self.log_prob[step, sample],
+            answer=self.answer[step, sample],
+            step=step,
+            sample=first + sample,
+            row=torch.arange(len(edges), device=device),
         )
+
+    def _edges(self, step: int) -> range:
+        """The samples with a transition of their own at a step."""
+        width = 1 if self.tree is None else self.tree.width(step + 1)
+        return range(0, self.x.shape[1], width)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a chain: what the network said, the law of the next state, and that state."""
+
+    prediction: Prediction
+    law: Gaussian
+    state: Tensor
 
 
 def walk(
-    sampler: Sampler, denoiser: Denoiser, x: Tensor, keys: Sequence[Key], cond: Cond
-) -> Iterator[tuple[Gaussian, Tensor]]:
-    """The law of each step and the state drawn from it.
+    sampler: Sampler,
+    denoiser: Denoiser,
+    x: Tensor,
+    keys: Sequence[Key],
+    cond: Cond,
+    tree: Tree | None = None,
+) -> Iterator[Step]:
+    """The steps of a chain, one by one.
 
     `x` is the state at the first time; `keys` has one address per sample, so that a sample's noise
-    does not depend on who else is in the batch. Gradients flow if the caller allows them.
+    does not depend on who else is in the batch. Gradients flow if the caller allows them. With a
+    tree the batch is whole groups of leaves that start from one state.
     """
     previous = None
     for i, kernel in enumerate(sampler.kernels):
-        t, s = (x.new_full((len(x),), time) for time in sampler.times[i : i + 2])
-        law, previous = kernel.step(lambda y, u: denoiser(y, u, cond), x, t, s, previous)
-        x = _draw(law, keys, i)
-        yield law, x
+        before, after = (1, 1) if tree is None else (tree.width(i), tree.width(i + 1))
+        one, given = x[::before], None if cond is None else cond[::before]
+        if previous is not None and len(previous.t) != len(one):
+            previous = None  # after a split; multi-step solvers start anew there
+        t, s = (x.new_full((len(one),), time) for time in sampler.times[i : i + 2])
+        law, previous = kernel.step(lambda y, u: denoiser(y, u, given), one, t, s, previous)  # noqa: B023
+        drawn = _draw(repeated(law, before // after), keys[::after], i)
+        x = drawn.repeat_interleave(after, 0) if after > 1 else drawn
+        yield Step(previous, repeated(law, before), x)
+
+
+def repeated(law: Gaussian, times: int) -> Gaussian:
+    """The law with each row `times` times in a row."""
+    if times == 1:
+        return law
+    return Gaussian(law.mean.repeat_interleave(times, 0), law.std.repeat_interleave(times, 0))
 
 
 def _draw(law: Gaussian, keys: Sequence[Key], step: int) -> Tensor:
@@ -140,20 +215,35 @@ def draw(
     sampler: Sampler, denoiser: Denoiser, x: Tensor, keys: Sequence[Key], cond: Cond
 ) -> Tensor:
     """The last state only."""
-    for _, state in walk(sampler, denoiser, x, keys, cond):
-        x = state
+    for step in walk(sampler, denoiser, x, keys, cond):
+        x = step.state
     return x
 
 
 @torch.no_grad()
 def rollout(
-    sampler: Sampler, denoiser: Denoiser, x: Tensor, keys: Sequence[Key], cond: Cond
+    sampler: Sampler,
+    denoiser: Denoiser,
+    x: Tensor,
+    keys: Sequence[Key],
+    cond: Cond,
+    tree: Tree | None = None,
+    kind: Kind = "velocity",
 ) -> Trajectory:
     """All states, with log-probabilities of the stochastic steps that one call can replay."""
-    states, log_probs, stochastic = [x], [], []
-    for i, (law, state) in enumerate(walk(sampler, denoiser, x, keys, cond)):
-        random = sampler.kernels[i].replayable and bool((law.std > 0).all())
-        log_probs.append(law.log_prob(state) if random else state.new_zeros(len(state)))
+    states, log_probs, answers, stochastic = [x], [], [], []
+    for i, step in enumerate(walk(sampler, denoiser, x, keys, cond, tree)):
+        random = sampler.kernels[i].replayable and bool((step.law.std > 0).all())
+        log_probs.append(step.law.log_prob(step.state) if random else x.new_zeros(len(x)))
+        answer = step.prediction.as_(kind) if random else torch.zeros_like(x[:1])
+        answers.append(answer.repeat_interleave(len(x) // len(answer), 0))
         stochastic += [i] if random else []
-        states.append(state)
-    return Trajectory(torch.stack(states), sampler.times, torch.stack(log_probs), tuple(stochastic))
+        states.append(step.state)
+    return Trajectory(
+        torch.stack(states),
+        sampler.times,
+        torch.stack(log_probs),
+        torch.stack(answers),
+        tuple(stochastic),
+        tree,
+    )

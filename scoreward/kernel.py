@@ -40,6 +40,10 @@ class Kernel(ABC):
     def __call__(self, pred: Prediction, s: Tensor) -> Gaussian:
         """Law of x at time s [batch], given the prediction at time t > s."""
 
+    def std(self, process: Process, t: Tensor, s: Tensor) -> Tensor:
+        """Standard deviation of the step t → s, which never depends on the network."""
+        return torch.zeros_like(t)
+
     def step(
         self, predict: Predict, x: Tensor, t: Tensor, s: Tensor, previous: Prediction | None
     ) -> tuple[Gaussian, Prediction]:
@@ -113,13 +117,16 @@ class DDIM(Kernel):
     def __call__(self, pred: Prediction, s: Tensor) -> Gaussian:
         process = pred.process
         t, s = per_sample(pred.t, pred.x_t), per_sample(s, pred.x_t)
-        std = self.noise(process, t, s)
+        std = self.std(process, t, s)
         kept = (process.sigma(s) ** 2 - std**2).clamp(min=0).sqrt()
         return Gaussian(process.alpha(s) * pred.x0 + kept * pred.eps, std)
 
+    def std(self, process: Process, t: Tensor, s: Tensor) -> Tensor:
+        return self.noise(process, t, s)
+
     def check(self, process: Process, t: float, s: float) -> None:
         times = torch.tensor([t, s], dtype=torch.float64)
-        sigma, std = process.sigma(times[1]).item(), self.noise(process, *times).item()
+        sigma, std = process.sigma(times[1]).item(), self.std(process, *times).item()
         if not std <= sigma * (1 + 1e-6):
             raise ValueError(
                 f"the step {t:.4f} -> {s:.4f} asks for noise {std:.4g} but only {sigma:.4g} is "
@@ -184,7 +191,10 @@ class EulerMaruyama(Kernel):
         t, s = per_sample(pred.t, pred.x_t), per_sample(s, pred.x_t)
         n = self.level(pred.process, t)
         drift = pred.as_("velocity") - 0.5 * n**2 * pred.as_("score")
-        return Gaussian(pred.x_t + drift * (s - t), n * (t - s).sqrt())
+        return Gaussian(pred.x_t + drift * (s - t), self.std(pred.process, t, s))
+
+    def std(self, process: Process, t: Tensor, s: Tensor) -> Tensor:
+        return self.level(process, t) * (t - s).sqrt()
 
     def check(self, process: Process, t: float, s: float) -> None:
         n = self.level(process, torch.tensor(t, dtype=torch.float64)).item()
@@ -203,6 +213,30 @@ def euler() -> EulerMaruyama:
 def ddim() -> DDIM:
     """Deterministic DDIM; on rectified flow the same step as `euler()`.  [ddim] (13)"""
     return DDIM(generalised(0.0))
+
+
+@dataclass(frozen=True)
+class Churn(Kernel):
+    """Euler a little past s, then noise back up to s; rectified flow only.  [fdfo] (step)
+
+    r = s/(1 + γ − γs); with 1 + γr as the scale that keeps α + σ = 1, x_s is exactly as noisy as a
+    state at s. γ = 0 is Euler.
+    """
+
+    gamma: float
+
+    def __call__(self, pred: Prediction, s: Tensor) -> Gaussian:
+        t, s = per_sample(pred.t, pred.x_t), per_sample(s, pred.x_t)
+        r = self._past(s)
+        mean = (pred.x_t + (r - t) * pred.as_("velocity")) / (self.gamma * r + 1)
+        return Gaussian(mean, self.std(pred.process, t, s))
+
+    def std(self, process: Process, t: Tensor, s: Tensor) -> Tensor:
+        r = self._past(s)
+        return r * ((1 + self.gamma) ** 2 - 1) ** 0.5 / (self.gamma * r + 1)
+
+    def _past(self, s: Tensor) -> Tensor:
+        return s / (1 + self.gamma - self.gamma * s)
 
 
 # Deterministic solvers of second order

@@ -6,6 +6,7 @@ the finished sample on a few (t, ε) pairs. Who shares pairs is decided by their
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -18,6 +19,9 @@ from scoreward.keys import Key
 from scoreward.prediction import Kind, Prediction, linear_form
 from scoreward.process import Process
 from scoreward.rows import Rows, repeat_rows
+
+Times = Literal["stratified", "grid", "after_first", "uniform", "logit_normal"]
+"""Rules that draw the times of pairs, see `draw_times`."""
 
 
 def path_log_prob(
@@ -57,19 +61,42 @@ def stratified_times(times: Sequence[float], count: int, key: Key) -> list[float
     return [float(c[int(i)]) for c, i in zip(chunks, picks, strict=True)]
 
 
+def draw_times(times: Sequence[float], count: int, key: Key, rule: Times) -> list[float]:
+    """The times of one set of pairs.
+
+    `stratified`: one of each chunk of the grid. `grid`: all of the grid but clean data and the step
+    before it, whatever `count`, [diffusion-nft] (timesteps). `after_first`: strata that leave out
+    the first time, [awm] (timesteps). `uniform`: strata of [0.2, 1]; `logit_normal`: strata of a
+    standard normal through a sigmoid, at least 0.01; both continuous, [awm] (timesteps).
+    """
+    match rule:
+        case "stratified":
+            return stratified_times(times, count, key)
+        case "grid":
+            return list(times[: max(1, int(0.99 * (len(times) - 1)))])
+        case "after_first":
+            return stratified_times(times[1:], count, key)
+        case "uniform" | "logit_normal":
+            level = (torch.arange(count, dtype=torch.float64) + (key / "u").uniform(count)) / count
+            if rule == "uniform":
+                return (0.2 + 0.8 * level).tolist()
+            return torch.special.ndtri(level.clamp(1e-6)).sigmoid().clamp(min=0.01).tolist()
+
+
 def draw_pairs(
     x0: Float[Tensor, "batch *shape"],
     keys: Sequence[Key],
     count: int,
     times: Sequence[float],
     process: Process,
+    rule: Times = "stratified",
 ) -> Pairs:
     """Pairs for every sample; samples with equal keys share their pairs.  [vgrpo] (Sec. 4.4)"""
     made: dict[Key, tuple[Tensor, Tensor]] = {}
     for key in keys:
         if key not in made:
-            t = torch.tensor(stratified_times(times, count, key / "t"), dtype=x0.dtype)
-            made[key] = t, (key / "eps").normal(count, *x0.shape[1:], dtype=x0.dtype)
+            t = torch.tensor(draw_times(times, count, key / "t", rule), dtype=x0.dtype)
+            made[key] = t, (key / "eps").normal(len(t), *x0.shape[1:], dtype=x0.dtype)
     t = torch.stack([made[key][0] for key in keys]).to(x0.device)
     eps = torch.stack([made[key][1] for key in keys]).to(x0.device)
     return Pairs(t, eps, noised(process, x0, t, eps))

@@ -46,6 +46,10 @@ class Weights:
         )
         self._committed[name] = -1
 
+    def names(self) -> list[str]:
+        """The snapshots there are."""
+        return list(self._snapshots)
+
     def snapshot(self, name: str) -> dict[str, Tensor]:
         """The tensors of a snapshot, by parameter name."""
         if name not in self._snapshots:

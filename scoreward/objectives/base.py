@@ -1,40 +1,57 @@
 """What a round of data hands to an objective, and what an objective hands to the trainer."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from scoreward.chain import Transitions
+from scoreward.chain import Sampler, Transitions
 from scoreward.denoiser import Cond, Denoiser
 from scoreward.keys import Key
+from scoreward.prediction import Kind
 from scoreward.process import Process
 from scoreward.rows import Rows
+
+Score = Callable[[Tensor, Tensor], Tensor]
+"""(x0, numbers of the samples) → rewards [batch], differentiable in x0."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Three readings of one network: the one we train, the one that sampled, the one we stay near.
+    """Readings of one network: the one we train, the one that sampled, the one we stay near.
 
-    `old` and `reference` carry no gradients. `times` is the grid the samples were drawn on.
-    `on_policy` says that exactly one update follows, so that `old` equals `current` in it and an
-    objective may skip the second forward pass over the samples.
+    `old`, `reference` and `slow` carry no gradients. `sampler` drew the samples. `on_policy` says
+    that exactly one update follows and that `old` equals `current` in it, so that an objective may
+    skip the second forward pass over the samples.
     """
 
     current: Denoiser
     old: Denoiser
     reference: Denoiser
     process: Process
-    times: tuple[float, ...]
+    sampler: Sampler
     on_policy: bool = False
+    kind: Kind = "velocity"  # of the network, in which answers are stored
+    slow: Denoiser | None = None  # the average of `Objective.slow_decay`
+    kept: Float[Tensor, "rows *shape"] | None = None  # answers of the rollout, with gradients
+    score: Score | None = None  # the reward, where the objective differentiates it
+    memory: dict[str, Tensor] = field(default_factory=dict)  # what lives from round to round
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """The grid the samples were drawn on."""
+        return self.sampler.times
 
 
 @dataclass(frozen=True)
 class Samples(Rows):
     """This process's share of a round; `sample` is the index within the whole round.
 
-    Data without rewards (pretraining) has `advantage` and `group` of zeros.
+    Data without rewards (pretraining) has `advantage`, `group` and `reward` of zeros. An objective
+    that stores "starts" gets noise at the first time of the grid instead of x0.
     """
 
     x0: Float[Tensor, "batch *shape"]
@@ -42,13 +59,35 @@ class Samples(Rows):
     advantage: Float[Tensor, " batch"]
     group: Int[Tensor, " batch"]
     sample: Int[Tensor, " batch"]
+    reward: Float[Tensor, " batch"]
 
 
 class Objective(ABC):
     """What to learn from samples.  Knows nothing of optimisers, devices, processes or files."""
 
-    stores_paths: bool = False
-    """Whether the rollout must keep its stochastic transitions."""
+    stores: ClassVar[Literal["samples", "paths", "starts"]] = "samples"
+    """What the rollout must keep: finished samples, also their stochastic transitions, or nothing
+    but the starting noise, because the objective samples itself."""
+
+    whole_groups: ClassVar[bool] = False
+    """Whether the samples of a prompt must stay together on a process and in a micro-batch."""
+
+    @property
+    def reuses_rollout(self) -> bool:
+        """Whether `loss` can start from the rollout's own answers, `Policy.kept`."""
+        return False
+
+    def trained(self, stochastic: Sequence[int], steps: int) -> Sequence[int]:
+        """Which stochastic steps of a path are stored; by default all."""
+        return stochastic
+
+    def old_decay(self, round: int) -> float:
+        """d of old ← d·old + (1 − d)·current before round `round` (from 0); 0 copies."""
+        return 0.0
+
+    def slow_decay(self, round: int) -> float | None:
+        """The same of the average `Policy.slow`; None keeps no such average."""
+        return None
 
     @abstractmethod
     def prepare(

@@ -29,6 +29,29 @@ def scored(
         raise RewardError(
             f"reward {name!r} raised {type(error).__name__}: {error}; the round was not used"
         ) from error
+    return _checked(name, value, prompts)
+
+
+def differentiated(
+    name: str, reward: Reward, media: Tensor, prompts: Sequence[str]
+) -> Float[Tensor, " batch"]:
+    """The reward's answer with its gradient to `media`.  Raises RewardError if it has none."""
+    try:
+        value = reward(media, prompts)
+    except Exception as error:
+        raise RewardError(
+            f"reward {name!r} raised {type(error).__name__}: {error}; the round was not used"
+        ) from error
+    if not isinstance(value, Tensor) or not value.requires_grad:
+        raise RewardError(
+            f"reward {name!r} has no gradient, and this objective differentiates it; use a "
+            "differentiable reward, or an objective that needs none (V-GRPO, MixGRPO, DiffusionNFT)"
+        )
+    return _checked(name, value, prompts)
+
+
+def _checked(name: str, value: object, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
+    """One finite number per prompt, in float32."""
     if not isinstance(value, Tensor):
         try:
             value = torch.as_tensor(value)

@@ -40,6 +40,7 @@ def save(folder: Path, trainer: Trainer, seconds: float) -> Path:
     try:
         save_file(_weights(trainer), aside / "weights.safetensors")
         save_file(_moments(trainer), aside / "optimizer.safetensors")
+        save_file(trainer.memory, aside / "memory.safetensors")
         state = {
             "round": trainer.done,
             "seconds": seconds,
@@ -71,6 +72,7 @@ def load(path: Path, trainer: Trainer) -> Saved:
     try:
         tensors = read_tensors(path / "weights.safetensors")
         moments = read_tensors(path / "optimizer.safetensors")
+        memory = read_tensors(path / "memory.safetensors")
     except CheckpointError as error:
         raise CheckpointError(f"{error}; delete {path} to resume from the one before") from None
     try:
@@ -88,6 +90,7 @@ def load(path: Path, trainer: Trainer) -> Saved:
     for name, snapshot in named.items():
         trainer.weights.restore(name, snapshot)
     _restore_moments(trainer, moments)
+    trainer.memory.update(memory)
     trainer.clock.seconds.update(clock)
     trainer.evaluations, trainer.done = evaluations, saved.round
     return saved
@@ -132,10 +135,16 @@ def check_same(path: Path, tensors: dict[str, Tensor], trainer: Trainer) -> None
 
 def _weights(trainer: Trainer) -> dict[str, Tensor]:
     live = {f"{LIVE}/{n}": p.detach().contiguous() for n, p in trainer.weights.parameters.items()}
-    for name in ("reference", "ema"):
+    for name in _kept(trainer):
         snapshot = trainer.weights.snapshot(name)
         live |= {f"{name}/{n}": t.clone() for n, t in snapshot.items()}
     return live
+
+
+def _kept(trainer: Trainer) -> list[str]:
+    """Snapshots that the next round cannot make from the live weights."""
+    copied = trainer.objective.old_decay(trainer.done) == 0
+    return [n for n in trainer.weights.names() if n != "old" or not copied]
 
 
 def _by_snapshot(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:

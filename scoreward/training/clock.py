@@ -37,14 +37,19 @@ class Clock:
 
 @dataclass
 class Watched:
-    """A denoiser that counts its evaluations and times its calls."""
+    """A denoiser that counts its evaluations and times its calls.
+
+    `trained` are those made where gradients are recorded, `count` all of them.
+    """
 
     denoiser: Denoiser
     clock: Clock
     count: int = 0
+    trained: int = 0
 
     def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Prediction:
         self.count += len(x_t)
+        self.trained += len(x_t) if torch.is_grad_enabled() else 0
         with self.clock.section("forward"):
             return self.denoiser(x_t, t, cond)
 

@@ -21,9 +21,12 @@ class Geometry:
     minibatches: int = 1  # optimiser steps per pass over the round
     epochs: int = 1  # passes over the round
     rollout_batch: int = 64  # samples generated at once per process; memory only
-    micro_batch: int = 64  # samples per backward pass and process; memory only
+    micro_batch: int = 64  # rows (samples or transitions) per backward pass; memory only
+    remember: int = 0  # network answers kept with their graphs from rollout to update; memory only
 
     def __post_init__(self) -> None:
+        if self.remember < 0:
+            raise ValueError(f"`remember` must not be negative, got {self.remember}")
         for name in ("prompts", "group", "minibatches", "epochs", "rollout_batch", "micro_batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
@@ -43,13 +46,25 @@ class Geometry:
         """Optimiser steps per round."""
         return self.minibatches * self.epochs
 
-    def share(self, rank: int, processes: int) -> range:
-        """The samples of a round that one process generates and trains on."""
-        return range(rank * self.samples // processes, (rank + 1) * self.samples // processes)
+    def unit(self, whole_groups: bool) -> int:
+        """The number of samples that always stay together."""
+        if whole_groups and self.minibatches > self.prompts:
+            raise ValueError(
+                f"this objective needs whole groups, so {self.minibatches} minibatches cannot be "
+                f"made of {self.prompts} prompts; lower `minibatches` or raise `prompts`"
+            )
+        return self.group if whole_groups else 1
 
-    def parts(self, key: Key) -> list[Tensor]:
+    def share(self, rank: int, processes: int, unit: int = 1) -> range:
+        """The samples of a round that one process generates and trains on."""
+        units = self.samples // unit
+        return range(rank * units // processes * unit, (rank + 1) * units // processes * unit)
+
+    def parts(self, key: Key, unit: int = 1) -> list[Tensor]:
         """The samples of each minibatch of one epoch, the same on every process."""
-        return list(torch.tensor_split(key.permutation(self.samples), self.minibatches))
+        inside = torch.arange(unit)
+        pieces = torch.tensor_split(key.permutation(self.samples // unit), self.minibatches)
+        return [(piece[:, None] * unit + inside).flatten() for piece in pieces]
 
     def explain(self, processes: int = 1) -> list[str]:
         """The plan in sentences, for the log and for `scoreward train --plan`."""

@@ -6,31 +6,34 @@ on (seed, round, prompt, sample) alone.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from scoreward.advantage import Advantages, group_std, zero_variance
-from scoreward.chain import Sampler, Transitions, draw, rollout
+from scoreward.chain import Sampler, Transitions, Tree, draw, rollout
 from scoreward.denoiser import Cond
 from scoreward.keys import Key, normal_each
 from scoreward.models.base import Model
-from scoreward.objectives.base import Policy, Samples
-from scoreward.rewards.base import Reward, scored
+from scoreward.objectives.base import Objective, Policy, Samples, Score
+from scoreward.rewards.base import Reward, differentiated, scored
 from scoreward.rows import Rows, join
 from scoreward.training.clock import Clock
 from scoreward.training.geometry import Geometry
+from scoreward.training.remembering import Remembering
 from scoreward.training.team import Team
 
 
 @dataclass(frozen=True)
 class Collected:
-    """One process's share of a round."""
+    """One process's share of a round; `graphs` are the answers of the paths, with gradients."""
 
     samples: Samples
     paths: Transitions | None
     metrics: dict[str, float]
+    graphs: tuple[Tensor, ...] = ()
+    score: Score | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,17 @@ class Work:
     policy: Policy
     team: Team
     clock: Clock
-    keep_paths: bool
+    objective: Objective
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a rollout leaves behind."""
+
+    x0: Tensor
+    cond: Cond
+    paths: Transitions | None = None
+    graphs: tuple[Tensor, ...] = ()
 
 
 class Source(ABC):
@@ -60,7 +73,11 @@ class Source(ABC):
 
 @dataclass(frozen=True)
 class Online(Source):
-    """Prompts → samples of the old policy → rewards → advantages."""
+    """Prompts → samples of the old policy → rewards → advantages.
+
+    `own_start` is the share of variance of the starting noise that is a sample's own; the rest is
+    its group's. `tree` makes every group a tree of shared steps.
+    """
 
     prompts: Sequence[str]
     rewards: Mapping[str, Reward]
@@ -68,6 +85,8 @@ class Online(Source):
     geometry: Geometry = Geometry()
     advantages: Advantages = Advantages()
     weights: Mapping[str, float] = field(default_factory=dict)  # missing names weigh 1
+    own_start: float = 1.0  # 0: all samples of a prompt start from the same noise
+    tree: Tree | None = None
 
     def __post_init__(self) -> None:
         if not self.prompts or not self.rewards:
@@ -81,57 +100,100 @@ class Online(Source):
             raise ValueError(
                 f"weights given for unknown rewards {sorted(unknown)}; have {sorted(self.rewards)}"
             )
+        if not 0 <= self.own_start <= 1:
+            raise ValueError(f"`own_start` is a share of variance in [0, 1], got {self.own_start}")
+        if self.tree is not None and self.geometry.group != self.tree.leaves:
+            raise ValueError(
+                f"a tree with {len(self.tree.splits)} splits has {self.tree.leaves} leaves, so "
+                f"`geometry.group` must be {self.tree.leaves}, got {self.geometry.group}"
+            )
 
     def sampler(self, round: int) -> Sampler:
         return self.rollout if isinstance(self.rollout, Sampler) else self.rollout(round)
 
     def chosen(self, round: int, key: Key) -> list[str]:
         """The prompts of a round: without replacement until all have been used."""
+        return [self.prompts[i] for i in self.numbers(round, key)]
+
+    def numbers(self, round: int, key: Key) -> list[int]:
+        """The same by their number in `prompts`."""
         count, total = self.geometry.prompts, len(self.prompts)
         places = range(round * count, (round + 1) * count)
         order = {e: (key / "prompts" / e).permutation(total) for e in {p // total for p in places}}
-        return [self.prompts[int(order[p // total][p % total])] for p in places]
+        return [int(order[p // total][p % total]) for p in places]
 
     def collect(self, round: int, key: Key, work: Work) -> Collected:
-        team, size = work.team, self.geometry.group
-        prompts = self.chosen(round, key)
-        here = self.geometry.share(team.rank, team.size)
-        words = [prompts[i // size] for i in here]
-        keys = [
-            key / "round" / round / "prompt" / (i // size) / "sample" / (i % size) for i in here
-        ]
-        x0, cond, paths = self._generate(round, words, keys, work)
+        team, size, objective = work.team, self.geometry.group, work.objective
+        chosen = self.numbers(round, key)
+        unit = self.geometry.unit(objective.whole_groups)
+        here = self.geometry.share(team.rank, team.size, unit)
+        words = [self.prompts[chosen[i // size]] for i in here]
+        made = self._generate(round, here, words, key / "round" / round, work)
+        index = torch.tensor(list(here), dtype=torch.long, device=made.x0.device)
+        if objective.stores == "starts":
+            zero = torch.zeros(len(here), dtype=torch.float64, device=index.device)
+            samples = Samples(made.x0, made.cond, zero, index // size, index, zero)
+            return Collected(samples, None, {}, score=self._scorer(words, here.start, work))
         with work.clock.section("reward"):
-            mine = team.all_or_none(lambda: self._score(x0, words, work.model))
+            mine = team.all_or_none(lambda: self._score(made.x0, words, work.model))
         rewards, group = self._everyone(mine, team)
-        advantage = self.advantages(rewards, self._weights(), group)
-        index = torch.tensor(list(here), dtype=torch.long, device=x0.device)
-        metrics = self._metrics(rewards, group, advantage) | {"sample/rms": rms(x0, team)}
-        samples = Samples(
-            x0, cond, advantage.to(x0.device)[index], group.to(x0.device)[index], index
-        )
-        return Collected(samples, paths, metrics)
+        advantage = self._advantage(rewards, group, chosen, work.policy.memory)
+        metrics = self._metrics(rewards, group, advantage) | {"sample/rms": rms(made.x0, team)}
+        local = [v.to(index.device)[index] for v in (advantage, group, self._weights() @ rewards)]
+        samples = Samples(made.x0, made.cond, local[0], local[1], index, local[2])
+        return Collected(samples, made.paths, metrics, made.graphs)
 
     def _generate(
-        self, round: int, words: list[str], keys: list[Key], work: Work
-    ) -> tuple[Tensor, Cond, Transitions | None]:
+        self, round: int, here: range, words: list[str], key: Key, work: Work
+    ) -> Generated:
         """x0, conditions and, if wanted, transitions of this process's samples."""
-        sampler, states, paths = self.sampler(round), [], []
-        offset = self.geometry.share(work.team.rank, work.team.size).start
-        cond = to_device(work.model.encode(words), work.team) if words else None
-        for start in range(0, len(words), self.geometry.rollout_batch):
-            piece = slice(start, start + self.geometry.rollout_batch)
-            noise = normal_each((k / "start" for k in keys[piece]), work.model.shape)
-            given = None if cond is None else cond[piece]
-            x = noise.to(work.team.device)
-            if work.keep_paths:
-                trajectory = rollout(sampler, work.policy.old, x, keys[piece], given)
-                states.append(trajectory.last)
-                paths.append(trajectory.transitions(first=offset + start))
-            else:
-                states.append(draw(sampler, work.policy.old, x, keys[piece], given))
-        empty = torch.zeros(0, *work.model.shape, device=work.team.device)
-        return torch.cat([empty, *states]), cond, join(paths) if paths else None
+        sampler, cond = self.sampler(round), None
+        if words:
+            cond = to_device(work.model.encode(words), work.team)
+        drawer = Drawer(sampler, work, self.geometry, self.tree)
+        for start in range(0, len(words), drawer.size):
+            numbers = here[start : start + drawer.size]
+            x = self._starts(numbers, key, work.model.shape).to(work.team.device)
+            given = None if cond is None else cond[start : start + len(numbers)]
+            keys = [self._address(key, i) for i in numbers]
+            drawer.add(x, keys, given, numbers.start)
+        return drawer.made(cond, (0, *work.model.shape))
+
+    def _address(self, key: Key, sample: int) -> Key:
+        size = self.geometry.group
+        return key / "prompt" / (sample // size) / "sample" / (sample % size)
+
+    def _starts(self, numbers: range, key: Key, shape: tuple[int, ...]) -> Tensor:
+        """Starting noise: the sample's own, its group's, or a mixture of the two."""
+        own = normal_each((self._address(key, i) / "start" for i in numbers), shape)
+        if self.own_start == 1 and self.tree is None:
+            return own
+        groups = (key / "prompt" / (i // self.geometry.group) / "start" for i in numbers)
+        share = 0.0 if self.tree is not None else self.own_start
+        return (1 - share) ** 0.5 * normal_each(groups, shape) + share**0.5 * own
+
+    def _advantage(
+        self, rewards: Tensor, group: Tensor, chosen: list[int], memory: dict[str, Tensor]
+    ) -> Tensor:
+        if self.advantages.scale != "prompt":
+            return self.advantages(rewards, self._weights(), group)
+        size = self.advantages.history
+        empty = torch.full((len(self.prompts), size), torch.nan, dtype=rewards.dtype)
+        history = memory.setdefault("rewards/history", empty)
+        prompt = torch.tensor(chosen).repeat_interleave(self.geometry.group)
+        return self.advantages(rewards, self._weights(), group, prompt, history)
+
+    def _scorer(self, words: list[str], first: int, work: Work) -> Score:
+        """The weighted reward of finished samples, differentiable."""
+
+        def score(x0: Tensor, sample: Tensor) -> Tensor:
+            prompts = [words[i - first] for i in sample.tolist()]
+            media = work.model.decode(x0)
+            with work.clock.section("reward"):
+                each = [differentiated(n, r, media, prompts) for n, r in self.rewards.items()]
+            return self._weights().to(x0) @ torch.stack(each)
+
+        return score
 
     def _score(self, x0: Tensor, words: list[str], model: Model) -> list[list[float]]:
         """One list of rewards per sample, in the order of `self.rewards`."""
@@ -184,7 +246,8 @@ class Offline(Source):
 
     def collect(self, round: int, key: Key, work: Work) -> Collected:
         count, total = self.geometry.samples, len(self.prompts)
-        here = self.geometry.share(work.team.rank, work.team.size)
+        unit = self.geometry.unit(work.objective.whole_groups)
+        here = self.geometry.share(work.team.rank, work.team.size, unit)
         places = [round * count + i for i in here]
         order = {e: (key / "data" / e).permutation(total) for e in {p // total for p in places}}
         rows = [int(order[p // total][p % total]) for p in places]
@@ -194,7 +257,54 @@ class Offline(Source):
         x0 = self.data[rows].to(work.team.device)
         index = torch.tensor(list(here), dtype=torch.long, device=x0.device)
         zero = torch.zeros(len(x0), dtype=torch.float64, device=x0.device)
-        return Collected(Samples(x0, cond, zero, index * 0, index), None, {})
+        return Collected(Samples(x0, cond, zero, index * 0, index, zero), None, {})
+
+
+class Drawer:
+    """Draws the samples of a process piece by piece and puts the pieces together."""
+
+    def __init__(self, sampler: Sampler, work: Work, geometry: Geometry, tree: Tree | None) -> None:
+        self.sampler, self.work, self.tree = sampler, work, tree
+        unit = geometry.group if work.objective.whole_groups else 1
+        self.size = max(unit, geometry.rollout_batch // unit * unit)
+        stochastic = sampler.stochastic(work.policy.process)
+        self.trained = tuple(work.objective.trained(stochastic, sampler.steps))
+        self.denoiser, self.states, self.paths = work.policy.old, [], []
+        self.remembering: Remembering | None = None
+        share = geometry.share(work.team.rank, work.team.size, unit)
+        if self._room(len(share), geometry.remember):
+            times = [sampler.times[i] for i in self.trained]
+            policy = work.policy
+            self.remembering = Remembering(policy.old, policy.current, times, policy.kind)
+            self.denoiser = self.remembering
+
+    def _room(self, samples: int, limit: int) -> bool:
+        """Whether the rollout's graphs can be used and fit."""
+        reused = self.work.policy.on_policy and self.work.objective.reuses_rollout
+        return reused and self.tree is None and 0 < samples * len(self.trained) <= limit
+
+    def add(self, x: Tensor, keys: list[Key], cond: Cond, first: int) -> None:
+        """Samples numbered from `first`, from their starting noise."""
+        match self.work.objective.stores:
+            case "starts":
+                self.states.append(x)
+            case "samples":
+                self.states.append(draw(self.sampler, self.denoiser, x, keys, cond))
+            case "paths":
+                kind = self.work.policy.kind
+                path = rollout(self.sampler, self.denoiser, x, keys, cond, self.tree, kind)
+                self.states.append(path.last)
+                self.paths.append(path.transitions(first, self.trained))
+
+    def made(self, cond: Cond, empty: tuple[int, ...]) -> Generated:
+        """All that was added."""
+        nothing = torch.zeros(*empty, device=self.work.team.device)
+        paths = None
+        if self.paths:
+            paths = join(self.paths)
+            paths = replace(paths, row=torch.arange(len(paths), device=nothing.device))
+        graphs = self.remembering.graphs if self.remembering is not None else []
+        return Generated(torch.cat([nothing, *self.states]), cond, paths, tuple(graphs))
 
 
 def _dropped(cond: Cond, drop: Tensor, model: Model) -> Cond:

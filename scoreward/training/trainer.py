@@ -6,7 +6,7 @@ processes divided by their number, so micro-batches and processes cannot change 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite
 
 import torch
@@ -20,7 +20,8 @@ from scoreward.objectives.base import Objective, Policy
 from scoreward.rows import Rows
 from scoreward.training.clock import Clock, Watched
 from scoreward.training.optimizer import Optimizer
-from scoreward.training.source import Source, Work
+from scoreward.training.remembering import finish_backward, leaf
+from scoreward.training.source import Collected, Source, Work
 from scoreward.training.team import Team
 
 
@@ -90,6 +91,7 @@ class Trainer:
         self.clock, self.evaluations, self.done = Clock(), Evaluations(), 0
         self.torch_optimizer = optimizer.build(self.weights.parameters.values())
         self.guidance, self.between_rounds = guidance, True
+        self.memory: dict[str, Tensor] = {}
 
     def __iter__(self) -> Iterator[Round]:
         while True:
@@ -105,25 +107,35 @@ class Trainer:
         If it raises before its first update, `between_rounds` says that nothing has changed.
         """
         index = self.done
-        self.weights.commit("old")
+        self._behave(index)
         watched = self._watched()
         policy = self._policy(index, watched)
-        work = Work(self.model, policy, self.team, self.clock, self.objective.stores_paths)
+        work = Work(self.model, policy, self.team, self.clock, self.objective)
         with torch.no_grad(), self.team.autocast():
             collected = self.source.collect(index, self.key, work)
+            policy = replace(policy, kept=leaf(collected.graphs), score=collected.score)
             key = self.key / "round" / index
             rows: Rows = collected.samples
             if len(rows):  # a process without samples has nothing to prepare
                 rows = self.objective.prepare(collected.samples, collected.paths, policy, key)
         metrics = dict(collected.metrics)
         for number, part in enumerate(self._parts(index)):
-            update = self._update(rows, part, policy)
+            update = self._update(rows, part, policy, collected)
             if number == 0:
                 metrics |= {f"first/{k}": v for k, v in update.items() if k.startswith("ratio/")}
             metrics |= update
         self._count(watched)
         self.done, self.between_rounds = self.done + 1, True
         return Round(self.done, metrics)
+
+    def _behave(self, index: int) -> None:
+        """Bring the snapshots that the objective asks for to the start of a round."""
+        decay = self.objective.old_decay(index)
+        self.weights.commit("old", decay)
+        self.fresh = decay == 0 or index == 0
+        slow = self.objective.slow_decay(index)
+        if slow is not None:
+            self.weights.commit("slow", slow)
 
     def _guided(self, denoiser: Denoiser) -> Denoiser:
         if self.guidance == 1.0:
@@ -133,12 +145,15 @@ class Trainer:
     def _parts(self, index: int) -> Iterator[Tensor]:
         geometry = self.source.geometry
         for epoch in range(geometry.epochs):
-            yield from geometry.parts(self.key / "round" / index / "epoch" / epoch)
+            key = self.key / "round" / index / "epoch" / epoch
+            yield from geometry.parts(key, geometry.unit(self.objective.whole_groups))
 
     def _watched(self) -> dict[str, Watched]:
         """The readings below any guidance, so that both of its evaluations are counted."""
         readings: dict[str, Denoiser] = {
-            name: Snapshot(self.model.denoiser, self.weights, name) for name in ("old", "reference")
+            name: Snapshot(self.model.denoiser, self.weights, name)
+            for name in self.weights.names()
+            if name != "ema"
         }
         readings["current"] = self.model.denoiser
         return {name: Watched(reading, self.clock) for name, reading in readings.items()}
@@ -150,15 +165,22 @@ class Trainer:
             old=self._guided(watched["old"]),
             reference=self._guided(watched["reference"]),
             process=self.model.process,
-            times=self.source.sampler(index).times,
-            on_policy=single and index % self.guards.verify_every != 0,
+            sampler=self.source.sampler(index),
+            on_policy=single and self.fresh and index % self.guards.verify_every != 0,
+            kind=self.model.kind,
+            slow=self._guided(watched["slow"]) if "slow" in watched else None,
+            memory=self.memory,
         )
 
-    def _update(self, rows: Rows, part: Tensor, policy: Policy) -> dict[str, float]:
+    def _update(
+        self, rows: Rows, part: Tensor, policy: Policy, collected: Collected
+    ) -> dict[str, float]:
         """One optimiser step on the rows whose sample is in `part`."""
         local = rows[torch.isin(rows.sample, part.to(rows.sample.device))]  # pyright: ignore
         total = self.team.total(len(local))
-        size = self.source.geometry.micro_batch
+        geometry = self.source.geometry
+        unit = geometry.unit(self.objective.whole_groups)
+        size = max(unit, geometry.micro_batch // unit * unit)
         answers = []
         for micro in local.split(size):
             with self.team.autocast():
@@ -166,6 +188,9 @@ class Trainer:
             answers.append((len(micro), {"loss": loss.detach()} | metrics))
             with self.clock.section("backward"):
                 self.team.backward(loss * (len(micro) / total))
+        if policy.kept is not None:
+            with self.clock.section("backward"):
+                finish_backward(collected.graphs, policy.kept)
         metrics = combined(self.team.gather(detached(answers)))
         with self.clock.section("optimiser"):
             metrics["gradient/norm"] = self._apply(metrics)
@@ -202,7 +227,7 @@ class Trainer:
         """ρ ≡ 1 before the first update of a round, and not far from it later."""
         low, high = metrics.get("ratio/min", 1.0), metrics.get("ratio/max", 1.0)
         worst = max(abs(low - 1), abs(high - 1))
-        if self.between_rounds and worst > self.guards.ratio_tolerance:
+        if self.between_rounds and self.fresh and worst > self.guards.ratio_tolerance:
             raise Diverged(
                 f"the ratio before the first update of round {self.done + 1} is off 1 by "
                 f"{worst:.3g}; it must be 1, so the old and the new pass see different networks "
@@ -217,8 +242,8 @@ class Trainer:
             )
 
     def _count(self, watched: dict[str, Watched]) -> None:
-        behaviour = watched["old"].count + watched["reference"].count
-        trained = watched["current"].count
+        trained = watched["current"].trained
+        behaviour = sum(w.count for w in watched.values()) - trained
         self.evaluations.behaviour += int(self.team.total(behaviour))
         self.evaluations.training_forward += int(self.team.total(trained))
         self.evaluations.training_backward += int(self.team.total(trained))

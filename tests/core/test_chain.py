@@ -82,7 +82,7 @@ def test_a_stored_log_probability_is_that_of_the_noise_drawn(kernel: Kernel) -> 
     """By change of variables, log p(x') = log N(z; 0, 1) − d log std, with z from its address."""
     sampler = uniform(kernel, 6, shift=3.0)
     (x, keys), stored = starts(), roll(sampler)
-    laws = [law for law, _ in walk(sampler, policy(), x, keys, PROMPTS)]
+    laws = [step.law for step in walk(sampler, policy(), x, keys, PROMPTS)]
     for i in stored.stochastic:
         z = torch.stack([(key / "step" / i).normal(4, dtype=F64) for key in keys])
         std = laws[i].std
@@ -216,7 +216,7 @@ def test_steps_of_a_chain_draw_independent_noise() -> None:
     assert len({tuple(z.tolist()) for z in noise}) == 40
     stored = roll(uniform(DDIM(coefficients_preserving(1.0)), 3, end=0.5))
     (x, keys), sampler = starts(), uniform(DDIM(coefficients_preserving(1.0)), 3, end=0.5)
-    laws = [law for law, _ in walk(sampler, policy(), x, keys, PROMPTS)]
+    laws = [step.law for step in walk(sampler, policy(), x, keys, PROMPTS)]
     z = [(state - law.mean) / law.std for law, state in zip(laws, stored.x[1:])]
     assert not torch.allclose(z[0], z[1])
     assert not torch.allclose(z[1], z[2])
@@ -237,8 +237,8 @@ def test_only_walk_lets_gradients_through() -> None:
     denoiser = policy()
     assert not draw(MIXED, denoiser, x, keys, PROMPTS).requires_grad
     assert not rollout(MIXED, denoiser, x, keys, PROMPTS).x.requires_grad
-    *_, (_, last) = walk(MIXED, denoiser, x, keys, PROMPTS)
-    (slope,) = torch.autograd.grad(last.sum(), list(denoiser.network.parameters()))
+    *_, end = walk(MIXED, denoiser, x, keys, PROMPTS)
+    (slope,) = torch.autograd.grad(end.state.sum(), list(denoiser.network.parameters()))
     assert slope.abs().min() > 0
 
 

@@ -7,14 +7,16 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
+from scoreward.chain import uniform
 from scoreward.denoiser import Reading
+from scoreward.kernel import ddim
 from scoreward.keys import Key
 from scoreward.likelihood import predict_as
 from scoreward.models.analytic import GaussianPolicy
 from scoreward.objectives.base import Policy, Samples
 from scoreward.objectives.denoising import Denoising
 from scoreward.prediction import KINDS, Kind
-from scoreward.process import LinearVP, RectifiedFlow, time_grid
+from scoreward.process import LinearVP, RectifiedFlow
 from tests.core.laws import F64
 
 KEY = Key(("denoising",))
@@ -26,7 +28,7 @@ def policy(means: Tensor) -> Policy:
     with torch.no_grad():
         module.mean.copy_(means)
     reading = Reading(module, FLOW)
-    return Policy(reading, reading, reading, FLOW, time_grid(4))
+    return Policy(reading, reading, reading, FLOW, uniform(ddim(), 4))
 
 
 def samples(count: int) -> Samples:
@@ -34,7 +36,7 @@ def samples(count: int) -> Samples:
     cond = torch.arange(count) % 2
     x0 = (2.0 * cond - 1)[:, None] + 0.5 * (KEY / "data").normal(count, 3, dtype=F64)
     zero = torch.zeros(count, dtype=F64)
-    return Samples(x0, cond, zero, zero.long(), torch.arange(count))
+    return Samples(x0, cond, zero, zero.long(), torch.arange(count), zero)
 
 
 TRUE = torch.tensor([[-1.0] * 3, [1.0] * 3], dtype=F64)

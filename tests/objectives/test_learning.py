@@ -39,13 +39,14 @@ def learn(objective: VGRPO, rounds: int, updates: int = 1, sign: float = 1.0) ->
     old, first = (Snapshot(denoiser, weights, name) for name in ("old", "first"))
     weights.commit("first")
     optimizer = torch.optim.Adam(module.parameters(), lr=0.1 / updates)
-    policy = Policy(denoiser, old, first, RectifiedFlow(), SAMPLER.times, updates == 1)
+    policy = Policy(denoiser, old, first, RectifiedFlow(), SAMPLER, updates == 1)
     for i in range(rounds):
         key = Key(("toy", i))
         weights.commit("old")
         x0 = sampled(denoiser, key)
         advantage = sign * Advantages()(reward(x0)[None], torch.ones(1), GROUP)
-        rows = objective.prepare(Samples(x0, GROUP, advantage, GROUP, INDEX), None, policy, key)
+        samples = Samples(x0, GROUP, advantage, GROUP, INDEX, advantage)
+        rows = objective.prepare(samples, None, policy, key)
         for _ in range(updates):
             optimizer.zero_grad()
             objective.loss(rows, policy)[0].backward()

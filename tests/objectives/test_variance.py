@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from scoreward.advantage import group_mean
+from scoreward.chain import uniform
+from scoreward.kernel import ddim
 from scoreward.keys import Key
 from scoreward.likelihood import (
     Pairs,
@@ -24,7 +26,7 @@ from scoreward.likelihood import (
 from scoreward.models.analytic import Exact, Mixture
 from scoreward.objectives.base import Policy, Samples
 from scoreward.objectives.vgrpo import VGRPO
-from scoreward.process import RectifiedFlow, time_grid
+from scoreward.process import RectifiedFlow
 from tests.core.laws import F64
 
 KEY = Key(("variance",))
@@ -47,13 +49,14 @@ def samples(dim: int, repeat: int) -> Samples:
     data, key = denoiser(dim).data, KEY / "data" / dim / repeat
     mode = 2 * GROUP + (key / "mode").integers(2, 96)
     x0 = data.means[mode] + 0.3 * (key / "noise").normal(96, dim, dtype=F64)
-    return Samples(x0, None, torch.zeros(96, dtype=F64), GROUP, torch.arange(96))
+    zero = torch.zeros(96, dtype=F64)
+    return Samples(x0, None, zero, GROUP, torch.arange(96), zero)
 
 
 def remedied(objective: VGRPO, dim: int, repeat: int) -> Tensor:
     """Each sample's mean error on the pairs that the objective draws."""
     exact, data = denoiser(dim), samples(dim, repeat)
-    policy = Policy(exact, exact, exact, FLOW, time_grid(20), on_policy=True)
+    policy = Policy(exact, exact, exact, FLOW, uniform(ddim(), 20), on_policy=True)
     pairs = objective.prepare(data, None, policy, KEY / "pairs" / repeat).pairs
     answer, target = predict_as(exact, pairs, None, "x0"), targets(FLOW, data.x0, pairs, "x0")
     return self_normalised_error(answer, target).mean(1)

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from scoreward.advantage import Advantages
 from scoreward.chain import draw, rollout, uniform
 from scoreward.denoiser import Counted, Reading
-from scoreward.kernel import DDIM, DPMSolverPP, Kernel, euler, generalised
+from scoreward.kernel import DDIM, DPMSolverPP, Kernel, ddim, euler, generalised
 from scoreward.keys import Key
 from scoreward.likelihood import Pairs, noised, predict_as, self_normalised_error, targets
 from scoreward.objectives.base import Policy, Samples
-from scoreward.objectives.vgrpo import VGRPO, VGRPORows
-from scoreward.process import RectifiedFlow, time_grid
+from scoreward.objectives.pairs import PairRows
+from scoreward.objectives.vgrpo import VGRPO
+from scoreward.process import RectifiedFlow
 from tests.core.laws import F64, real
 from tests.golden.load import golden
 
@@ -47,22 +48,23 @@ def matrix(values: Sequence[Sequence[float]]) -> Tensor:
 
 
 def policy(current: str = "new", on_policy: bool = False) -> Policy:
-    return Policy(line(current), line("old"), line("old"), FLOW, time_grid(8), on_policy)
+    return Policy(line(current), line("old"), line("old"), FLOW, uniform(ddim(), 8), on_policy)
 
 
 X0 = matrix(NUMBERS["x0"])
 SHARED = (real(*NUMBERS["t"]).expand(4, 2), matrix(NUMBERS["eps"]).expand(4, 2, 2))
 PAIRS = Pairs(*SHARED, noised(FLOW, X0, *SHARED))
 ADVANTAGE = real(-1.0, 0.0, 2.0, -1.0) / 1.5**0.5  # rewards 1, 2, 4, 1, to all digits
-SAMPLES = Samples(X0, None, ADVANTAGE, torch.zeros(4).long(), torch.arange(4))
+SAMPLES = Samples(X0, None, ADVANTAGE, torch.zeros(4).long(), torch.arange(4), ADVANTAGE)
 
 
-def rows(advantage: Tensor = SAMPLES.advantage) -> VGRPORows:
-    old = predict_as(line("old"), PAIRS, None, "x0").detach()
-    return VGRPORows(X0, None, advantage, PAIRS, old, None, torch.arange(4))
+def rows(advantage: Tensor = SAMPLES.advantage) -> PairRows:
+    old = predict_as(line("old"), PAIRS, None, "velocity").detach()
+    group = SAMPLES.group
+    return PairRows(X0, None, advantage, advantage, group, PAIRS, old, None, None, torch.arange(4))
 
 
-def gradient(objective: VGRPO, data: VGRPORows, using: Policy) -> tuple[Tensor, Tensor]:
+def gradient(objective: VGRPO, data: PairRows, using: Policy) -> tuple[Tensor, Tensor]:
     """(dloss/da, dloss/db)."""
     loss, _ = objective.loss(data, using)
     assert isinstance(using.current, Reading)
@@ -201,8 +203,7 @@ def test_one_ratio_per_pair_has_the_same_gradient_at_the_old_policy_and_not_else
     def per_pair(using: Policy) -> Tensor:
         answer = predict_as(using.current, PAIRS, None, "x0")
         target = targets(FLOW, X0, PAIRS, "x0")
-        frozen = rows().old
-        old = self_normalised_error(answer if frozen is None else frozen, target)
+        old = self_normalised_error(predict_as(line("old"), PAIRS, None, "x0").detach(), target)
         ratio = (old - self_normalised_error(answer, target)).exp()
         loss = -(ratio * ADVANTAGE[:, None]).mean()
         assert isinstance(using.current, Reading)
@@ -243,7 +244,7 @@ def data_of(count: int = 12) -> Samples:
     """Three prompts of four samples each."""
     group = torch.arange(count) // 4
     x0, advantage = (KEY / "x0").normal(count, 2, dtype=F64), (KEY / "A").normal(count, dtype=F64)
-    return Samples(x0, None, advantage, group, torch.arange(count))
+    return Samples(x0, None, advantage, group, torch.arange(count), advantage)
 
 
 @pytest.mark.parametrize("on_policy", [False, True])
@@ -322,7 +323,7 @@ def test_the_loss_is_the_mean_of_the_losses_of_its_parts() -> None:
 @pytest.mark.parametrize("kernel", [euler(), DPMSolverPP(), DDIM(generalised(1.0))])
 def test_only_the_finished_sample_matters(kernel: Kernel) -> None:
     """Whatever sampler made x0, and whether or not its path was kept."""
-    assert not VGRPO.stores_paths
+    assert VGRPO.stores == "samples"
     sampler, keys = uniform(kernel, 4, start=0.98), [KEY / i for i in range(4)]
     start = (KEY / "start").normal(4, 2, dtype=F64)
     path = rollout(sampler, line("old"), start, keys, None)
@@ -381,7 +382,7 @@ def test_metrics_carry_no_gradient_and_report_the_error() -> None:
 def test_settings_say_what_they_expect() -> None:
     with pytest.raises(ValueError, match="`pairs` must be at least 1, got 0"):
         VGRPO(pairs=0)
-    with pytest.raises(ValueError, match="are weights and must not be negative"):
+    with pytest.raises(ValueError, match="`proximal` is a weight, not negative"):
         VGRPO(proximal=-0.1)
     with pytest.raises(ValueError, match="are weights and must not be negative"):
         VGRPO(anchor=-0.1)
@@ -391,6 +392,18 @@ def test_settings_say_what_they_expect() -> None:
 
 def test_defaults_are_those_of_the_paper() -> None:
     """Four pairs by group, error of x0 over its own size, soft clip 3, clip 1e-2, no anchors."""
-    assert VGRPO() == VGRPO(4, "group", "x0", True, 3.0, 1e-2, 0.0, 0.0)
+    assert VGRPO() == VGRPO(
+        pairs=4,
+        share="group",
+        prediction="x0",
+        adaptive=True,
+        soft_clip=3.0,
+        clip=1e-2,
+        proximal=0.0,
+        anchor=0.0,
+        slow_anchor=0.0,
+        norm_guard=0.0,
+        times="stratified",
+    )
     data = VGRPO(pairs=1).prepare(SAMPLES, None, policy("old"), KEY)
     assert data.advantage[2].item() == pytest.approx(3 * tanh(ADVANTAGE[2].item() / 3))

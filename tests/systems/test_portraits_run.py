@@ -12,6 +12,7 @@ from scoreward.data import portraits as data
 from scoreward.keys import Key
 from scoreward.models import builtin
 from scoreward.objectives.base import Policy
+from scoreward.objectives.vgrpo import VGRPO
 from scoreward.recipes.sampling import Sampling
 from scoreward.training.clock import Clock
 from scoreward.training.folder import RunFolder
@@ -97,8 +98,8 @@ def test_the_rollout_batch_changes_no_picture() -> None:
     model, sampler = builtin.portraits(), Sampling(steps=4, eta=1.0).sampler()
     model.network.eval()
     reading = model.denoiser
-    policy = Policy(reading, reading, reading, model.process, sampler.times)
-    work = Work(model, policy, Team(), Clock(), False)
+    policy = Policy(reading, reading, reading, model.process, sampler)
+    work = Work(model, policy, Team(), Clock(), VGRPO())
     x0 = [
         Online(
             prompts=data.load("train").captions[:50],

@@ -174,7 +174,7 @@ def test_a_full_disk_names_itself_and_keeps_the_checkpoints(
     real = checkpoint.save_file
 
     def full(tensors: dict[str, Tensor], target: Path) -> None:
-        if next(calls) > 2:
+        if next(calls) > 3:
             raise OSError(errno.ENOSPC, "No space left on device")
         real(tensors, target)
 

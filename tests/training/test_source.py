@@ -12,7 +12,8 @@ from scoreward.denoiser import Cond
 from scoreward.kernel import DDIM, generalised
 from scoreward.keys import Key
 from scoreward.models.base import Model
-from scoreward.objectives.base import Policy
+from scoreward.objectives.base import Objective, Policy
+from scoreward.objectives.vgrpo import VGRPO
 from scoreward.prediction import Prediction
 from scoreward.process import RectifiedFlow
 from scoreward.recipes.toy import CORNERS, closeness, toy_model
@@ -37,10 +38,18 @@ class Recorder:
         return self.model.denoiser(x_t, t, cond)
 
 
-def work_of(model: Model, sampler: Sampler, keep: bool = False) -> tuple[Work, Recorder]:
+class Paths(VGRPO):
+    """An objective that wants the transitions of its rollouts."""
+
+    stores = "paths"
+
+
+def work_of(
+    model: Model, sampler: Sampler, objective: Objective = VGRPO()
+) -> tuple[Work, Recorder]:
     reading = Recorder(model)
-    policy = Policy(reading, reading, reading, model.process, sampler.times)
-    return Work(model, policy, Team(), Clock(), keep), reading
+    policy = Policy(reading, reading, reading, model.process, sampler)
+    return Work(model, policy, Team(), Clock(), objective), reading
 
 
 def collect(source: Source, round: int = 0, model: Model | None = None) -> Collected:
@@ -100,7 +109,7 @@ def test_kept_paths_carry_the_samples_of_their_round() -> None:
     """Two of four steps are stochastic (the last is not, for σ falls to 0), in pieces of 5."""
     sampler = uniform(DDIM(generalised(1.0)), 4)
     source = online(Geometry(3, 4, rollout_batch=5), rollout=sampler)
-    work, _ = work_of(toy_model(), sampler, keep=True)
+    work, _ = work_of(toy_model(), sampler, Paths())
     collected = source.collect(0, KEY, work)
     paths = collected.paths
     assert paths is not None

@@ -1,0 +1,161 @@
+"""What forward-process methods share: (t, ε) pairs on finished samples, and anchors.
+
+Nothing of the trajectory is used, so any sampler may draw the samples. Answers are kept as
+velocities; every other reading of them is a linear form.
+"""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from scoreward.chain import Transitions
+from scoreward.denoiser import Cond, Denoiser
+from scoreward.keys import Key
+from scoreward.likelihood import Pairs, Times, draw_pairs, predict_as, squared_error, targets
+from scoreward.objectives.base import Objective, Policy, Samples
+from scoreward.prediction import Kind, Prediction
+from scoreward.process import Process
+from scoreward.rows import Rows
+
+Share = Literal["none", "group", "batch"]
+
+
+@dataclass(frozen=True)
+class PairRows(Rows):
+    """Samples, their pairs, and the velocities that other policies answered on them."""
+
+    x0: Float[Tensor, "batch *shape"]
+    cond: Cond
+    advantage: Float[Tensor, " batch"]
+    reward: Float[Tensor, " batch"]
+    group: Int[Tensor, " batch"]
+    pairs: Pairs
+    old: Float[Tensor, "batch count *shape"] | None
+    reference: Float[Tensor, "batch count *shape"] | None
+    slow: Float[Tensor, "batch count *shape"] | None
+    sample: Int[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Rows with the velocities of the current and the old policy; `old` carries no gradient."""
+
+    rows: PairRows
+    process: Process
+    new: Float[Tensor, "batch count *shape"]
+    old: Float[Tensor, "batch count *shape"]
+
+    @property
+    def target(self) -> Float[Tensor, "batch count *shape"]:
+        """The velocity that leads to x0: ε − x0 on rectified flow."""
+        return targets(self.process, self.rows.x0, self.rows.pairs, "velocity")
+
+    def read(self, velocity: Tensor, kind: Kind) -> Float[Tensor, "batch count *shape"]:
+        """Velocities on the pairs in another parameterisation."""
+        return read(velocity, self.rows.pairs, kind, self.process)
+
+
+def read(
+    velocity: Float[Tensor, "batch count *shape"], pairs: Pairs, kind: Kind, process: Process
+) -> Float[Tensor, "batch count *shape"]:
+    """Velocities on pairs, read as `kind`."""
+    if kind == "velocity":
+        return velocity
+    flat = Prediction.of(
+        "velocity", velocity.flatten(0, 1), pairs.x_t.flatten(0, 1), pairs.t.flatten(), process
+    )
+    return flat.as_(kind).reshape(velocity.shape)
+
+
+@dataclass(frozen=True)
+class PairObjective(Objective):
+    """The switches that forward-process methods share; a method writes `matching`."""
+
+    pairs: int = 4  # (t, ε) pairs per sample; 0 with times="grid" takes the whole grid
+    share: Share = "group"  # who sees the same pairs
+    times: Times = "stratified"  # rule that draws t, see likelihood.draw_times
+    anchor: float = 0.0  # weight of mean (v − v_reference)²
+    slow_anchor: float = 0.0  # weight of mean (v − v_slow)², the slow average of the policy
+    norm_guard: float = 0.0  # weight of relu(rms(v)/rms(v_reference) − 1)², [norm-guard]
+
+    def __post_init__(self) -> None:
+        if self.pairs < 1 and self.times != "grid":
+            raise ValueError(f"`pairs` must be at least 1, got {self.pairs}")
+        if min(self.anchor, self.slow_anchor, self.norm_guard) < 0:
+            raise ValueError(
+                "`anchor`, `slow_anchor` and `norm_guard` are weights and must not be negative"
+            )
+
+    @property
+    def compares(self) -> bool:
+        """Whether the loss looks at the old policy; if not, nobody asks it."""
+        return True
+
+    def prepare(
+        self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
+    ) -> PairRows:
+        keys = [self._address(key, g, i) for g, i in _ids(samples)]
+        pairs = draw_pairs(samples.x0, keys, self.pairs, policy.times, policy.process, self.times)
+
+        def ask(wanted: bool, denoiser: Denoiser | None) -> Tensor | None:
+            if not wanted or denoiser is None:
+                return None
+            return predict_as(denoiser, pairs, samples.cond, "velocity")
+
+        dtype = samples.x0.dtype
+        return PairRows(
+            x0=samples.x0,
+            cond=samples.cond,
+            advantage=samples.advantage.to(dtype),
+            reward=samples.reward.to(dtype),
+            group=samples.group,
+            pairs=pairs,
+            old=ask(self.compares and not policy.on_policy, policy.old),
+            reference=ask(bool(self.anchor or self.norm_guard), policy.reference),
+            slow=ask(bool(self.slow_anchor), policy.slow),
+            sample=samples.sample,
+        )
+
+    def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+        rows = cast(PairRows, rows)
+        new = predict_as(policy.current, rows.pairs, rows.cond, "velocity")
+        old = new.detach() if rows.old is None else rows.old
+        loss, metrics = self.matching(Answers(rows, policy.process, new, old))
+        if rows.reference is not None:
+            drift = squared_error(new, rows.reference).mean()  # [diffusion-nft] (KL term)
+            metrics["drift/velocity"] = drift.detach()
+            loss = loss + self.anchor * drift
+        if rows.reference is not None and self.norm_guard:
+            excess = growth(new, rows.reference).relu().square().mean()
+            loss, metrics["norm/excess"] = loss + self.norm_guard * excess, excess.detach()
+        if rows.slow is not None:
+            distance = squared_error(new, rows.slow).mean()  # [awm] (EMA anchor)
+            loss, metrics["drift/slow"] = loss + self.slow_anchor * distance, distance.detach()
+        return loss, metrics
+
+    @abstractmethod
+    def matching(self, answers: Answers) -> tuple[Tensor, dict[str, Tensor]]:
+        """The method's own loss, mean over the rows, and its metrics."""
+
+    def _address(self, key: Key, group: int, sample: int) -> Key:
+        """Who shares pairs: the whole batch, the samples of a prompt, or nobody."""
+        match self.share:
+            case "batch":
+                return key / "pairs"
+            case "group":
+                return key / "pairs" / group
+            case "none":
+                return key / "pairs" / group / sample
+
+
+def growth(new: Tensor, reference: Tensor) -> Float[Tensor, "batch count"]:
+    """rms(v)/rms(v_reference) − 1: how much the velocity has grown.  [norm-guard] (hinge)"""
+    sizes = [v.flatten(2).square().mean(2).sqrt() for v in (new, reference)]
+    return sizes[0] / sizes[1].clamp(min=1e-8) - 1
+
+
+def _ids(samples: Samples) -> list[tuple[int, int]]:
+    return list(zip(samples.group.tolist(), samples.sample.tolist(), strict=True))

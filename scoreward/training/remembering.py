@@ -1,0 +1,49 @@
+"""Answers of the rollout kept with their graphs, so that an on-policy update need not ask again.
+
+With one update per round the network that samples is the network that is trained. Where the path
+is trained on its own states, the rollout has already made the forward pass of the update; keeping
+its activations saves that pass, a third of the cost of a trained transition, for memory.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from scoreward.denoiser import Cond, Denoiser
+from scoreward.prediction import Kind, Prediction
+
+
+@dataclass
+class Remembering:
+    """A denoiser that answers with `old`, and at `times` with `current`, keeping those graphs."""
+
+    old: Denoiser
+    current: Denoiser
+    times: Sequence[float]
+    kind: Kind
+    graphs: list[Tensor] = field(default_factory=list)
+
+    def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Prediction:
+        if t[0] not in t.new_tensor(self.times):
+            return self.old(x_t, t, cond)
+        with torch.enable_grad():
+            prediction = self.current(x_t, t, cond)
+            answer = prediction.as_(self.kind)
+        self.graphs.append(answer)
+        return Prediction.of(self.kind, answer.detach(), x_t, t, prediction.process)
+
+
+def leaf(graphs: Sequence[Tensor]) -> Tensor | None:
+    """All remembered answers as one tensor that collects gradients; None if there are none."""
+    if not graphs:
+        return None
+    return torch.cat([answer.detach() for answer in graphs]).requires_grad_()
+
+
+def finish_backward(graphs: Sequence[Tensor], collected: Tensor) -> None:
+    """Pass the gradients collected at the answers on to the network, piece by piece."""
+    if collected.grad is None:
+        return
+    torch.autograd.backward(list(graphs), list(collected.grad.split([len(g) for g in graphs])))
