@@ -4,7 +4,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scoreward.chain import Sampler, uniform
-from scoreward.kernel import DDIM, DPMSolverPP, Heun, Kernel, euler, generalised
+from scoreward.kernel import (
+    DDIM,
+    Churn,
+    DPMSolverPP,
+    EulerMaruyama,
+    Heun,
+    Kernel,
+    coefficients_preserving,
+    dance_sde,
+    euler,
+    flow_sde,
+    generalised,
+)
+from scoreward.process import time_grid
 
 
 @dataclass(frozen=True)
@@ -32,3 +45,41 @@ class Sampling:
             "dpmpp": DPMSolverPP(),
         }
         return uniform(kernels[self.solver], self.steps, self.shift)
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """A rollout with noise: its kernel, how much of it, number of steps."""
+
+    noise: Literal["flow_sde", "cps", "dance_sde", "ddim", "churn"] = "flow_sde"
+    level: float = 0.7  # a of flow_sde, level of cps, η of dance_sde and ddim, γ of churn
+    steps: int = 10
+    shift: float = 1.0  # of the time grid
+
+    def __post_init__(self) -> None:
+        if not self.level > 0:
+            raise ValueError(f"a rollout with noise needs a positive `level`, got {self.level}")
+        self.sampler()
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """The grid."""
+        return time_grid(self.steps, self.shift)
+
+    def kernel(self) -> Kernel:
+        """The stochastic step; at t = 1 Flow-SDE takes the second time of the grid, as its code."""
+        match self.noise:
+            case "flow_sde":
+                return EulerMaruyama(flow_sde(self.level, at_one=self.times[1]))
+            case "cps":
+                return DDIM(coefficients_preserving(self.level))
+            case "dance_sde":
+                return EulerMaruyama(dance_sde(self.level))
+            case "ddim":
+                return DDIM(generalised(self.level))
+            case "churn":
+                return Churn(self.level)
+
+    def sampler(self) -> Sampler:
+        """Noise at every step."""
+        return uniform(self.kernel(), self.steps, self.shift)

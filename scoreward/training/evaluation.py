@@ -15,6 +15,7 @@ from scoreward.chain import Sampler, draw
 from scoreward.denoiser import Denoiser
 from scoreward.keys import Key, normal_each
 from scoreward.models.base import Model
+from scoreward.prediction import per_sample
 from scoreward.rewards.base import Reward, scored
 from scoreward.training.source import to_device
 from scoreward.training.team import Team
@@ -57,13 +58,19 @@ class Measured:
     scores: dict[str, dict[str, list[float]]]
 
 
-def evaluate(evaluation: Evaluation, model: Model, denoiser: Denoiser, team: Team) -> Measured:
-    """All samplers in turn; processes share the prompts."""
+def evaluate(
+    evaluation: Evaluation,
+    model: Model,
+    denoiser: Denoiser,
+    team: Team,
+    reference: Denoiser | None = None,
+) -> Measured:
+    """All samplers in turn; processes share the prompts.  With a reference also the drift."""
     measured = Measured({}, {}, {})
     for name, sampler in evaluation.samplers.items():
         tester = Tester(evaluation, model, denoiser, sampler, team)
         numbers, scores, pictures = tester.scores()
-        numbers["diversity"] = tester.diversity()
+        numbers |= tester.spread(reference)
         measured.numbers[name] = numbers
         measured.scores[name] = {k: v[: evaluation.shown] for k, v in scores.items()}
         measured.pictures[name] = pictures
@@ -104,16 +111,44 @@ class Tester:
         numbers |= {name: dict(table(pictures, wanted)) for name, table in tables.items()}
         return numbers, scores, pictures[:shown]
 
-    def diversity(self) -> float:
-        """Pixel standard deviation over several noises of a prompt, mean over prompts."""
+    def spread(self, reference: Denoiser | None) -> dict[str, float]:
+        """Diversity: pixel std over several noises of a prompt, mean over prompts; and drift."""
         spread, noises = self.evaluation.spread_prompts, self.evaluation.noises
         mine = range(self.team.rank, min(spread, len(self.evaluation.prompts)), self.team.size)
         prompts = [self.evaluation.prompts[i] for i in mine for _ in range(noises)]
         keys = [Key(("noise", self.evaluation.seed, i, j)) for i in mine for j in range(noises)]
-        each = self._media(prompts, keys).split(noises)
+        x0 = self._states(prompts, keys)
+        each = self.model.decode(x0).split(noises)
         spreads = [spread_of(media) for media in each if len(media)]
         values = sorted(self.team.gather(list(zip(mine, spreads, strict=True))))
-        return sum(value for _, value in values) / len(values)
+        numbers = {"diversity": sum(value for _, value in values) / len(values)}
+        if reference is not None:
+            moved = sorted(self.team.gather(self._drift(x0, prompts, keys, reference)))
+            numbers["drift"] = sum(moved) / len(moved)
+        return numbers
+
+    @torch.no_grad()
+    def _drift(
+        self, x0: Tensor, prompts: list[str], keys: list[Key], reference: Denoiser
+    ) -> list[float]:
+        """mean (v − v_reference)² of each sample, noised anew to one of five times."""
+        if not prompts:
+            return []
+        t = 0.1 + 0.2 * (torch.arange(len(x0), device=x0.device) % 5).to(x0)
+        eps = normal_each((k / "drift" for k in keys), self.model.shape).to(x0)
+        time, process = per_sample(t, x0), self.model.process
+        x_t = process.alpha(time) * x0 + process.sigma(time) * eps
+        cond = to_device(self.model.encode(prompts), self.team)
+        gaps = []
+        for start in range(0, len(x0), self.evaluation.batch):
+            piece = slice(start, start + self.evaluation.batch)
+            given = None if cond is None else cond[piece]
+            ours, first = (
+                reading(x_t[piece], t[piece], given).as_("velocity")
+                for reading in (self.denoiser, reference)
+            )
+            gaps += (ours - first).flatten(1).square().mean(1).tolist()
+        return gaps
 
     def _score(self, media: Tensor, prompts: list[str]) -> list[list[float]]:
         """One list per scorer; empty ones on a process without prompts."""
@@ -125,16 +160,21 @@ class Tester:
         rows = [(i, m) for i, m in zip(mine, media.cpu(), strict=True) if i < count]
         return torch.stack([m for _, m in sorted(self.team.gather(rows), key=lambda row: row[0])])
 
-    @torch.no_grad()
     def _media(self, prompts: list[str], keys: list[Key]) -> Tensor:
+        """Finished pictures."""
+        return self.model.decode(self._states(prompts, keys))
+
+    @torch.no_grad()
+    def _states(self, prompts: list[str], keys: list[Key]) -> Tensor:
+        """Finished samples."""
         cond = to_device(self.model.encode(prompts), self.team) if prompts else None
         pieces = []
         for start in range(0, len(prompts), self.evaluation.batch):
             piece = slice(start, start + self.evaluation.batch)
             x = normal_each((k / "start" for k in keys[piece]), self.model.shape)
             given = None if cond is None else cond[piece]
-            x = draw(self.sampler, self.denoiser, x.to(self.team.device), keys[piece], given)
-            pieces.append(self.model.decode(x))
+            x = x.to(self.team.device)
+            pieces.append(draw(self.sampler, self.denoiser, x, keys[piece], given))
         return torch.cat(pieces) if pieces else torch.zeros(0, *self.model.shape)
 
 

@@ -28,14 +28,18 @@ class Optimizer:
         if not 0 <= self.ema < 1:
             raise ValueError(f"`ema` must be in [0, 1), got {self.ema}")
 
-    def planned(self, rounds: int | None, updates: int) -> "Optimizer":
-        """With `total` filled in from a budget of `rounds` of `updates` each."""
-        if self.decay == "constant" or self.total is not None:
+    def planned(self, rounds: int | None, updates: int, counted: bool = False) -> "Optimizer":
+        """With `total` filled in from a budget of `rounds` of `updates` each.
+
+        A budget that is `counted` in network evaluations needs none: the decay follows its spent
+        fraction.
+        """
+        if self.decay == "constant" or self.total is not None or (counted and rounds is None):
             return self
         if rounds is None:
             raise ValueError(
-                f"a {self.decay} decay must know where it ends: give the budget in `rounds`, or "
-                "the optimizer `total` updates"
+                f"a {self.decay} decay must know where it ends: give the budget in `rounds` or "
+                "`evaluations`, or the optimizer `total` updates"
             )
         return replace(self, total=rounds * updates)
 
@@ -48,18 +52,21 @@ class Optimizer:
             foreach=True,
         )
 
-    def factor(self, step: int) -> float:
-        """Learning rate of update `step` (from 0) relative to `lr`."""
+    def factor(self, step: int, spent: float = 0.0) -> float:
+        """Learning rate of update `step` (from 0) relative to `lr`.
+
+        `spent` is the fraction of the budget, by which a decay without `total` goes.
+        """
         warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
-        if self.decay == "constant" or self.total is None:
+        if self.decay == "constant":
             return warm
-        rest = max(0.0, 1 - step / self.total)
+        rest = max(0.0, 1 - (spent if self.total is None else step / self.total))
         return warm * (rest if self.decay == "linear" else 0.5 - 0.5 * cos(pi * rest))
 
-    def schedule(self, optimizer: torch.optim.Optimizer) -> None:
+    def schedule(self, optimizer: torch.optim.Optimizer, spent: float = 0.0) -> None:
         """Set the learning rate of the coming update."""
         for group in optimizer.param_groups:
-            group["lr"] = self.lr * self.factor(updates_made(optimizer))
+            group["lr"] = self.lr * self.factor(updates_made(optimizer), spent)
 
     def ema_decay(self, optimizer: torch.optim.Optimizer) -> float:
         """min((1 + k)/(10 + k), ema) after k updates.  [flow-grpo] (EMA of the code)"""

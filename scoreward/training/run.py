@@ -128,7 +128,9 @@ class Session:
             run.model,
             run.objective,
             run.source,
-            run.optimizer.planned(run.budget.rounds, run.source.geometry.updates),
+            run.optimizer.planned(
+                run.budget.rounds, run.source.geometry.updates, run.budget.evaluations is not None
+            ),
             self.team,
             seed=run.seed,
             guidance=run.guidance,
@@ -190,7 +192,7 @@ class Session:
             yield self._moment({}, self._evaluate())
         while self._fraction() < 1:
             start = time.perf_counter()
-            finished = self.trainer.step()
+            finished = self.trainer.step(self._fraction())
             # one clock and one decision for all processes, or some would wait for ever
             self.seconds = self.team.leader(self.seconds + time.perf_counter() - start)
             asked = self.team.total(float(stop.asked)) > 0 and self._fraction() < 1
@@ -247,7 +249,8 @@ class Session:
         settings = self.run.evaluation
         if settings is None:
             return None
-        measured = evaluate(settings, self.run.model, self.trainer.reading("ema"), self.team)
+        ema, reference = (self.trainer.reading(name) for name in ("ema", "reference"))
+        measured = evaluate(settings, self.run.model, ema, self.team, reference)
         if self.team.leads:
             line = self._line("evaluation", measured.numbers) | {"wall": self._wall()}
             profile = self.trainer.clock.profile(self.seconds)

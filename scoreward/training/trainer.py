@@ -101,12 +101,14 @@ class Trainer:
         """The (guided) denoiser with a snapshot's weights: "reference", "old" or "ema"."""
         return self._guided(Snapshot(self.model.denoiser, self.weights, name))
 
-    def step(self) -> Round:
+    def step(self, spent: float = 0.0) -> Round:
         """Collect a round, prepare it, make its updates.  Raises Diverged or RewardError.
+
+        `spent` is the fraction of the budget so far, which a decay of the learning rate may follow.
 
         If it raises before its first update, `between_rounds` says that nothing has changed.
         """
-        index = self.done
+        index, self.spent = self.done, spent
         self._behave(index)
         watched = self._watched()
         policy = self._policy(index, watched)
@@ -206,7 +208,7 @@ class Trainer:
             self._refuse(metrics, norm)
             self._check_ratio(metrics)
             self.between_rounds = False
-            self.optimizer.schedule(self.torch_optimizer)
+            self.optimizer.schedule(self.torch_optimizer, self.spent)
             self.torch_optimizer.step()
         finally:
             self.torch_optimizer.zero_grad(set_to_none=True)

@@ -156,3 +156,25 @@ def test_the_live_weights_come_back_when_a_scorer_fails() -> None:
 def test_an_evaluation_of_nothing_is_refused(changes: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=rf"^{sentence}$"):
         settings(**changes)
+
+
+def test_drift_is_the_velocity_distance_to_the_reference() -> None:
+    """Means that differ by δ give velocities that differ by δ (ασ/S + 1 − α²c/S), S = α²c + σ²."""
+    model, first = toy_model(), toy_model()
+    with torch.no_grad():
+        for parameter in model.network.parameters():
+            parameter += 0.3
+    numbers = evaluate(settings(), model, model.denoiser, Team(), first.denoiser).numbers["ode"]
+    times = [0.1 + 0.2 * (i % 5) for i in range(12)]  # three prompts of four noises
+    gains = []
+    for t in times:
+        alpha, spread = 1 - t, (1 - t) ** 2 * 0.25 + t**2
+        gains.append(alpha * t / spread + 1 - alpha**2 * 0.25 / spread)
+    assert numbers["drift"] == pytest.approx(sum(0.09 * g**2 for g in gains) / 12, rel=1e-4)
+
+
+def test_without_a_reference_there_is_no_drift_and_from_oneself_it_is_nothing() -> None:
+    model = toy_model()
+    assert "drift" not in measured(settings()).numbers["ode"]
+    itself = evaluate(settings(), model, model.denoiser, Team(), model.denoiser)
+    assert itself.numbers["ode"]["drift"] == 0

@@ -100,3 +100,11 @@ def test_the_first_step_is_adamws() -> None:
 def test_bad_settings_are_refused(changes: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=rf"^{sentence}$"):
         Optimizer(**changes)
+
+
+def test_a_decay_by_evaluations_follows_the_spent_budget() -> None:
+    settings = Optimizer(lr=2.0, decay="linear")
+    assert settings.planned(None, 3, counted=True) is settings
+    assert settings.factor(50, spent=0.25) == pytest.approx(0.75)
+    assert Optimizer(decay="linear", total=10).factor(5, spent=0.9) == pytest.approx(0.5)
+    assert Optimizer(decay="linear").planned(10, 3, counted=True).total == 30

@@ -11,6 +11,7 @@ import torch
 import scoreward
 from scoreward.training.folder import RunFolder, RunFolderError
 from scoreward.training.interrupt import Stop
+from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Budget, Keeping, Session
 from tests.training.toys import (
     about,
@@ -108,7 +109,7 @@ def test_the_summary_is_first_against_last(tmp_path: Path) -> None:
     lines = records(run.folder, "evaluation")
     assert summary["before"] == {k: lines[0][k] for k in ("ode", "sde")}
     assert summary["after"] == {k: lines[-1][k] for k in ("ode", "sde")}
-    assert set(summary["before"]["ode"]) == {"reward", "diversity"}
+    assert set(summary["before"]["ode"]) == {"reward", "diversity", "drift"}
     assert summary["seconds"]["rl"] == moments[-1].seconds < summary["seconds"]["total"]
     spent = moments[-1].evaluations
     assert summary["evaluations"] == {
@@ -210,3 +211,14 @@ def test_a_stop_asked_for_in_the_last_round_is_the_end(tmp_path: Path) -> None:
     stop.asked = True
     list(session._loop(stop))
     assert about(run)["status"] == "finished"
+
+
+def test_a_budget_of_evaluations_takes_the_learning_rate_to_its_end(tmp_path: Path) -> None:
+    """416 evaluations in the first round, then 352; the rate is what was left before the round."""
+    run = replace(
+        toy(tmp_path / "run", optimizer=Optimizer(lr=0.02, decay="linear")),
+        budget=Budget(evaluations=1600),
+    )
+    rates = [m.metrics["learning_rate"] for m in finish(run) if m.metrics]
+    spent = [0, 416, 416 + 352, 416 + 2 * 352, 416 + 3 * 352]
+    assert rates == pytest.approx([0.02 * (1 - done / 1600) for done in spent])
