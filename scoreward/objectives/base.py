@@ -39,6 +39,7 @@ class Policy:
     kept: Float[Tensor, "rows *shape"] | None = None  # answers of the rollout, with gradients
     score: Score | None = None  # the reward, where the objective differentiates it
     memory: dict[str, Tensor] = field(default_factory=dict)  # what lives from round to round
+    null: Callable[[Cond], Cond] | None = None  # the condition of guidance, where there is one
 
     @property
     def times(self) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from scoreward.chain import Transitions
-from scoreward.denoiser import Cond, Denoiser
+from scoreward.denoiser import Cond, Denoiser, Guided
 from scoreward.keys import Key
 from scoreward.likelihood import Pairs, Times, draw_pairs, predict_as, squared_error, targets
 from scoreward.objectives.base import Objective, Policy, Samples
@@ -78,6 +78,7 @@ class PairObjective(Objective):
     share: Share = "group"  # who sees the same pairs
     times: Times = "stratified"  # rule that draws t, see likelihood.draw_times
     anchor: float = 0.0  # weight of mean (v − v_reference)²
+    anchor_guidance: float = 1.0  # the anchor is the reference with guidance of this scale, [crd]
     slow_anchor: float = 0.0  # weight of mean (v − v_slow)², the slow average of the policy
     norm_guard: float = 0.0  # weight of relu(rms(v)/rms(v_reference) − 1)², [norm-guard]
 
@@ -114,7 +115,7 @@ class PairObjective(Objective):
             group=samples.group,
             pairs=pairs,
             old=ask(self.compares and not policy.on_policy, policy.old),
-            reference=ask(bool(self.anchor or self.norm_guard), policy.reference),
+            reference=ask(bool(self.anchor or self.norm_guard), self._anchor(policy)),
             slow=ask(bool(self.slow_anchor), policy.slow),
             sample=samples.sample,
         )
@@ -139,6 +140,14 @@ class PairObjective(Objective):
     @abstractmethod
     def matching(self, answers: Answers) -> tuple[Tensor, dict[str, Tensor]]:
         """The method's own loss, mean over the rows, and its metrics."""
+
+    def _anchor(self, policy: Policy) -> Denoiser:
+        """What the anchor holds on to: the first model, or the same with guidance.  [crd] (KL)"""
+        if self.anchor_guidance == 1.0:
+            return policy.reference
+        if policy.null is None:
+            raise ValueError("`anchor_guidance` needs a model with a condition for guidance")
+        return Guided(policy.reference, self.anchor_guidance, policy.null)
 
     def _address(self, key: Key, group: int, sample: int) -> Key:
         """Who shares pairs: the whole batch, the samples of a prompt, or nobody."""

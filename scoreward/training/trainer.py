@@ -172,6 +172,7 @@ class Trainer:
             kind=self.model.kind,
             slow=self._guided(watched["slow"]) if "slow" in watched else None,
             memory=self.memory,
+            null=self.model.null,
         )
 
     def _update(

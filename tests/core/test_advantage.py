@@ -12,6 +12,7 @@ from scoreward.advantage import (
     group_mean,
     group_std,
     normalised,
+    prompt_normalised,
     soft_clip,
     zero_variance,
 )
@@ -147,3 +148,40 @@ def test_advantages_do_not_depend_on_the_order_of_samples() -> None:
     for advantages in (Advantages(combine="reward_sum"), Advantages(combine="gdpo")):
         shuffled = advantages(rewards[:, order], weights, GROUP[order])
         torch.testing.assert_close(shuffled, advantages(rewards, weights, GROUP)[order])
+
+
+# The history of each prompt
+
+
+def test_a_prompts_own_history_gives_mean_and_std() -> None:
+    """[ddpo] (stat tracking): once 3 rewards of a prompt are known, they are its baseline."""
+    history = torch.full((2, 4), torch.nan, dtype=F64)
+    prompt, reward = torch.tensor([0, 0, 1]), real(1.0, 3.0, 10.0)
+    first = prompt_normalised(reward, prompt, history, least=3, floor=0.0)
+    batch = (reward - reward.mean()) / reward.std(correction=0)
+    torch.testing.assert_close(first, batch)
+    second = prompt_normalised(real(5.0), torch.tensor([0]), history, least=3, floor=0.0)
+    known = real(1.0, 3.0, 5.0)
+    torch.testing.assert_close(second, (5 - known.mean())[None] / known.std(correction=0))
+    torch.testing.assert_close(history[0, -3:], known)
+    assert history[1].isnan().sum() == 3
+
+
+def test_old_rewards_fall_out_of_the_history() -> None:
+    history = torch.full((1, 2), torch.nan, dtype=F64)
+    for value in (1.0, 2.0, 6.0):
+        last = prompt_normalised(real(value), torch.tensor([0]), history, least=2, floor=0.0)
+    torch.testing.assert_close(history, real(2.0, 6.0)[None])
+    torch.testing.assert_close(last, real(1.0))  # (6 − 4)/2
+
+
+def test_the_history_is_asked_for_by_name() -> None:
+    settings = Advantages(scale="prompt", least=1, history=2, floor=0.0)
+    rewards, one = real(1.0, 3.0)[None], torch.ones(1, dtype=F64)
+    with pytest.raises(ValueError, match="needs the prompts and their history"):
+        settings(rewards, one, torch.tensor([0, 0]))
+    history = torch.full((1, 2), torch.nan, dtype=F64)
+    got = settings(rewards, one, torch.tensor([0, 0]), torch.tensor([0, 0]), history)
+    torch.testing.assert_close(got, real(-1.0, 1.0))
+    with pytest.raises(ValueError, match='needs combine="reward_sum"'):
+        Advantages(scale="prompt", combine="gdpo")

@@ -9,7 +9,7 @@ from torch import Tensor
 from scoreward.advantage import Advantages
 from scoreward.chain import Sampler, uniform
 from scoreward.denoiser import Cond
-from scoreward.kernel import DDIM, generalised
+from scoreward.kernel import DDIM, ddim, generalised
 from scoreward.keys import Key
 from scoreward.models.base import Model
 from scoreward.objectives.base import Objective, Policy
@@ -229,3 +229,35 @@ def test_offline_data_and_captions_must_match() -> None:
         Offline(torch.zeros(3, 1), ["a", "b"])
     with pytest.raises(ValueError, match=r"^got 0 samples and 0 prompts"):
         Offline(torch.zeros(0, 1), [])
+
+
+def starts_of(**changes: object) -> torch.Tensor:
+    source = replace(online(Geometry(2, 4)), **changes)  # pyright: ignore[reportArgumentType]
+    work, seen = work_of(toy_model(), uniform(ddim(), 2))
+    source.collect(1, KEY, work)
+    return torch.cat(seen.starts)
+
+
+def test_samples_of_a_prompt_may_start_from_one_noise() -> None:
+    start = starts_of(own_start=0.0)
+    assert torch.equal(start[:4], start[:1].expand(4, 2))
+    assert not torch.equal(start[0], start[4])
+
+
+def test_a_shared_start_may_keep_some_noise_of_its_own() -> None:
+    """√(1 − m) of the group's and √m of the sample's own: variance 1, correlation 1 − m."""
+    shared, own = starts_of(own_start=0.0), starts_of(own_start=1.0)
+    torch.testing.assert_close(starts_of(own_start=0.36), 0.8 * shared + 0.6 * own)
+
+
+def test_the_rewards_of_a_prompt_are_remembered_between_rounds() -> None:
+    source = online(Geometry(4, 4), advantages=Advantages(scale="prompt", history=8, least=4))
+    work, _ = work_of(toy_model(), uniform(ddim(), 2))
+    first = source.collect(0, KEY, work).samples
+    history = work.policy.memory["rewards/history"]
+    assert (~history.isnan()).sum(1).tolist() == [4, 4, 4, 4]
+    assert sorted(history[~history.isnan()].tolist()) == pytest.approx(
+        sorted(first.reward.tolist())
+    )
+    source.collect(1, KEY, work)
+    assert not history.isnan().any()
