@@ -15,9 +15,39 @@ from scoreward.training.run import Run
 T = TypeVar("T")
 Recipe = Callable[..., Run]
 
+PATHS = (
+    "ddpo",
+    "dpok",
+    "flow_grpo",
+    "flow_grpo_fast",
+    "cps",
+    "dance_grpo",
+    "mixgrpo",
+    "mixgrpo_flash",
+    "branch_grpo",
+    "temp_flow",
+    "grpo_guard",
+    "flow_dppo",
+    "fdfo",
+)
+SAMPLES = (
+    "diffusion_nft",
+    "awm",
+    "fpo",
+    "epg",
+    "ram",
+    "dgpo",
+    "crd",
+    "refl",
+    "draft",
+    "align_prop",
+)
 BUILT_IN = {
     "portraits_vgrpo": "scoreward.recipes.portraits",
     "portraits_pretrain": "scoreward.recipes.portraits",
+    **{f"portraits_{method}": "scoreward.recipes.portraits_paths" for method in PATHS},
+    **{f"portraits_{method}": "scoreward.recipes.portraits_samples" for method in SAMPLES},
+    "portraits_swift": "scoreward.recipes.portraits_swift",
     "toy_vgrpo": "scoreward.recipes.toy",
 }
 

@@ -95,6 +95,11 @@ class PairObjective(Objective):
         """Whether the loss looks at the old policy; if not, nobody asks it."""
         return True
 
+    @property
+    def refers(self) -> bool:
+        """Whether the loss looks at the reference."""
+        return bool(self.anchor or self.norm_guard)
+
     def prepare(
         self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
     ) -> PairRows:
@@ -115,7 +120,7 @@ class PairObjective(Objective):
             group=samples.group,
             pairs=pairs,
             old=ask(self.compares and not policy.on_policy, policy.old),
-            reference=ask(bool(self.anchor or self.norm_guard), self._anchor(policy)),
+            reference=ask(self.refers, self._anchor(policy)),
             slow=ask(bool(self.slow_anchor), policy.slow),
             sample=samples.sample,
         )

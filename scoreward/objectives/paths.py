@@ -146,16 +146,18 @@ class PathObjective(Objective):
         seen = replay(rows, policy)
         loss, metrics = self.surrogate(seen, policy)
         if rows.reference is not None:
-            kernel = kernel_of(rows.path, policy.sampler)
-            other = kernel(read(rows.path, rows.reference, policy), rows.path.s)
-            distance = seen.distance(other, self.per_dimension)
-            if self.kl_form == "code":
-                distance = distance * seen.step_size  # [flow-grpo] (KL of the code)
-            loss = loss + self.kl * distance.mean()
-            reference = read(rows.path, rows.reference, policy).as_("velocity")
-            gap = (seen.prediction.as_("velocity").detach() - reference).square().mean()
-            metrics |= {"kl/reference": distance.detach().mean(), "drift/velocity": gap}
+            first = read(rows.path, rows.reference, policy)
+            distance = self.distance(seen, first, policy).mean()
+            gap = (seen.prediction.as_("velocity").detach() - first.as_("velocity")).square()
+            loss = loss + self.kl * distance
+            metrics |= {"kl/reference": distance.detach(), "drift/velocity": gap.mean()}
         return loss, metrics
+
+    def distance(self, seen: Replay, first: Prediction, policy: Policy) -> Float[Tensor, " rows"]:
+        """To the first model: ‖μ − μ_first‖²/(2 std²), in the code's form times Δ."""
+        kernel = kernel_of(seen.rows.path, policy.sampler)
+        value = seen.distance(kernel(first, seen.rows.path.s), self.per_dimension)
+        return value * seen.step_size if self.kl_form == "code" else value  # [flow-grpo] (KL)
 
     def surrogate(self, seen: Replay, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
         """−E min(ρA, clip(ρ)A), one ratio per transition.  [flow-grpo] (5)"""

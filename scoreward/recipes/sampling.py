@@ -18,6 +18,7 @@ from scoreward.kernel import (
     generalised,
 )
 from scoreward.process import time_grid
+from scoreward.windows import Window, flash, mixed
 
 
 @dataclass(frozen=True)
@@ -83,3 +84,22 @@ class Noisy:
     def sampler(self) -> Sampler:
         """Noise at every step."""
         return uniform(self.kernel(), self.steps, self.shift)
+
+
+@dataclass(frozen=True)
+class Windowed:
+    """A rollout with noise inside a moving window only; a function of the round."""
+
+    noise: Noisy
+    window: Window
+    flash: float | None = None  # r̃: the steps after the window are this share of DPM-Solver++ steps
+
+    def __post_init__(self) -> None:
+        self(0)
+
+    def __call__(self, round: int) -> Sampler:
+        noise, width = self.noise, self.window.width
+        first = self.window.first(round, noise.steps)
+        if self.flash is not None:
+            return flash(noise.kernel(), noise.steps, first, width, self.flash, noise.shift)
+        return mixed(noise.kernel(), noise.times, first, width)

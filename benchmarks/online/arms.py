@@ -1,0 +1,83 @@
+"""What is compared: methods, the settings each was allowed to try, budgets, ablations.
+
+A method is a recipe with options of the command line, so every line of the benchmark is also a
+`scoreward train` command. Each method has the same number of trials on validation prompts; the
+best one is trained again with other seeds and measured on test prompts.
+"""
+
+from dataclasses import dataclass
+
+BUDGET = {"portraits": 60_000, "lettering": 60_000, "toy": 40_000}  # network evaluations of a run
+TUNING = 0.5  # of it for a trial
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A method: its recipe (without the task) and the options of each trial."""
+
+    method: str
+    recipe: str
+    trials: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """Options put behind the chosen ones of a method."""
+
+    method: str
+    words: str
+
+
+def crossed(
+    rates: tuple[str, ...], regularisers: tuple[str, ...], rest: str = ""
+) -> tuple[str, ...]:
+    """Every learning rate with every regulariser: four trials."""
+    return tuple(f"--optimizer.lr {lr} {r} {rest}".strip() for lr in rates for r in regularisers)
+
+
+def anchored(*weights: float) -> tuple[str, ...]:
+    return tuple(f"--objective.anchor {w}" for w in weights)
+
+
+def near(*weights: float) -> tuple[str, ...]:
+    return tuple(f"--objective.kl {w} --objective.kl-form paper" for w in weights)
+
+
+RATES = ("1e-4", "3e-4")
+SMALL = "--geometry.prompts 8 --geometry.group 8"
+NFT = "--objective.times stratified --objective.pairs 4"
+VARIETIES = ("--variety 0.5", "--variety 1.0")
+ARMS = [
+    Arm("vgrpo", "vgrpo", crossed(RATES, anchored(0.05, 0.15), SMALL)),
+    Arm("diffusion_nft", "diffusion_nft", crossed(RATES, anchored(0.05, 0.15))),
+    Arm("diffusion_nft_4", "diffusion_nft", crossed(RATES, anchored(0.05, 0.15), NFT)),
+    Arm("awm", "awm", crossed(RATES, anchored(0.001, 0.1))),
+    Arm("mixgrpo", "mixgrpo", crossed(RATES, near(0.0, 0.03))),
+    Arm("mixgrpo_flash", "mixgrpo_flash", crossed(RATES, near(0.0, 0.03))),
+    Arm("flow_grpo", "flow_grpo", crossed(RATES, near(0.0, 0.03))),
+    Arm("flow_grpo_fast", "flow_grpo_fast", crossed(RATES, near(0.0, 0.03))),
+    Arm("dance_grpo", "dance_grpo", crossed(RATES, near(0.0, 0.03))),
+    Arm("ddpo", "ddpo", crossed(RATES, near(0.0, 0.03))),
+    Arm("swift", "swift", crossed(("1e-4", "2e-4"), VARIETIES)),
+]
+ABLATIONS = {
+    "vgrpo": Change("vgrpo", ""),
+    "unshared": Change("vgrpo", "--objective.share none"),
+    "unstratified": Change("vgrpo", "--objective.times uniform"),
+    "unweighted": Change("vgrpo", "--objective.no-adaptive"),
+    "naive": Change(
+        "vgrpo",
+        "--objective.share none --objective.times uniform --objective.no-adaptive "
+        "--objective.prediction velocity",
+    ),
+    "pairs2": Change("vgrpo", "--objective.pairs 2"),
+    "pairs8": Change("vgrpo", "--objective.pairs 8"),
+    "velocity": Change("vgrpo", "--objective.prediction velocity"),
+    "eps": Change("vgrpo", "--objective.prediction eps"),
+    "swift": Change("swift", ""),
+    "swift_ten_steps": Change("swift", "--sampling.solver ddim --sampling.steps 10"),
+    "swift_four_pairs": Change("swift", "--objective.pairs 4"),
+    "swift_plain_anchor": Change("swift", "--objective.anchor-guidance 1.0"),
+    "swift_no_variety": Change("swift", "--variety 0.0"),
+    "swift_no_reward": Change("swift", "--advantages.bound 1e-9"),
+}

@@ -1,0 +1,78 @@
+"""What a round of each method costs: network evaluations, seconds, memory, time inside the network.
+
+    python benchmarks/online/costs.py            all methods, each in its own process; costs.json
+    python benchmarks/online/costs.py METHOD     one method, as JSON
+
+Rounds of 8 prompts × 8 samples on the portraits. The first round also checks the ratio and is left
+out; of the following ones the median is kept.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from scoreward.commands.recipes import BUILT_IN
+from scoreward.commands.train import build
+from scoreward.training.team import Team
+from scoreward.training.trainer import Trainer
+
+HERE = Path(__file__).parent
+ROUNDS = 4
+SIZES = ["--geometry.prompts", "8", "--geometry.group", "8"]
+TREES = {"portraits_branch_grpo"}  # whose group is what their tree has leaves
+
+
+def measure(recipe: str) -> dict:
+    """Evaluations, CPU seconds and peak memory of a round."""
+    torch.set_num_threads(1)
+    run, _ = build(recipe, SIZES[:2] if recipe in TREES else SIZES, "costs")
+    trainer = Trainer(run.model, run.objective, run.source, run.optimizer, Team())
+    trainer.step()
+    rows = []
+    for _ in range(ROUNDS):
+        before, start = vars(trainer.evaluations).copy(), time.process_time()
+        inside = sum(trainer.clock.seconds[k] for k in ("forward", "backward"))
+        wall = time.perf_counter()
+        trainer.step()
+        spent = {k: v - before[k] for k, v in vars(trainer.evaluations).items()}
+        now = sum(trainer.clock.seconds[k] for k in ("forward", "backward"))
+        rows.append(
+            {
+                **spent,
+                "seconds": time.process_time() - start,
+                "share_in_network": (now - inside) / (time.perf_counter() - wall),
+            }
+        )
+    line = {k: median(r[k] for r in rows) for k in rows[0]}
+    total = line["behaviour"] + line["training_forward"] + 2 * line["training_backward"]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {
+        "method": recipe.removeprefix("portraits_"),
+        **line,
+        "evaluations": total,
+        "peak_gib": peak,
+    }
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        print(json.dumps(measure(f"portraits_{sys.argv[1]}")))
+        return
+    methods = [r for r in BUILT_IN if r.startswith("portraits_") and r != "portraits_pretrain"]
+    found = []
+    for recipe in methods:
+        words = [sys.executable, __file__, recipe.removeprefix("portraits_")]
+        answer = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        found.append(json.loads(answer.splitlines()[-1]))
+        print(found[-1], flush=True)
+    (HERE / "costs.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""GRPO-Guard: ratios without their negative bias, and equal over the steps.
+
+[grpo-guard] arXiv:2510.22319, after two independent implementations.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from scoreward.objectives.base import Policy
+from scoreward.objectives.paths import PathObjective, Replay, reduced
+from scoreward.ratio import ratio_metrics
+
+
+@dataclass(frozen=True)
+class GRPOGuard(PathObjective):
+    """The settings of those implementations."""
+
+    clip: float | None = 2e-6  # typical
+    last: bool = False  # as Flow-GRPO
+    per_step: bool = True  # divide by Δ; one of the implementations does not
+
+    def surrogate(self, seen: Replay, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+        """ρ = exp(κ (log p − log p_old + mean Δμ²/2κ²)), κ = std.  [grpo-guard] (ratio)"""
+        spread = seen.new.std.flatten(1).mean(1)
+        shift = reduced((seen.new.mean - seen.old.mean).square(), True) / (2 * spread**2)
+        log_ratio = spread * (seen.log_ratio("gaussian", True) + shift)
+        advantage, ratio = seen.rows.advantage, log_ratio.exp()
+        gain = ratio * advantage
+        if self.clip is not None:
+            gain = gain.minimum(ratio.clamp(1 - self.clip, 1 + self.clip) * advantage)
+        loss = -gain / seen.step_size if self.per_step else -gain
+        return loss.mean(), ratio_metrics(log_ratio, advantage, self.clip)

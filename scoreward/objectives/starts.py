@@ -1,0 +1,121 @@
+"""What methods share that differentiate the reward: they sample themselves, with gradients.
+
+The rollout hands over starting noise. Steps before the first graded one need no gradient; from
+there the chain and the reward are one graph. Only differentiable rewards can be used.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from scoreward.chain import Transitions
+from scoreward.denoiser import Cond, Denoiser
+from scoreward.keys import Key, normal_each
+from scoreward.objectives.base import Objective, Policy, Samples
+from scoreward.prediction import Prediction
+from scoreward.rows import Rows
+
+
+@dataclass(frozen=True)
+class StartRows(Rows):
+    """Starting noise, the noise of every step, and a number per row drawn for the round."""
+
+    x: Float[Tensor, "batch *shape"]
+    noise: Float[Tensor, "batch steps *shape"]
+    cond: Cond
+    first: Int[Tensor, " batch"]
+    sample: Int[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class Graded:
+    """One step of a graded chain: what the network said and where it led."""
+
+    prediction: Prediction
+    state: Float[Tensor, "batch *shape"]
+
+
+@dataclass(frozen=True)
+class StartObjective(Objective):
+    """Draws the noise; a method decides where gradients begin and what the loss is."""
+
+    anchor: float = 0.0  # ours: weight of mean (v − v_reference)² on the graded steps
+    recompute: bool = False  # trade time for memory: activations of graded steps are made again
+
+    stores = "starts"
+
+    def __post_init__(self) -> None:
+        if self.anchor < 0:
+            raise ValueError(f"`anchor` is a weight and must not be negative, got {self.anchor}")
+
+    def first(self, steps: int, key: Key) -> int:
+        """The first graded step of a round."""
+        return 0
+
+    def prepare(
+        self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
+    ) -> StartRows:
+        steps, shape = policy.sampler.steps, tuple(samples.x0.shape[1:])
+        names = [key / "sample" / i for i in samples.sample.tolist()]
+        noise = [normal_each((n / "step" / i for n in names), shape) for i in range(steps)]
+        first = torch.full_like(samples.sample, self.first(steps, key / "first"))
+        stacked = torch.stack(noise, 1).to(samples.x0)
+        return StartRows(samples.x0, stacked, samples.cond, first, samples.sample)
+
+    def graded(self, rows: StartRows, policy: Policy, first: int) -> Iterator[Graded]:
+        """The chain of `policy.sampler`, with gradients from step `first` on."""
+        x, previous, sampler = rows.x, None, policy.sampler
+        for i, kernel in enumerate(sampler.kernels):
+            live = i >= first and torch.is_grad_enabled()
+            denoiser = policy.old if policy.on_policy and not live else policy.current
+            t, s = (x.new_full((len(x),), time) for time in sampler.times[i : i + 2])
+            with torch.set_grad_enabled(live):
+                law, previous = kernel.step(
+                    lambda y, u: self._ask(denoiser, y, u, rows.cond, policy, live),  # noqa: B023
+                    *(x, t, s, previous),
+                )
+                x = law.mean + law.std * rows.noise[:, i]
+            if live:
+                yield Graded(previous, x)
+
+    def _ask(
+        self, denoiser: Denoiser, x: Tensor, t: Tensor, cond: Cond, policy: Policy, live: bool
+    ) -> Prediction:
+        if not (live and self.recompute):
+            return denoiser(x, t, cond)
+        x0, eps = checkpoint(lambda y: pair(denoiser(y, t, cond)), x, use_reentrant=False)  # pyright: ignore
+        return Prediction(x, t, x0, eps, policy.process)
+
+    def held(self, steps: list[Graded], rows: StartRows, policy: Policy) -> Tensor | None:
+        """mean (v − v_reference)² over the graded steps, where the anchor is on."""
+        if not self.anchor:
+            return None
+        gaps = []
+        for step in steps:
+            p = step.prediction
+            first = policy.reference(p.x_t.detach(), p.t, rows.cond).as_("velocity")
+            gaps.append((p.as_("velocity") - first).square().mean())
+        return torch.stack(gaps).mean()
+
+
+def pair(prediction: Prediction) -> tuple[Tensor, Tensor]:
+    """x0 and ε of a prediction."""
+    return prediction.x0, prediction.eps
+
+
+def rewarded(x0: Tensor, rows: StartRows, policy: Policy) -> Float[Tensor, " batch"]:
+    """The differentiable reward of finished samples."""
+    if policy.score is None:
+        raise ValueError("this objective differentiates the reward, so it needs an online source")
+    return policy.score(x0, rows.sample)
+
+
+def reward_metrics(reward: Tensor, held: Tensor | None) -> dict[str, Tensor]:
+    """Mean and spread of the reward, and the drift where it is known."""
+    seen = reward.detach()
+    metrics = {"reward/mean": seen.mean(), "reward/max": seen.max(), "reward/min": seen.min()}
+    return metrics if held is None else metrics | {"drift/velocity": held.detach()}
