@@ -18,6 +18,8 @@ class Arm:
     method: str
     recipe: str
     trials: tuple[str, ...]
+    floor: float = 0.7  # of the base's diversity; a trial below it loses what it lacks
+    share: float = 1.0  # of the task's budget
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ ARMS = [
     Arm("flow_grpo_fast", "flow_grpo_fast", crossed(RATES, near(0.0, 0.03))),
     Arm("dance_grpo", "dance_grpo", crossed(RATES, near(0.0, 0.03))),
     Arm("ddpo", "ddpo", crossed(RATES, near(0.0, 0.03))),
-    Arm("swift", "swift", crossed(("1e-4", "2e-4"), VARIETIES)),
+    Arm("swift", "swift", crossed(("1e-4", "2e-4"), VARIETIES), floor=0.85, share=0.5),
 ]
 ABLATIONS = {
     "vgrpo": Change("vgrpo", ""),

@@ -33,8 +33,8 @@ from scoreward.training.trainer import Trainer
 
 HERE = Path(__file__).parent
 CURVES, TRIALS, ABLATED = (HERE / f"{n}.jsonl" for n in ("curves", "tuning", "ablations"))
-POINTS = 5  # evaluations after the start
-FLOOR = 0.7  # of the base's diversity; a trial below it loses what it lacks
+POINTS = {"validation": 2, "test": 5}  # evaluations after the start
+SWEPT = 2  # seeds whose model is measured under many samplers
 TUNING_SEED = 100
 SAMPLERS = {
     f"{n}{s}": Sampling(steps=s, eta=e)
@@ -62,15 +62,15 @@ def cost_of(run: Run) -> int:
     return trainer.evaluations.total - before
 
 
-def prepared(task: str, recipe: str, words: str, split: str, seed: int, folder: Path) -> Run:
-    """A run of the task's budget (on validation prompts a share), measured at equal distances."""
-    budget = int(BUDGET[task] * (TUNING if split == "validation" else 1))
-    run, _ = build(f"portraits_{recipe}", shlex.split(words), "benchmark")
+def prepared(task: str, of: Arm, words: str, split: str, seed: int, folder: Path) -> Run:
+    """A run of the arm's budget, in trials of `TUNING` of the task's, measured at equal distances."""
+    budget = int(BUDGET[task] * (TUNING if split == "validation" else of.share))
+    run, _ = build(f"portraits_{of.recipe}", shlex.split(words), "benchmark")
     run = moved(run, task, split)
-    every = max(1, round(budget / cost_of(run) / POINTS))
+    every = max(1, round(budget / cost_of(run) / POINTS[split]))
     evaluation = run.evaluation
     if evaluation is None:
-        raise SystemExit(f"the recipe portraits_{recipe} has no evaluation to compare by")
+        raise SystemExit(f"the recipe portraits_{of.recipe} has no evaluation to compare by")
     samplers = {"ode": evaluation.samplers["ode"]}
     shutil.rmtree(folder, ignore_errors=True)
     return replace(
@@ -114,8 +114,8 @@ def tune(task: str, method: str, runs: Path) -> None:
         if words in done:
             continue
         folder = runs / f"tune-{task}-{method}-{number}"
-        recipe = arm(method).recipe
-        curve = finished(prepared(task, recipe, words, "validation", TUNING_SEED, folder))
+        run = prepared(task, arm(method), words, "validation", TUNING_SEED, folder)
+        curve = finished(run)
         kept = curve["diversity"][-1] / curve["diversity"][0]
         strict = curve["strict"][-1]
         line = {
@@ -124,7 +124,7 @@ def tune(task: str, method: str, runs: Path) -> None:
             "words": words,
             "strict": strict,
             "diversity_kept": kept,
-            "score": strict - max(0.0, FLOOR - kept),
+            "score": strict - max(0.0, arm(method).floor - kept),
             **{k: curve[k] for k in ("evaluations", "reward", "judge", "drift")},
         }
         save(TRIALS, line, ("task", "method", "words"))
@@ -142,9 +142,11 @@ def chosen(task: str, method: str) -> str:
 def train(task: str, method: str, seed: int, runs: Path) -> None:
     """One line of curves.jsonl."""
     words, folder = chosen(task, method), runs / f"{task}-{method}-{seed}"
-    run = prepared(task, arm(method).recipe, words, "test", seed, folder)
+    run = prepared(task, arm(method), words, "test", seed, folder)
     line = finished(run) | {"task": task, "method": method, "words": words}
-    save(CURVES, line | {"samplers": swept(run)}, ("task", "method", "seed"))
+    if seed < SWEPT:
+        line["samplers"] = swept(run)
+    save(CURVES, line, ("task", "method", "seed"))
 
 
 def ablate(task: str, name: str, seed: int, runs: Path) -> None:
@@ -152,7 +154,7 @@ def ablate(task: str, name: str, seed: int, runs: Path) -> None:
     change = ABLATIONS[name]
     words = f"{chosen(task, change.method)} {change.words}"
     folder = runs / f"{task}-{name}-{seed}"
-    run = prepared(task, arm(change.method).recipe, words, "validation", seed, folder)
+    run = prepared(task, arm(change.method), words, "validation", seed, folder)
     line = finished(run) | {"task": task, "method": name, "words": words}
     save(ABLATED, line, ("task", "method", "seed"))
 

@@ -76,7 +76,7 @@ def described(cond: Cond, count: int) -> Float[Tensor, "rows width"]:
             "DPOK's baseline reads conditions that are class numbers [batch], vectors [batch, dim] "
             f"or phrases [batch, phrases, dim]; got {type(cond).__name__}"
         )
-    return cond.mean(1) if cond.ndim == 3 else cond.reshape(count, -1)
+    return (cond.mean(1) if cond.ndim == 3 else cond.reshape(count, -1)).float()
 
 
 def critic(weights: list[Tensor], inputs: Tensor) -> Float[Tensor, " rows"]:
