@@ -27,6 +27,7 @@ from scoreward.models.weights import Snapshot
 from scoreward.recipes.sampling import Sampling
 from scoreward.training.checkpoint import newest, read_snapshot
 from scoreward.training.evaluation import evaluate
+from scoreward.training.folder import RunFolder
 from scoreward.training.run import Budget, Keeping, Run
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
@@ -63,7 +64,7 @@ def cost_of(run: Run) -> int:
 
 
 def prepared(task: str, of: Arm, words: str, split: str, seed: int, folder: Path) -> Run:
-    """A run of the arm's budget, in trials of `TUNING` of the task's, measured at equal distances."""
+    """A run of the arm's budget, or a trial's, measured at equal distances."""
     budget = int(BUDGET[task] * (TUNING if split == "validation" else of.share))
     run, _ = build(f"portraits_{of.recipe}", shlex.split(words), "benchmark")
     run = moved(run, task, split)
@@ -90,6 +91,8 @@ def finished(run: Run) -> dict:
             ode = moment.evaluation["ode"]
             shown = {k: round(v, 3) for k, v in ode.items() if isinstance(v, float)}
             print(run.name, run.seed, moment.round, moment.evaluations.total, shown, flush=True)
+    if (status := RunFolder(run.folder).about().get("status")) != "finished":
+        raise SystemExit(f"{run.folder} was {status}; nothing is written for it")
     return curve_of(run.folder)
 
 

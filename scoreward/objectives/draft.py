@@ -7,7 +7,6 @@ copies of the last step, which lowers its variance.
 from dataclasses import dataclass
 from typing import cast
 
-import torch
 from torch import Tensor
 
 from scoreward.keys import Key
@@ -41,6 +40,10 @@ class DRaFT(StartObjective):
     def first(self, steps: int, key: Key) -> int:
         return max(0, steps - self.last)
 
+    @property
+    def extra(self) -> int:
+        return self.copies - 1
+
     def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
         """−r(x0).  [draft] (K steps)"""
         rows = cast(StartRows, rows)
@@ -59,7 +62,7 @@ class DRaFT(StartObjective):
         """The last step from a newly noised x0.  [draft] (LV)"""
         t, s = (x0.new_full((len(x0),), time) for time in policy.times[-2:])
         time, process = per_sample(t, x0), policy.process
-        eps = torch.roll(rows.noise, copy, dims=1)[:, -1]  # noise of steps that drew none
+        eps = rows.noise[:, policy.sampler.steps + copy - 1]
         x_t = process.alpha(time) * x0 + process.sigma(time) * eps
         prediction = policy.current(x_t, t, rows.cond)
         return Graded(prediction, policy.sampler.kernels[-1](prediction, s).mean)

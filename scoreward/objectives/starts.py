@@ -22,10 +22,10 @@ from scoreward.rows import Rows
 
 @dataclass(frozen=True)
 class StartRows(Rows):
-    """Starting noise, the noise of every step, and a number per row drawn for the round."""
+    """Starting noise, the noise of every step and of copies, and the round's first graded step."""
 
     x: Float[Tensor, "batch *shape"]
-    noise: Float[Tensor, "batch steps *shape"]
+    noise: Float[Tensor, "batch draws *shape"]
     cond: Cond
     first: Int[Tensor, " batch"]
     sample: Int[Tensor, " batch"]
@@ -56,12 +56,18 @@ class StartObjective(Objective):
         """The first graded step of a round."""
         return 0
 
+    @property
+    def extra(self) -> int:
+        """Draws of noise beyond one per step."""
+        return 0
+
     def prepare(
         self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
     ) -> StartRows:
         steps, shape = policy.sampler.steps, tuple(samples.x0.shape[1:])
         names = [key / "sample" / i for i in samples.sample.tolist()]
-        noise = [normal_each((n / "step" / i for n in names), shape) for i in range(steps)]
+        draws = range(steps + self.extra)
+        noise = [normal_each((n / "step" / i for n in names), shape) for i in draws]
         first = torch.full_like(samples.sample, self.first(steps, key / "first"))
         stacked = torch.stack(noise, 1).to(samples.x0)
         return StartRows(samples.x0, stacked, samples.cond, first, samples.sample)

@@ -1,5 +1,7 @@
 """Where the noise of a rollout is, round by round, and the compressed tail behind it."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -79,7 +81,7 @@ def test_the_tail_of_flash_has_the_published_length() -> None:
     assert sampler.times[:8] == time_grid(25, 3.0)[:8]
     assert sampler.times[-1] == 0
     even = [u / (3 - 2 * u) for u in sampler.times[7:]]  # the shift undone
-    gaps = [a - b for a, b in zip(even, even[1:])]
+    gaps = [a - b for a, b in pairwise(even)]
     assert gaps == pytest.approx([0.12] * 6)
     assert all(isinstance(k, DPMSolverPP) for k in sampler.kernels[7:])
 
