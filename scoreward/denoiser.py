@@ -74,3 +74,22 @@ class Counted:
     ) -> Prediction:
         self.count += len(x_t)
         return self.denoiser(x_t, t, cond)
+
+
+@dataclass(frozen=True)
+class Switched:
+    """One denoiser down to time `at`, another below it.  [mix-grpo] (hybrid inference)
+
+    Early steps with a tuned model and late ones with the model it started from undo what reward
+    hacking does to details. The paper tunes the first 80 % of the steps: `at` is the time after
+    them.
+    """
+
+    early: Denoiser
+    late: Denoiser
+    at: float
+
+    def __call__(
+        self, x_t: Float[Tensor, "batch *shape"], t: Float[Tensor, " batch"], cond: Cond
+    ) -> Prediction:
+        return (self.early if float(t.max()) > self.at else self.late)(x_t, t, cond)

@@ -90,15 +90,20 @@ def draw_pairs(
     times: Sequence[float],
     process: Process,
     rule: Times = "stratified",
+    time_keys: Sequence[Key] | None = None,
 ) -> Pairs:
-    """Pairs for every sample; samples with equal keys share their pairs.  [vgrpo] (Sec. 4.4)"""
-    made: dict[Key, tuple[Tensor, Tensor]] = {}
-    for key in keys:
-        if key not in made:
-            t = torch.tensor(draw_times(times, count, key / "t", rule), dtype=x0.dtype)
-            made[key] = t, (key / "eps").normal(len(t), *x0.shape[1:], dtype=x0.dtype)
-    t = torch.stack([made[key][0] for key in keys]).to(x0.device)
-    eps = torch.stack([made[key][1] for key in keys]).to(x0.device)
+    """Pairs for every sample; samples with equal keys share their pairs.  [vgrpo] (Sec. 4.4)
+
+    With `time_keys`, who shares times is told apart from who shares noise.
+    """
+    made: dict[tuple[Key, Key], tuple[Tensor, Tensor]] = {}
+    places = list(zip(time_keys or keys, keys, strict=True))
+    for when, key in places:
+        if (when, key) not in made:
+            t = torch.tensor(draw_times(times, count, when / "t", rule), dtype=x0.dtype)
+            made[when, key] = t, (key / "eps").normal(len(t), *x0.shape[1:], dtype=x0.dtype)
+    t = torch.stack([made[place][0] for place in places]).to(x0.device)
+    eps = torch.stack([made[place][1] for place in places]).to(x0.device)
     return Pairs(t, eps, noised(process, x0, t, eps))
 
 

@@ -22,7 +22,7 @@ class AWM(PairObjective):
     """The settings of the public code."""
 
     pairs: int = 6  # code
-    share: Share = "none"  # code: times shared by the batch, noise by nobody; see the page
+    share: Share = "times"  # code: the batch shares its times, nobody the noise
     times: Times = "after_first"  # code: discrete_wo_init
     anchor: float = 1e-3  # β_ref, code: 1e-3 GenEval, 3e-3 OCR, 1e-4 PickScore
     slow_anchor: float = 1.0  # ema_beta, code
@@ -31,6 +31,13 @@ class AWM(PairObjective):
     power: float = 0.25  # p of ghuber, code
     ratio: Literal["exp_first", "sum_first"] = "exp_first"  # code: one ratio per (sample, time)
     bound: float = 5.0  # the advantage is divided by it, code
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bound <= 0 or self.power <= 0:
+            raise ValueError(
+                f"`bound` and `power` must be positive, got {self.bound} and {self.power}"
+            )
 
     def slow_decay(self, round: int) -> float:
         """min(0.3, 0.001 k).  [awm] (EMA decay)"""

@@ -21,8 +21,20 @@ class CRD(PairObjective):
     anchor_guidance: float = 4.5  # of the reference in the anchor
     beta: float = 1.0  # β, ours
     bound: float = 5.0  # A_max of the external reward, as in DiffusionNFT
+    decay: float = 0.0  # of the old policy, which here also samples; theirs are two, see the page
 
     whole_groups = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.beta <= 0 or self.bound <= 0 or not 0 <= self.decay < 1:
+            raise ValueError(
+                "expected `beta` > 0, `bound` > 0 and `decay` in [0, 1), got "
+                f"{self.beta}, {self.bound} and {self.decay}"
+            )
+
+    def old_decay(self, round: int) -> float:
+        return self.decay
 
     def matching(self, answers: Answers) -> tuple[Tensor, dict[str, Tensor]]:
         rows, target = answers.rows, answers.target

@@ -23,6 +23,10 @@ class DGPO(PairObjective):
     whole_groups = True
 
     @property
+    def compares(self) -> bool:
+        return self.clip is not None
+
+    @property
     def refers(self) -> bool:
         return True
 

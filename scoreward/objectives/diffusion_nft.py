@@ -50,6 +50,7 @@ class DiffusionNFT(PairObjective):
                 return 0.0 if round < 75 else min(0.0075 * (round - 75), 0.999)
 
     def matching(self, answers: Answers) -> tuple[Tensor, dict[str, Tensor]]:
+        """mean (r ℓ⁺ + (1 − r) ℓ⁻) A_max/β.  [diffusion-nft] (loss)"""
         old, rows = answers.old, answers.rows
         better = (1 - self.beta) * old + self.beta * answers.new
         worse = (1 + self.beta) * old - self.beta * answers.new

@@ -20,6 +20,14 @@ class EPG(PairObjective):
     elbo_kl: float = 0.0  # β, weight of ρ (log π − log π_reference)
     ratio_bound: float = 10.0  # ρ is cut here, independent implementation
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.elbo_kl < 0 or self.ratio_bound < 1:
+            raise ValueError(
+                "expected `elbo_kl` >= 0 and `ratio_bound` >= 1, got "
+                f"{self.elbo_kl} and {self.ratio_bound}"
+            )
+
     @property
     def refers(self) -> bool:
         return super().refers or bool(self.elbo_kl)

@@ -15,11 +15,17 @@ from scoreward.ratio import clipped_surrogate, ratio_metrics
 
 @dataclass(frozen=True)
 class FPO(PairObjective):
-    """The settings of the public code for MuJoCo."""
+    """The settings of the public code, for MuJoCo where they differ; `share` is ours."""
 
-    pairs: int = 8  # code: 8; 50 in the grid world
-    clip: float | None = 0.05  # code: 0.05; 0.2 grid world, 0.01 humanoid
-    bound: float | None = 3.0  # of the exponent, code
+    pairs: int = 8  # code: 8 MuJoCo, 50 grid world
+    clip: float | None = 0.05  # code: 0.05 MuJoCo, 0.2 grid world, 0.01 humanoid
+    bound: float | None = 3.0  # of the exponent; code of the grid world, after the mean over pairs
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, value in (("clip", self.clip), ("bound", self.bound)):
+            if value is not None and value <= 0:
+                raise ValueError(f"`{name}` must be positive or None, got {value}")
 
     def matching(self, answers: Answers) -> tuple[Tensor, dict[str, Tensor]]:
         target = answers.target

@@ -20,7 +20,8 @@ from scoreward.prediction import Kind, Prediction
 from scoreward.process import Process
 from scoreward.rows import Rows
 
-Share = Literal["none", "group", "batch"]
+Share = Literal["none", "times", "group", "batch"]
+"""Who sees the same pairs; "times": the whole batch the same times, nobody the same noise."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,10 @@ class PairObjective(Objective):
         self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
     ) -> PairRows:
         keys = [self._address(key, g, i) for g, i in _ids(samples)]
-        pairs = draw_pairs(samples.x0, keys, self.pairs, policy.times, policy.process, self.times)
+        when = [key / "pairs"] * len(keys) if self.share == "times" else keys
+        pairs = draw_pairs(
+            samples.x0, keys, self.pairs, policy.times, policy.process, self.times, when
+        )
 
         def ask(wanted: bool, denoiser: Denoiser | None) -> Tensor | None:
             if not wanted or denoiser is None:
@@ -155,13 +159,13 @@ class PairObjective(Objective):
         return Guided(policy.reference, self.anchor_guidance, policy.null)
 
     def _address(self, key: Key, group: int, sample: int) -> Key:
-        """Who shares pairs: the whole batch, the samples of a prompt, or nobody."""
+        """Who shares noise: the whole batch, the samples of a prompt, or nobody."""
         match self.share:
             case "batch":
                 return key / "pairs"
             case "group":
                 return key / "pairs" / group
-            case "none":
+            case "none" | "times":
                 return key / "pairs" / group / sample
 
 

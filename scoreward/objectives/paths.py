@@ -154,10 +154,13 @@ class PathObjective(Objective):
         return loss, metrics
 
     def distance(self, seen: Replay, first: Prediction, policy: Policy) -> Float[Tensor, " rows"]:
-        """To the first model: ‖μ − μ_first‖²/(2 std²), in the code's form times Δ."""
+        """To the first model: ‖μ − μ_first‖²/(2 std²).  [flow-grpo] (KL)
+
+        The code's form is that times Δ.  [flow-grpo] (KL of the code)
+        """
         kernel = kernel_of(seen.rows.path, policy.sampler)
         value = seen.distance(kernel(first, seen.rows.path.s), self.per_dimension)
-        return value * seen.step_size if self.kl_form == "code" else value  # [flow-grpo] (KL)
+        return value * seen.step_size if self.kl_form == "code" else value
 
     def surrogate(self, seen: Replay, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
         """−E min(ρA, clip(ρ)A), one ratio per transition.  [flow-grpo] (5)"""

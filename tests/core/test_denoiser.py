@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scoreward.denoiser import Cond, Counted, Guided, Reading
+from scoreward.chain import draw, uniform
+from scoreward.denoiser import Cond, Counted, Guided, Reading, Switched
+from scoreward.kernel import ddim
 from scoreward.keys import Key
 from scoreward.prediction import KINDS, Kind, Prediction
 from scoreward.process import LinearVP, RectifiedFlow
@@ -100,3 +102,13 @@ def test_guidance_takes_conditions_of_several_tensors() -> None:
 
     answer = Guided(by_weight, 2.0, empty)(X, T, Words(COND))
     torch.testing.assert_close(answer.x0, Guided(base, 2.0, nothing)(X, T, COND).x0)
+
+
+def test_hybrid_inference_hands_over_after_the_first_steps() -> None:
+    """[mix-grpo] (hybrid inference): of ten even steps the first eight begin above t = 0.2."""
+    early, late = (Counted(Reading(Conditional(), RectifiedFlow())) for _ in range(2))
+    sampler = uniform(ddim(), 10)
+    at = sampler.times[8]
+    keys = [Key(("k", i)) for i in range(3)]
+    draw(sampler, Switched(early, late, at), X, keys, COND)
+    assert (early.count, late.count) == (3 * 8, 3 * 2)

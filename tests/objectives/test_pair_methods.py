@@ -113,7 +113,7 @@ def published_answers() -> Answers:
 
 
 def test_published_numbers_of_diffusion_nft() -> None:
-    """[diffusion-nft] (optimality) and (loss)"""
+    """[diffusion-nft] (optimality), [diffusion-nft] (loss)"""
     n, answers = NUMBERS["nft"], published_answers()
     objective = DiffusionNFT(beta=n["beta"])
     near(objective.optimality(answers.rows.advantage), n["r"])

@@ -292,7 +292,7 @@ def test_a_tree_without_shared_steps_is_an_ordinary_rollout() -> None:
 
 
 def test_an_edge_earns_the_normalised_mean_of_its_leaves() -> None:
-    """[branch-grpo] (depth-wise advantages) and (code): rewards 1, 3, 5, 7 below two branches."""
+    """Rewards 1, 3, 5, 7.  [branch-grpo] (depth-wise advantages), [branch-grpo] (code)"""
     tree = Tree((0, 2))
     made = drawn(uniform(EulerMaruyama(dance_sde(0.3)), 4), tree=tree)
     reward = real(*([1.0, 3.0, 5.0, 7.0] * 3))
@@ -347,7 +347,7 @@ def test_a_churned_state_is_as_noisy_as_its_time() -> None:
 
 
 def test_published_loss_of_fdfo() -> None:
-    """[fdfo] (ratio) and (SPO)"""
+    """[fdfo] (ratio), [fdfo] (SPO)"""
     n = NUMBERS["fdfo_loss"]
     dx = real(*n["dx"])[None]
     direction = dx / (dx.square().mean() + 1e-6)
