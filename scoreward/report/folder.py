@@ -14,7 +14,12 @@ from typing import Any
 Record = dict[str, Any]
 PRICES = {"training_backward": 2}  # in forward evaluations
 SAMPLERS = ("ode", "sde")  # the order in which scores are looked for and shown
-NOT_SCORES = ("diversity", "nearest", "palette")  # measured beside the scorers, with own limits
+NOT_SCORES = (
+    "diversity",
+    "nearest",
+    "palette",
+    "drift",
+)  # measured beside the scorers, with own limits
 
 
 @dataclass(frozen=True)
