@@ -101,7 +101,7 @@ def test_the_first_step_of_the_tail_is_already_second_order() -> None:
     """The solver sees what the network said in the window's last step."""
     module = GaussianPolicy(1, 2).double()
     with torch.no_grad():
-        module.mean += 0.7
+        module.mean.add_(0.7)
     reading = Counted(Reading(module, RectifiedFlow()))
     sampler = flash(SDE, 10, 1, 3, 0.7)
     x, cond = Key(("x",)).normal(1, 2, dtype=F64), torch.zeros(1, dtype=torch.long)
