@@ -21,7 +21,7 @@ import torch
 
 from benchmarks.online.arms import ABLATIONS, ARMS, BUDGET, TUNING, Arm
 from benchmarks.online.curve import curve_of
-from benchmarks.online.tasks import moved
+from benchmarks.online.tasks import moved, regret, translated
 from scoreward.commands.train import build
 from scoreward.models.weights import Snapshot
 from scoreward.recipes.sampling import Sampling
@@ -66,7 +66,7 @@ def cost_of(run: Run) -> int:
 def prepared(task: str, of: Arm, words: str, split: str, seed: int, folder: Path) -> Run:
     """A run of the arm's budget, or a trial's, measured at equal distances."""
     budget = int(BUDGET[task] * (TUNING if split == "validation" else of.share))
-    run, _ = build(f"portraits_{of.recipe}", shlex.split(words), "benchmark")
+    run, _ = build(f"portraits_{of.recipe}", shlex.split(translated(task, words)), "benchmark")
     run = moved(run, task, split)
     every = max(1, round(budget / cost_of(run) / POINTS[split]))
     evaluation = run.evaluation
@@ -86,14 +86,17 @@ def prepared(task: str, of: Arm, words: str, split: str, seed: int, folder: Path
 
 def finished(run: Run) -> dict:
     """Train; the run's curve."""
+    regrets = []
     for moment in run.start():
         if moment.evaluation:
+            regrets.append(regret(run))
             ode = moment.evaluation["ode"]
             shown = {k: round(v, 3) for k, v in ode.items() if isinstance(v, float)}
             print(run.name, run.seed, moment.round, moment.evaluations.total, shown, flush=True)
     if (status := RunFolder(run.folder).about().get("status")) != "finished":
         raise SystemExit(f"{run.folder} was {status}; nothing is written for it")
-    return curve_of(run.folder)
+    curve = curve_of(run.folder)
+    return curve if None in regrets else curve | {"regret": regrets}
 
 
 def swept(run: Run) -> dict[str, dict[str, float]]:
@@ -120,15 +123,15 @@ def tune(task: str, method: str, runs: Path) -> None:
         run = prepared(task, arm(method), words, "validation", TUNING_SEED, folder)
         curve = finished(run)
         kept = curve["diversity"][-1] / curve["diversity"][0]
-        strict = curve["strict"][-1]
+        value = curve["strict" if "strict" in curve else "reward"][-1]
         line = {
             "task": task,
             "method": method,
             "words": words,
-            "strict": strict,
+            "final": value,
             "diversity_kept": kept,
-            "score": strict - max(0.0, arm(method).floor - kept),
-            **{k: curve[k] for k in ("evaluations", "reward", "judge", "drift")},
+            "score": value - max(0.0, arm(method).floor - kept),
+            **{k: curve[k] for k in ("evaluations", "reward", "judge", "drift") if k in curve},
         }
         save(TRIALS, line, ("task", "method", "words"))
         shutil.rmtree(folder, ignore_errors=True)
@@ -147,7 +150,7 @@ def train(task: str, method: str, seed: int, runs: Path) -> None:
     words, folder = chosen(task, method), runs / f"{task}-{method}-{seed}"
     run = prepared(task, arm(method), words, "test", seed, folder)
     line = finished(run) | {"task": task, "method": method, "words": words}
-    if seed < SWEPT:
+    if seed < SWEPT and task != "toy":
         line["samplers"] = swept(run)
     save(CURVES, line, ("task", "method", "seed"))
 
