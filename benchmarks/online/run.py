@@ -35,7 +35,7 @@ from scoreward.training.trainer import Trainer
 HERE = Path(__file__).parent
 CURVES, TRIALS, ABLATED = (HERE / f"{n}.jsonl" for n in ("curves", "tuning", "ablations"))
 POINTS = {"validation": 2, "test": 5}  # evaluations after the start
-SWEPT = 2  # seeds whose model is measured under many samplers
+SWEPT = 1  # seeds whose model is measured under many samplers
 TUNING_SEED = 100
 SAMPLERS = {
     f"{n}{s}": Sampling(steps=s, eta=e)

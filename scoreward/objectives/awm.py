@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scoreward.likelihood import Times, squared_error
-from scoreward.objectives.pairs import Answers, PairObjective, Share
+from scoreward.objectives.answers import Answers, Share
+from scoreward.objectives.pairs import PairObjective
 from scoreward.ratio import clipped_surrogate, ratio_metrics
 
 Weighting = Literal["uniform", "t", "t2", "huber", "ghuber"]

@@ -13,7 +13,8 @@ from torch import Tensor
 from scoreward.chain import Transitions
 from scoreward.keys import Key
 from scoreward.objectives.base import Policy, Samples
-from scoreward.objectives.paths import PathObjective, PathRows, path_rows, place, stored
+from scoreward.objectives.paths import PathObjective
+from scoreward.objectives.replay import PathRows, path_rows, place, stored
 
 
 @dataclass(frozen=True)

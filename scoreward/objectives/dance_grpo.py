@@ -12,7 +12,8 @@ from torch import Tensor
 from scoreward.chain import Transitions
 from scoreward.keys import Key
 from scoreward.objectives.base import Policy, Samples
-from scoreward.objectives.paths import PathObjective, PathRows, path_rows, stored
+from scoreward.objectives.paths import PathObjective
+from scoreward.objectives.replay import PathRows, path_rows, stored
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Literal
 from torch import Tensor
 
 from scoreward.objectives.base import Policy
-from scoreward.objectives.paths import PathObjective, Replay
+from scoreward.objectives.paths import PathObjective
+from scoreward.objectives.replay import Replay
 from scoreward.ratio import ratio_metrics
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from scoreward.advantage import group_mean
 from scoreward.likelihood import squared_error
-from scoreward.objectives.pairs import Answers, PairObjective
+from scoreward.objectives.answers import Answers
+from scoreward.objectives.pairs import PairObjective
 
 
 @dataclass(frozen=True)

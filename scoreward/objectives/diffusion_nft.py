@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scoreward.likelihood import Times, self_normalised_error
-from scoreward.objectives.pairs import Answers, PairObjective, Share
+from scoreward.objectives.answers import Answers, Share
+from scoreward.objectives.pairs import PairObjective
 
 Mode = Literal["all", "positive_only", "negative_only", "one_only", "binary"]
 

@@ -16,7 +16,8 @@ from scoreward.chain import Transitions
 from scoreward.denoiser import Cond
 from scoreward.keys import Key
 from scoreward.objectives.base import Policy, Samples
-from scoreward.objectives.paths import PathObjective, PathRows, Replay, place, reduced
+from scoreward.objectives.paths import PathObjective
+from scoreward.objectives.replay import PathRows, Replay, place, reduced
 from scoreward.prediction import Prediction
 from scoreward.ratio import ratio_metrics
 

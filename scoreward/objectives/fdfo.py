@@ -14,7 +14,7 @@ from torch import Tensor
 from scoreward.chain import Transitions
 from scoreward.keys import Key
 from scoreward.objectives.base import Objective, Policy, Samples
-from scoreward.objectives.paths import PathRows, path_rows, place, read, stored
+from scoreward.objectives.replay import PathRows, path_rows, place, read, stored
 from scoreward.rows import Rows
 
 

@@ -7,7 +7,8 @@ deterministic rollout, with Flow-CPS steps ([flow-cps], arXiv:2509.05952) and th
 from dataclasses import dataclass
 from typing import Literal
 
-from scoreward.objectives.paths import Form, PathObjective
+from scoreward.objectives.paths import PathObjective
+from scoreward.objectives.replay import Form
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from scoreward.likelihood import squared_error
-from scoreward.objectives.pairs import Answers, PairObjective
+from scoreward.objectives.answers import Answers
+from scoreward.objectives.pairs import PairObjective
 from scoreward.ratio import clipped_surrogate, ratio_metrics
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from scoreward.objectives.base import Policy
-from scoreward.objectives.paths import PathObjective, Replay, reduced
+from scoreward.objectives.paths import PathObjective
+from scoreward.objectives.replay import Replay, reduced
 from scoreward.ratio import ratio_metrics
 
 

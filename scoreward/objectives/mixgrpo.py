@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from scoreward.objectives.base import Policy
-from scoreward.objectives.paths import PathObjective, Replay
+from scoreward.objectives.paths import PathObjective
+from scoreward.objectives.replay import Replay
 
 
 @dataclass(frozen=True)

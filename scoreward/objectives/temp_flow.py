@@ -13,7 +13,8 @@ from torch import Tensor
 from scoreward.chain import Sampler
 from scoreward.kernel import Kernel
 from scoreward.objectives.base import Policy
-from scoreward.objectives.paths import PathObjective, Replay, kernel_of
+from scoreward.objectives.paths import PathObjective
+from scoreward.objectives.replay import Replay, kernel_of
 from scoreward.process import Process
 from scoreward.ratio import ratio_metrics
 

@@ -17,8 +17,9 @@ from scoreward.advantage import soft_clip
 from scoreward.chain import Transitions
 from scoreward.keys import Key
 from scoreward.likelihood import self_normalised_error, squared_error
+from scoreward.objectives.answers import Answers, PairRows, Share
 from scoreward.objectives.base import Policy, Samples
-from scoreward.objectives.pairs import Answers, PairObjective, PairRows, Share
+from scoreward.objectives.pairs import PairObjective
 from scoreward.prediction import Kind
 from scoreward.ratio import clipped_surrogate, ratio_metrics
 

@@ -12,7 +12,7 @@ from scoreward.kernel import EulerMaruyama, flow_sde
 from scoreward.keys import Key
 from scoreward.models.analytic import GaussianPolicy
 from scoreward.objectives.base import Objective, Policy, Samples
-from scoreward.objectives.paths import PathRows, kernel_of
+from scoreward.objectives.replay import PathRows, kernel_of
 from scoreward.process import RectifiedFlow, time_grid
 from tests.core.laws import F64
 

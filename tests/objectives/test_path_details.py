@@ -18,7 +18,7 @@ from scoreward.objectives.flow_dppo import FlowDPPO
 from scoreward.objectives.flow_grpo import FlowGRPO, FlowGRPOFast
 from scoreward.objectives.grpo_guard import GRPOGuard
 from scoreward.objectives.mixgrpo import MixGRPO
-from scoreward.objectives.paths import PathRows, Replay, replay
+from scoreward.objectives.replay import PathRows, Replay, replay
 from scoreward.objectives.temp_flow import TempFlowGRPO, noise_weights
 from scoreward.prediction import Prediction
 from scoreward.process import time_grid

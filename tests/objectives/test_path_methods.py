@@ -13,7 +13,8 @@ from scoreward.objectives.flow_dppo import FlowDPPO
 from scoreward.objectives.flow_grpo import FlowGRPO, FlowGRPOFast
 from scoreward.objectives.grpo_guard import GRPOGuard
 from scoreward.objectives.mixgrpo import MixGRPO
-from scoreward.objectives.paths import PathObjective, replay
+from scoreward.objectives.paths import PathObjective
+from scoreward.objectives.replay import replay
 from scoreward.objectives.temp_flow import TempFlowGRPO
 from scoreward.recipes.sampling import Noisy, Windowed
 from scoreward.training.geometry import Geometry

@@ -14,8 +14,8 @@ from scoreward.denoiser import Counted, Reading
 from scoreward.kernel import DDIM, DPMSolverPP, Kernel, ddim, euler, generalised
 from scoreward.keys import Key
 from scoreward.likelihood import Pairs, noised, predict_as, self_normalised_error, targets
+from scoreward.objectives.answers import PairRows
 from scoreward.objectives.base import Policy, Samples
-from scoreward.objectives.pairs import PairRows
 from scoreward.objectives.vgrpo import VGRPO
 from scoreward.process import RectifiedFlow
 from tests.core.laws import F64, real
@@ -382,7 +382,7 @@ def test_metrics_carry_no_gradient_and_report_the_error() -> None:
 def test_settings_say_what_they_expect() -> None:
     with pytest.raises(ValueError, match="`pairs` must be at least 1, got 0"):
         VGRPO(pairs=0)
-    with pytest.raises(ValueError, match="`proximal` is a weight, not negative"):
+    with pytest.raises(ValueError, match="`proximal` is a weight and must not be negative"):
         VGRPO(proximal=-0.1)
     with pytest.raises(ValueError, match="are weights and must not be negative"):
         VGRPO(anchor=-0.1)

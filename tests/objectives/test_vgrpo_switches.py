@@ -14,8 +14,8 @@ from scoreward.kernel import ddim
 from scoreward.keys import Key
 from scoreward.likelihood import predict_as, targets
 from scoreward.models.analytic import GaussianPolicy
+from scoreward.objectives.answers import PairRows
 from scoreward.objectives.base import Policy, Samples
-from scoreward.objectives.pairs import PairRows
 from scoreward.objectives.vgrpo import VGRPO
 from scoreward.prediction import KINDS, Kind
 from scoreward.process import RectifiedFlow
