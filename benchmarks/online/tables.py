@@ -1,0 +1,195 @@
+"""The tables of README.md, from the committed files.   python -m benchmarks.online.tables"""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from scoreward.report.statistics import Estimate, estimate, first_reach, ratio
+
+HERE = Path(__file__).parent
+CLAIMS = (  # ours, theirs, what is published
+    ("vgrpo", "mixgrpo", "2 × fewer iterations, about 2.4 × by evaluations"),
+    ("vgrpo", "diffusion_nft", "3 × fewer steps, about 6.5 × by evaluations"),
+    ("vgrpo", "diffusion_nft_4", "the same with four pairs instead of the grid: not published"),
+    ("mixgrpo", "dance_grpo", "higher reward at equal iterations"),
+    ("mixgrpo", "flow_grpo", "higher reward at equal iterations"),
+    ("mixgrpo_flash", "mixgrpo", "faster iterations, slightly lower reward"),
+    ("swift", "vgrpo", "ours: at most half"),
+)
+LEVELS = {"portraits": (0.6, 0.7, 0.8), "toy": (-0.8, -0.6)}
+MEASURE = {"portraits": "strict", "toy": "reward"}
+
+Lines = dict[str, list[dict]]
+
+
+def read(name: str, task: str) -> Lines:
+    """Lines of a task by method."""
+    path, found = HERE / f"{name}.jsonl", defaultdict(list)
+    for text in path.read_text().splitlines() if path.exists() else ():
+        line = json.loads(text)
+        if line["task"] == task:
+            found[line["method"]].append(line)
+    return dict(found)
+
+
+def shown(value: Estimate, digits: int = 3) -> str:
+    """mean [low, high]"""
+    if value.interval is None:
+        return f"{value.mean:.{digits}f}"
+    low, high = value.interval
+    return f"{value.mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    print("| " + " | ".join(head) + " |")
+    print("|" + "---|" * len(head))
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+    print()
+
+
+def finals(task: str, lines: Lines) -> None:
+    """The end of every method, best first."""
+    key = MEASURE[task]
+    order = sorted(lines, key=lambda m: -np.mean([x[key][-1] for x in lines[m]]))
+    names = [n for n in ("reward", "judge", "strict", "regret") if n in lines[order[0]][0]]
+    rows = []
+    for method in order:
+        seeds = lines[method]
+        cells = [method, str(len(seeds))]
+        cells += [
+            shown(estimate([x[n][-1] for x in seeds])) if n in seeds[0] else "–" for n in names
+        ]
+        for name in ("diversity", "nearest"):
+            start = lines["vgrpo"][0][name][0] if name in lines["vgrpo"][0] else None
+            cells.append(
+                "–" if start is None else shown(estimate([x[name][-1] / start for x in seeds]), 2)
+            )
+        cells.append(
+            shown(estimate([x["drift"][-1] for x in seeds])) if "drift" in seeds[0] else "–"
+        )
+        cells.append(f"{np.mean([x['evaluations'][-1] for x in seeds]):,.0f}")
+        cells.append(f"{np.mean([x['seconds'][-1] for x in seeds]):,.0f}")
+        rows.append(cells)
+    head = [
+        "method",
+        "seeds",
+        *names,
+        "diversity / base",
+        "nearest / base",
+        "drift",
+        "evaluations",
+        "seconds",
+    ]
+    table(head, rows)
+
+
+def reached(lines: Lines, method: str, key: str, level: float) -> list[float] | None:
+    """Evaluations to a level, if every seed reaches it."""
+    found = [
+        first_reach(np.array(x["evaluations"], float), np.array(x[key], float), level)
+        for x in lines.get(method, [])
+    ]
+    return None if not found or None in found else [v for v in found if v is not None]
+
+
+def claims(task: str, lines: Lines) -> None:
+    """How many evaluations theirs needs for one of ours, level by level."""
+    key, rows = MEASURE[task], []
+    for ours, theirs, published in CLAIMS:
+        cells = [f"{ours} against {theirs}", published]
+        for level in LEVELS[task]:
+            a, b = (reached(lines, m, key, level) for m in (ours, theirs))
+            if a and b:
+                cells.append(shown(ratio(b, a), 2))
+            else:
+                cells.append(
+                    f"{ours if b else theirs if a else 'neither'} not always there"
+                    if not (a and b)
+                    else ""
+                )
+        rows.append(cells)
+    table(["claim", "published", *(f"theirs / ours at {key} {lv}" for lv in LEVELS[task])], rows)
+
+
+def samplers(lines: Lines) -> None:
+    """Strict success of the first seed under many samplers."""
+    rows = []
+    for method, seeds in lines.items():
+        swept = [x["samplers"] for x in seeds if x.get("samplers")]
+        if swept:
+            rows.append([method, *(f"{swept[0][n]['strict']:.3f}" for n in swept[0])])
+    if rows:
+        names = next(x["samplers"] for s in lines.values() for x in s if x.get("samplers"))
+        table(["method", *names], rows)
+
+
+def costs() -> None:
+    """costs.json as a table."""
+    path = HERE / "costs.json"
+    rows = [
+        [
+            line["method"],
+            *(f"{line[k] / 64:.1f}" for k in ("behaviour", "training_forward", "evaluations")),
+            f"{line['seconds']:.2f}",
+            f"{1e3 * line['seconds'] / line['evaluations']:.2f}",
+            f"{line['share_in_network']:.1%}",
+            f"{line['peak_gib']:.2f}",
+        ]
+        for line in json.loads(path.read_text())
+    ]
+    head = [
+        "method",
+        "behaviour",
+        "trained",
+        "evaluations",
+        "CPU s a round",
+        "ms an evaluation",
+        "in network",
+        "peak GiB",
+    ]
+    table(head, rows)
+
+
+def tuning(task: str) -> None:
+    """Every trial."""
+    rows = []
+    for method, trials in read("tuning", task).items():
+        best = max(trials, key=lambda x: x["score"])
+        for x in trials:
+            mark = "**" if x is best else ""
+            rows.append(
+                [
+                    method,
+                    f"`{x['words']}`",
+                    f"{mark}{x['final']:.3f}{mark}",
+                    f"{x['diversity_kept']:.2f}",
+                ]
+            )
+    table(["method", "options", "final", "diversity / base"], rows)
+
+
+def main() -> None:
+    for task in ("portraits", "toy"):
+        lines = read("curves", task)
+        if not lines:
+            continue
+        print(f"### {task}\n")
+        finals(task, lines)
+        claims(task, lines)
+        samplers(lines)
+        tuning(task)
+    ablated = read("ablations", "portraits")
+    if ablated:
+        print("### ablations\n")
+        finals("portraits", ablated | {"vgrpo": ablated.get("vgrpo", next(iter(ablated.values())))})
+    if (HERE / "costs.json").exists():
+        print("### costs\n")
+        costs()
+
+
+if __name__ == "__main__":
+    main()
