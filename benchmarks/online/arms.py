@@ -53,7 +53,7 @@ ARMS = [
     Arm("vgrpo", "vgrpo", crossed(RATES, anchored(0.05, 0.15), SMALL)),
     Arm("diffusion_nft", "diffusion_nft", crossed(RATES, anchored(0.05, 0.15))),
     Arm("diffusion_nft_4", "diffusion_nft", crossed(RATES, anchored(0.05, 0.15), NFT)),
-    Arm("awm", "awm", crossed(RATES, anchored(0.001, 0.1))),
+    Arm("awm", "awm", crossed(RATES, anchored(0.001, 0.1), "--objective.share none")),
     Arm("mixgrpo", "mixgrpo", crossed(RATES, near(0.0, 0.03))),
     Arm("mixgrpo_flash", "mixgrpo_flash", crossed(RATES, near(0.0, 0.03))),
     Arm("flow_grpo", "flow_grpo", crossed(RATES, near(0.0, 0.03))),

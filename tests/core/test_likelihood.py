@@ -14,7 +14,9 @@ from scoreward.kernel import DDIM, generalised
 from scoreward.keys import Key
 from scoreward.likelihood import (
     Pairs,
+    Times,
     draw_pairs,
+    draw_times,
     noised,
     path_log_prob,
     predict,
@@ -103,6 +105,66 @@ def test_strata_are_drawn_independently() -> None:
 def test_more_strata_than_steps_are_refused(count: int) -> None:
     with pytest.raises(ValueError, match=rf"cannot draw {count} strata from a grid of 10 steps"):
         stratified_times(GRID, count, KEY)
+
+
+def test_the_stratified_rule_is_the_strata() -> None:
+    key = KEY / "rule"
+    assert draw_times(GRID, 3, key, "stratified") == stratified_times(GRID, 3, key)
+
+
+@pytest.mark.parametrize(("steps", "kept"), [(10, 9), (25, 24), (100, 99), (200, 198), (1, 1)])
+def test_the_grid_rule_takes_0_99_of_the_steps_whatever_the_count(steps: int, kept: int) -> None:
+    """[diffusion-nft] (timesteps): ⌊0.99 T⌋ from pure noise down, and never none."""
+    grid = time_grid(steps)
+    assert draw_times(grid, 3, KEY, "grid") == list(grid[:kept])
+
+
+def test_strata_may_leave_out_pure_noise() -> None:
+    """[awm] (timesteps): nine times in three strata of three, each of them drawn."""
+    drawn = [draw_times(GRID, 3, KEY / i, "after_first") for i in range(200)]
+    for place in range(3):
+        assert {times[place] for times in drawn} == set(GRID[1 + 3 * place : 4 + 3 * place])
+
+
+@pytest.mark.parametrize(("rule", "low", "high"), [("uniform", 0.2, 1.0), ("logit_normal", 0, 1)])
+def test_continuous_rules_put_one_time_into_each_stratum_of_their_law(
+    rule: Times, low: float, high: float
+) -> None:
+    """[awm] (timesteps): levels of [0.2, 1], or of a standard normal behind a sigmoid."""
+    drawn = torch.tensor([draw_times(GRID, 4, KEY / i, rule) for i in range(500)], dtype=F64)
+    if rule == "uniform":
+        level = (drawn - low) / (high - low)
+    else:
+        level = Normal(0.0, 1.0).cdf(drawn.logit())
+    place = 4 * level - torch.arange(4)
+    floor = 1e-9 + (drawn <= 0.01 + 1e-12) * 1.0  # times below 0.01 were lifted to it
+    assert ((place >= -floor) & (place <= 1 + 1e-9)).all()
+    assert (place.min(0).values < 0.05).all()  # all of a stratum is used: (1 − 0.05)^500 < 1e-11
+    assert (place.max(0).values > 0.95).all()
+    correlation = torch.corrcoef(place.T) - torch.eye(4)
+    assert correlation.abs().max() < 5.5 / 500**0.5
+
+
+def test_logit_normal_times_stay_off_the_data() -> None:
+    """The lowest of 400 strata lies below sigmoid(−2.8) = 0.06, of a million below 0.0087."""
+    for count, low, high in ((400, 0.01, 0.06), (1_000_000, 0.01, 0.01)):
+        times = draw_times(GRID, count, KEY, "logit_normal")
+        assert low <= times[0] <= high
+        assert times[-1] < 1
+
+
+def test_times_may_be_shared_where_noise_is_not() -> None:
+    """[awm] (timesteps): two addresses, one of times and one of noise."""
+    args = (4, GRID, RectifiedFlow(), "stratified")
+    pairs = draw_pairs(X0, keys([1, 2, 3, 3]), *args, keys([9, 9, 9, 8]))
+    assert torch.equal(pairs.t[0], pairs.t[1])
+    assert torch.equal(pairs.t[0], pairs.t[2])
+    assert not torch.equal(pairs.t[0], pairs.t[3])
+    assert torch.equal(pairs.eps[2], pairs.eps[3])
+    assert not torch.equal(pairs.eps[0], pairs.eps[1])
+    alike = draw_pairs(X0, keys([1, 2, 3, 3]), *args)
+    assert torch.equal(alike.eps, pairs.eps)
+    torch.testing.assert_close(pairs.x_t, noised(RectifiedFlow(), X0, pairs.t, pairs.eps))
 
 
 def test_equal_keys_share_their_pairs_and_others_do_not() -> None:

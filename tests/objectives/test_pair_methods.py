@@ -4,112 +4,38 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
 
-from scoreward.advantage import Advantages
-from scoreward.chain import uniform
 from scoreward.denoiser import Guided, Reading
-from scoreward.kernel import ddim
-from scoreward.keys import Key
-from scoreward.likelihood import (
-    Pairs,
-    draw_times,
-    noised,
-    predict_as,
-    self_normalised_error,
-    squared_error,
-)
-from scoreward.models.analytic import GaussianPolicy
+from scoreward.likelihood import self_normalised_error, squared_error
+from scoreward.objectives.answers import Answers
 from scoreward.objectives.awm import AWM
-from scoreward.objectives.base import Policy, Samples
 from scoreward.objectives.crd import CRD
 from scoreward.objectives.dgpo import DGPO
 from scoreward.objectives.diffusion_nft import DiffusionNFT
 from scoreward.objectives.epg import EPG
 from scoreward.objectives.fpo import FPO
-from scoreward.objectives.pairs import Answers, PairObjective, PairRows, growth
+from scoreward.objectives.pairs import PairObjective, growth
 from scoreward.objectives.ram import RAM
 from scoreward.objectives.vgrpo import VGRPO
-from scoreward.process import RectifiedFlow
-from scoreward.training.geometry import Geometry
 from tests.core.laws import F64, real
-from tests.golden.load import golden
-from tests.objectives.learning import START, learned, trainer
+from tests.objectives.learning import START, learned
+from tests.objectives.pairing import (
+    FLOW,
+    GROUP,
+    KEY,
+    NUMBERS,
+    asked,
+    near,
+    policy,
+    prepared,
+    published_answers,
+    slope,
+)
 
-NUMBERS, BASE = golden("online"), golden("vgrpo")
-FLOW, KEY = RectifiedFlow(), Key(("pairs",))
-GROUP = torch.arange(3).repeat_interleave(4)
 PAIRED = {"pairs": 4, "share": "group", "times": "stratified"}
 
 
-def reading(shift: float) -> Reading:
-    module = GaussianPolicy(prompts=3, dim=2).double()
-    with torch.no_grad():
-        module.mean.copy_((KEY / "means").normal(3, 2, dtype=F64) + shift)
-    return Reading(module, FLOW)
-
-
-def policy(shift: float = 0.0, reference: float = -0.5) -> Policy:
-    return Policy(
-        reading(shift), reading(0.0), reading(reference), FLOW, uniform(ddim(), 8),
-        slow=reading(-0.2), null=lambda cond: cond * 0,  # pyright: ignore
-    )  # fmt: skip
-
-
-def samples(sign: float = 1.0) -> Samples:
-    x0, reward = (KEY / "x0").normal(12, 2, dtype=F64), (KEY / "reward").normal(12, dtype=F64)
-    advantage = sign * Advantages(floor=0.0)(reward[None], torch.ones(1, dtype=F64), GROUP)
-    return Samples(x0, GROUP, advantage, GROUP, torch.arange(12), sign * reward)
-
-
-def prepared(objective: PairObjective, using: Policy, sign: float = 1.0) -> PairRows:
-    with torch.no_grad():
-        return objective.prepare(samples(sign), None, using, KEY / "round")
-
-
-def slope(objective: PairObjective, using: Policy, sign: float = 1.0) -> Tensor:
-    loss, metrics = objective.loss(prepared(objective, using, sign), using)
-    assert not any(value.requires_grad for value in metrics.values())
-    assert isinstance(using.current, Reading)
-    (gradient,) = torch.autograd.grad(loss, list(using.current.network.parameters()))
-    return gradient
-
-
-def asked(using: Policy, rows: PairRows) -> Tensor:
-    """The current policy's velocities on the pairs."""
-    return predict_as(using.current, rows.pairs, rows.cond, "velocity")
-
-
-def near(actual: Tensor, expected: object, tolerance: float = 1e-6) -> None:
-    wanted = torch.as_tensor(expected, dtype=F64)
-    torch.testing.assert_close(actual, wanted, rtol=tolerance, atol=tolerance)
-
-
 # The published tensors
-
-
-def published(network: str) -> Tensor:
-    """v = a z + b t on one pair, t = 0.6, for the four samples."""
-    (a, b), pairs = BASE[network], published_pairs()
-    return a * pairs.x_t + b * pairs.t[..., None]
-
-
-def published_pairs() -> Pairs:
-    n = NUMBERS["nft"]
-    x0 = torch.tensor(BASE["x0"], dtype=F64)
-    t = torch.full((4, 1), n["t"], dtype=F64)
-    eps = real(*n["eps"]).expand(4, 1, 2)
-    return Pairs(t, eps, noised(FLOW, x0, t, eps))
-
-
-def published_answers() -> Answers:
-    x0 = torch.tensor(BASE["x0"], dtype=F64)
-    advantage = real(-1.0, 0.0, 2.0, -1.0) / 1.5**0.5
-    group = torch.zeros(4, dtype=torch.long)
-    rows = PairRows(
-        x0, None, advantage, advantage, group, published_pairs(), None, None, None, torch.arange(4)
-    )
-    return Answers(rows, FLOW, published("new"), published("old"))
 
 
 def test_published_numbers_of_diffusion_nft() -> None:
@@ -376,58 +302,3 @@ def test_a_velocity_that_has_grown_is_penalised_and_one_that_has_not_is_not() ->
     torch.testing.assert_close(
         loss, free.loss(replace(rows, reference=None), using)[0] + 5 * 0.0625
     )
-
-
-# Times
-
-
-def test_the_grid_leaves_out_the_last_step_before_the_data() -> None:
-    """[diffusion-nft] (timesteps): int(0.99 · 10) = 9 of ten."""
-    grid = uniform(ddim(), 10).times
-    assert draw_times(grid, 0, KEY, "grid") == list(grid[:9])
-
-
-def test_strata_may_leave_out_pure_noise() -> None:
-    """[awm] (timesteps)"""
-    grid = uniform(ddim(), 8).times
-    drawn = [draw_times(grid, 3, KEY / i, "after_first") for i in range(200)]
-    assert {t for times in drawn for t in times} == set(grid[1:8])
-    assert all(a > b > c for a, b, c in drawn)
-
-
-@pytest.mark.parametrize(("rule", "low"), [("uniform", 0.2), ("logit_normal", 0.01)])
-def test_continuous_times_are_stratified(rule: str, low: float) -> None:
-    drawn = torch.tensor([draw_times((1.0, 0.0), 4, KEY / i, rule) for i in range(500)])  # pyright: ignore
-    assert ((drawn >= low) & (drawn <= 1)).all()
-    assert (drawn.diff(dim=1) > 0).all()
-    level = (drawn - 0.2) / 0.8 if rule == "uniform" else torch.special.ndtr(drawn.logit())
-    bounds = torch.arange(5) / 4
-    assert ((level >= bounds[:4] - 0.02) & (level <= bounds[1:] + 0.02)).all()
-
-
-# Whole groups
-
-
-def test_groups_stay_together_in_processes_minibatches_and_micro_batches() -> None:
-    geometry = Geometry(prompts=5, group=4, minibatches=2)
-    for rank in range(3):
-        share = geometry.share(rank, 3, unit=4)
-        assert share.start % 4 == share.stop % 4 == 0
-    for part in geometry.parts(KEY, unit=4):
-        assert sorted(torch.bincount(part // 4, minlength=5).tolist())[-len(part) // 4 :] == [4] * (
-            len(part) // 4
-        )
-    with pytest.raises(ValueError, match="6 minibatches cannot be made of 5 prompts"):
-        Geometry(prompts=5, group=4, minibatches=6).unit(whole_groups=True)
-
-
-@pytest.mark.parametrize("objective", [DGPO(beta=1.0), CRD(anchor=0.0)], ids=["DGPO", "CRD"])
-def test_the_micro_batch_changes_nothing_for_losses_over_groups(objective: PairObjective) -> None:
-    means = []
-    for micro in (3, 7, 64):
-        run, model = trainer(objective, uniform(ddim(), 8), Geometry(4, 4, 2, 2, micro_batch=micro))
-        for _ in range(3):
-            run.step()
-        means.append(next(iter(model.network.parameters())).detach().clone())
-    torch.testing.assert_close(means[0], means[2], rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(means[1], means[2], rtol=1e-4, atol=1e-6)

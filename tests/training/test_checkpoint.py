@@ -9,9 +9,13 @@ import torch
 from safetensors.torch import save_file
 
 from scoreward.models.lora import LoRA, add_lora
+from scoreward.objectives.awm import AWM
+from scoreward.objectives.base import Objective
+from scoreward.objectives.diffusion_nft import DiffusionNFT
 from scoreward.recipes.toy import toy_model
 from scoreward.training import checkpoint
 from scoreward.training.checkpoint import CheckpointError
+from scoreward.training.geometry import Geometry
 from scoreward.training.trainer import Trainer
 from tests.training.toys import make_trainer, means, rounds_of
 
@@ -68,6 +72,33 @@ def test_saving_again_replaces(tmp_path: Path) -> None:
     assert checkpoint.save(tmp_path, trainer, 9.0) == path
     assert json.loads((path / "state.json").read_text())["seconds"] == 9.0
     assert [p.name for p in tmp_path.iterdir()] == ["000002"]
+
+
+@pytest.mark.parametrize(
+    ("objective", "kept"),
+    [
+        (DiffusionNFT(), {"old": 1, "slow": 0}),
+        (DiffusionNFT(schedule="copy"), {"old": 0, "slow": 0}),
+        (AWM(), {"old": 0, "slow": 1}),
+    ],
+)
+def test_a_policy_that_lags_is_part_of_a_checkpoint_and_a_copy_is_not(
+    tmp_path: Path, objective: Objective, kept: dict[str, int]
+) -> None:
+    """And it comes back: the rounds after it are those of a run that never stopped."""
+
+    def made() -> Trainer:
+        return make_trainer(Geometry(prompts=2, group=4), objective=objective)
+
+    trainer, fresh = made(), made()
+    rounds_of(trainer, 3)
+    path = checkpoint.save(tmp_path, trainer, 0.0)
+    assert {name: len(checkpoint.read_snapshot(path, name)) for name in kept} == kept
+    checkpoint.load(path, fresh)
+    assert [r.metrics for r in rounds_of(fresh, 2)] == [r.metrics for r in rounds_of(trainer, 2)]
+    for name in trainer.weights.names():
+        ours, theirs = (t.weights.snapshot(name)["mean"] for t in (fresh, trainer))
+        assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize("call", [1, 2, 3])

@@ -89,3 +89,49 @@ def test_no_memory_setting_has_to_divide_anything(
 ) -> None:
     geometry = Geometry(prompts, group, rollout_batch=rollout, micro_batch=micro)
     assert geometry.explain(processes)[0].endswith(f"= {prompts * group} samples.")
+
+
+# Whole groups
+
+
+@given(prompts=sizes, group=sizes, processes=st.integers(1, 12))
+def test_shares_of_whole_groups_partition_the_round(
+    prompts: int, group: int, processes: int
+) -> None:
+    geometry = Geometry(prompts, group)
+    shares = [geometry.share(rank, processes, unit=group) for rank in range(processes)]
+    assert [i for share in shares for i in share] == list(range(prompts * group))
+    assert all(share.start % group == share.stop % group == 0 for share in shares)
+    lengths = [len(share) // group for share in shares]
+    assert max(lengths) - min(lengths) <= 1
+
+
+@given(prompts=sizes, group=sizes, data=st.data())
+def test_minibatches_of_whole_groups_partition_the_prompts(
+    prompts: int, group: int, data: st.DataObject
+) -> None:
+    minibatches = data.draw(st.integers(1, prompts))
+    geometry = Geometry(prompts, group, minibatches)
+    parts = geometry.parts(Key(("a", 0)), geometry.unit(whole_groups=True))
+    assert sorted(torch.cat(parts).tolist()) == list(range(prompts * group))
+    for part in parts:
+        counts = torch.bincount(part // group, minlength=prompts)
+        assert set(counts.tolist()) <= {0, group}
+    sizes_in_prompts = [len(part) // group for part in parts]
+    assert max(sizes_in_prompts) - min(sizes_in_prompts) <= 1
+
+
+def test_which_prompts_go_together_changes_from_pass_to_pass() -> None:
+    geometry = Geometry(prompts=6, group=2, minibatches=3)
+    orders = {
+        tuple(torch.cat(geometry.parts(Key(("a", 0)) / e, unit=2)).tolist()) for e in range(9)
+    }
+    assert len(orders) > 5
+
+
+def test_samples_stay_together_only_where_groups_must() -> None:
+    geometry = Geometry(prompts=5, group=4, minibatches=6)
+    assert geometry.unit(whole_groups=False) == 1
+    with pytest.raises(ValueError, match="6 minibatches cannot be made of 5 prompts; lower"):
+        geometry.unit(whole_groups=True)
+    assert Geometry(prompts=5, group=4, minibatches=5).unit(whole_groups=True) == 4

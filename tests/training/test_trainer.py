@@ -11,6 +11,9 @@ from scoreward.denoiser import Guided
 from scoreward.kernel import DDIM, generalised
 from scoreward.models.analytic import GaussianPolicy
 from scoreward.models.base import Model
+from scoreward.objectives.base import Objective
+from scoreward.objectives.crd import CRD
+from scoreward.objectives.dgpo import DGPO
 from scoreward.objectives.vgrpo import VGRPO
 from scoreward.recipes.toy import toy_model
 from scoreward.rewards.base import RewardError
@@ -279,3 +282,44 @@ def test_a_network_with_nothing_to_train_is_refused() -> None:
     model.network.requires_grad_(False)
     with pytest.raises(ValueError, match="no trainable parameters"):
         make_trainer(model=model)
+
+
+# Losses over whole groups
+
+GROUPED = {"dgpo": DGPO(beta=3.0, clip=0.01), "crd": CRD(anchor_guidance=1.0)}
+WHOLE = Geometry(prompts=5, group=4, minibatches=2, epochs=2, micro_batch=20)
+
+
+class Scattered(DGPO):
+    """The same loss for whom the trainer does not keep groups together."""
+
+    whole_groups = False
+
+
+def grouped(objective: Objective, geometry: Geometry) -> Tensor:
+    trainer = float64_trainer(geometry, objective)
+    rounds_of(trainer, 3)
+    return means(trainer)
+
+
+@pytest.mark.parametrize("name", list(GROUPED))
+def test_batches_of_memory_never_change_a_loss_over_groups(name: str) -> None:
+    """Micro-batches of less than a group become one group, others whole numbers of groups."""
+    whole = grouped(GROUPED[name], WHOLE)
+    for micro, rollout in ((1, 20), (6, 3), (9, 7), (64, 20)):
+        sizes = replace(WHOLE, micro_batch=micro, rollout_batch=rollout)
+        torch.testing.assert_close(grouped(GROUPED[name], sizes), whole, rtol=1e-11, atol=1e-12)
+
+
+def test_split_groups_would_change_that_loss() -> None:
+    torn = [grouped(Scattered(beta=3.0), replace(WHOLE, micro_batch=m)) for m in (3, 20)]
+    assert not torch.allclose(torn[0], torn[1], rtol=1e-4)
+    whole = grouped(GROUPED["dgpo"], replace(WHOLE, minibatches=1))
+    torch.testing.assert_close(
+        grouped(Scattered(beta=3.0, clip=0.01), replace(WHOLE, minibatches=1)), whole
+    )
+
+
+def test_more_minibatches_than_prompts_are_refused_for_a_loss_over_groups() -> None:
+    with pytest.raises(ValueError, match="6 minibatches cannot be made of 5 prompts"):
+        make_trainer(replace(WHOLE, minibatches=6), DGPO()).step()

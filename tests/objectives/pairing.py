@@ -1,0 +1,125 @@
+"""Finished samples of an analytic policy in float64, for the tests of forward-process methods."""
+
+import torch
+from torch import Tensor
+
+from scoreward.advantage import Advantages
+from scoreward.chain import uniform
+from scoreward.denoiser import Reading
+from scoreward.kernel import ddim
+from scoreward.keys import Key
+from scoreward.likelihood import Pairs, noised, predict_as, targets
+from scoreward.models.analytic import GaussianPolicy
+from scoreward.objectives.answers import Answers, PairRows
+from scoreward.objectives.awm import AWM
+from scoreward.objectives.base import Policy, Samples
+from scoreward.objectives.crd import CRD
+from scoreward.objectives.dgpo import DGPO
+from scoreward.objectives.diffusion_nft import DiffusionNFT
+from scoreward.objectives.epg import EPG
+from scoreward.objectives.fpo import FPO
+from scoreward.objectives.pairs import PairObjective
+from scoreward.objectives.ram import RAM
+from scoreward.objectives.vgrpo import VGRPO
+from scoreward.process import RectifiedFlow
+from tests.core.laws import F64, real
+from tests.golden.load import golden
+
+NUMBERS, BASE = golden("online"), golden("vgrpo")
+FLOW, KEY = RectifiedFlow(), Key(("pairs",))
+GROUP = torch.arange(3).repeat_interleave(4)
+
+BARE: dict[str, PairObjective] = {
+    "vgrpo": VGRPO(clip=None),
+    "diffusion_nft": DiffusionNFT(anchor=0.0),
+    "awm": AWM(anchor=0.0, slow_anchor=0.0),
+    "fpo": FPO(),
+    "epg": EPG(),
+    "ram": RAM(),
+    "dgpo": DGPO(),
+    "crd": CRD(anchor=0.0),
+}
+"""Every method without anchors."""
+
+
+def reading(shift: float) -> Reading:
+    module = GaussianPolicy(prompts=3, dim=2).double()
+    with torch.no_grad():
+        module.mean.copy_((KEY / "means").normal(3, 2, dtype=F64) + shift)
+    return Reading(module, FLOW)
+
+
+def policy(shift: float = 0.0, reference: float = -0.5) -> Policy:
+    """`shift` is how far the current policy has gone since the samples were drawn."""
+    return Policy(
+        reading(shift), reading(0.0), reading(reference), FLOW, uniform(ddim(), 8),
+        slow=reading(-0.2), null=lambda cond: cond * 0,  # pyright: ignore
+    )  # fmt: skip
+
+
+def samples(sign: float = 1.0, offset: Tensor | None = None) -> Samples:
+    """Rewards times `sign`, plus an `offset`, normalised in three groups of four."""
+    x0, reward = (KEY / "x0").normal(12, 2, dtype=F64), (KEY / "reward").normal(12, dtype=F64)
+    reward = sign * reward if offset is None else sign * reward + offset
+    advantage = Advantages(floor=0.0)(reward[None], torch.ones(1, dtype=F64), GROUP)
+    return Samples(x0, GROUP, advantage, GROUP, torch.arange(12), reward)
+
+
+def prepared(objective: PairObjective, using: Policy, sign: float = 1.0) -> PairRows:
+    with torch.no_grad():
+        return objective.prepare(samples(sign), None, using, KEY / "round")
+
+
+def derivative(value: Tensor, using: Policy) -> Tensor:
+    """With respect to the means of the current policy."""
+    assert isinstance(using.current, Reading)
+    (gradient,) = torch.autograd.grad(value, list(using.current.network.parameters()))
+    return gradient
+
+
+def slope(objective: PairObjective, using: Policy, sign: float = 1.0) -> Tensor:
+    loss, metrics = objective.loss(prepared(objective, using, sign), using)
+    assert not any(value.requires_grad for value in metrics.values())
+    return derivative(loss, using)
+
+
+def asked(using: Policy, rows: PairRows) -> Tensor:
+    """The current policy's velocities on the pairs."""
+    return predict_as(using.current, rows.pairs, rows.cond, "velocity")
+
+
+def error_of(velocity: Tensor, rows: PairRows) -> Tensor:
+    """mean (v − v*)² of every pair, written out."""
+    gap = velocity - targets(FLOW, rows.x0, rows.pairs, "velocity")
+    return (gap * gap).sum(2) / gap.shape[2]
+
+
+def near(actual: Tensor, expected: object, tolerance: float = 1e-6) -> None:
+    wanted = torch.as_tensor(expected, dtype=F64)
+    torch.testing.assert_close(actual, wanted, rtol=tolerance, atol=tolerance)
+
+
+# The published tensors: v = a z + b t on one pair, t = 0.6, four samples, rewards 1, 2, 4, 1
+
+
+def published(network: str) -> Tensor:
+    (a, b), pairs = BASE[network], published_pairs()
+    return a * pairs.x_t + b * pairs.t[..., None]
+
+
+def published_pairs() -> Pairs:
+    n = NUMBERS["nft"]
+    x0 = torch.tensor(BASE["x0"], dtype=F64)
+    t = torch.full((4, 1), n["t"], dtype=F64)
+    eps = real(*n["eps"]).expand(4, 1, 2)
+    return Pairs(t, eps, noised(FLOW, x0, t, eps))
+
+
+def published_answers() -> Answers:
+    x0 = torch.tensor(BASE["x0"], dtype=F64)
+    advantage = real(-1.0, 0.0, 2.0, -1.0) / 1.5**0.5
+    group = torch.zeros(4, dtype=torch.long)
+    rows = PairRows(
+        x0, None, advantage, advantage, group, published_pairs(), None, None, None, torch.arange(4)
+    )
+    return Answers(rows, FLOW, published("new"), published("old"))
