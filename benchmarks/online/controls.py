@@ -25,7 +25,7 @@ from scoreward.training.team import Team
 
 STEPS = 10  # pretraining steps of a round
 COST = 192  # network evaluations of a pretraining step: 64 pictures, trained ones count three
-SCALES = (1.5, 2.0, 2.5)  # of guidance; each picture then costs twice the evaluations
+SCALES = (2.0, 2.5)  # of guidance; each picture then costs twice the evaluations
 KEY = ("task", "method", "seed")
 
 

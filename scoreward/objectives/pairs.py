@@ -81,7 +81,8 @@ class PairObjective(Objective):
         loss, metrics = self.matching(Answers(rows, policy.process, new, old))
         if rows.reference is not None:
             drift = squared_error(new, rows.reference).mean()  # [diffusion-nft] (KL term)
-            metrics["drift/velocity"] = drift.detach()
+            name = "drift/velocity" if self.anchor_guidance == 1.0 else "drift/guided"
+            metrics[name] = drift.detach()
             loss = loss + self.anchor * drift
         if rows.reference is not None and self.norm_guard:
             excess = growth(new, rows.reference).relu().square().mean()

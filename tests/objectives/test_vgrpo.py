@@ -393,17 +393,8 @@ def test_settings_say_what_they_expect() -> None:
 def test_defaults_are_those_of_the_paper() -> None:
     """Four pairs by group, error of x0 over its own size, soft clip 3, clip 1e-2, no anchors."""
     assert VGRPO() == VGRPO(
-        pairs=4,
-        share="group",
-        prediction="x0",
-        adaptive=True,
-        soft_clip=3.0,
-        clip=1e-2,
-        proximal=0.0,
-        anchor=0.0,
-        slow_anchor=0.0,
-        norm_guard=0.0,
-        times="stratified",
-    )
+        pairs=4, share="group", prediction="x0", adaptive=True, soft_clip=3.0, clip=1e-2,
+        proximal=0.0, anchor=0.0, slow_anchor=0.0, norm_guard=0.0, times="stratified",
+    )  # fmt: skip
     data = VGRPO(pairs=1).prepare(SAMPLES, None, policy("old"), KEY)
     assert data.advantage[2].item() == pytest.approx(3 * tanh(ADVANTAGE[2].item() / 3))
