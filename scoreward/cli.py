@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sample": ("look", "draw pictures for prompts"),
     "evaluate": ("look", "measure a model on held-out prompts"),
     "report": ("look", "write the HTML report of a run folder"),
+    "compare": ("compare", "compare several runs at equal network evaluations, on one page"),
     "equations": ("look", "where each equation of each paper is, and its test"),
 }
 
