@@ -92,7 +92,10 @@ def test_the_help_of_a_recipe_explains_every_setting(
     assert "--folder {None}|PATH run folder; default runs/RECIPE" in text
     assert "--sampling.eta FLOAT 0 is the ODE, 1 the reverse SDE" in text
     assert "--budget.seconds {None}|FLOAT of training, evaluations not counted" in text
-    assert "--geometry.micro-batch INT samples per backward pass and process; memory only" in text
+    assert (
+        "--geometry.micro-batch INT rows (samples or transitions) per backward pass; memory only"
+        in text
+    )
     assert "--seed INT of everything random in training (default: 0)" in text
 
 

@@ -147,7 +147,7 @@ def test_a_step_is_dropped_only_if_it_is_far_and_goes_further() -> None:
     rows = prepared(FlowDPPO(), made, using)
     seen = replay(rows, using)
     ratio = seen.log_ratio("gaussian", True).exp()
-    limit = float(seen.distance(seen.old, True).median())
+    limit = float(seen.distance(seen.old, True).detach().median())
     far = seen.distance(seen.old, True) >= limit
     away = torch.where(rows.advantage > 0, ratio > 1, ratio < 1) & (rows.advantage != 0)
     dropped = far & away
