@@ -103,14 +103,8 @@ def claims(task: str, lines: Lines) -> None:
         cells = [f"{ours} against {theirs}", published]
         for level in LEVELS[task]:
             a, b = (reached(lines, m, key, level) for m in (ours, theirs))
-            if a and b:
-                cells.append(shown(ratio(b, a), 2))
-            else:
-                cells.append(
-                    f"{ours if b else theirs if a else 'neither'} not always there"
-                    if not (a and b)
-                    else ""
-                )
+            missing = [m for m, found in ((ours, a), (theirs, b)) if not found]
+            cells.append(shown(ratio(b, a), 2) if a and b else f"not all seeds of {missing[0]}")
         rows.append(cells)
     table(["claim", "published", *(f"theirs / ours at {key} {lv}" for lv in LEVELS[task])], rows)
 
