@@ -14,7 +14,7 @@ from scoreward.objectives.base import Objective
 from scoreward.recipes.portraits import HeldOut, Start, verifier
 from scoreward.recipes.shared import Shared
 from scoreward.rewards.base import Reward
-from scoreward.rewards.portraits import ShareRight
+from scoreward.rewards.portraits import AttributeReward, ShareRight
 from scoreward.training.run import Keeping, Run
 from scoreward.training.source import Online
 
@@ -68,3 +68,8 @@ def branched(run: Run, tree: Tree) -> Run:
 def rewarded(run: Run, rewards: Mapping[str, Reward], weights: Mapping[str, float]) -> Run:
     """Other rewards."""
     return replace(run, source=replace(online_source(run), rewards=rewards, weights=weights))
+
+
+def confident(run: Run) -> Run:
+    """The verifier's mean probability as the reward: the share of right attributes has steps."""
+    return rewarded(run, {"confidence": AttributeReward(verifier("a"))}, {})

@@ -12,7 +12,7 @@ from scoreward.objectives.flow_grpo import FlowGRPO, FlowGRPOFast
 from scoreward.objectives.grpo_guard import GRPOGuard
 from scoreward.objectives.mixgrpo import MixGRPO
 from scoreward.objectives.temp_flow import TempFlowGRPO
-from scoreward.recipes.on_portraits import branched, on_portraits, started
+from scoreward.recipes.on_portraits import branched, confident, on_portraits, started
 from scoreward.recipes.portraits import HeldOut, Start
 from scoreward.recipes.sampling import Noisy, Windowed
 from scoreward.recipes.shared import Flat, Shared
@@ -183,7 +183,7 @@ def portraits_fdfo(
     held_out: HeldOut = HeldOut(),
     model: Start = Start(),
 ) -> Run:
-    """FDFO: pairs that differ by little noise; the velocity moves along their difference."""
+    """FDFO: pairs that differ by little noise, so the reward is one without steps."""
     name = "portraits_fdfo"
     run = on_portraits(name, objective, rollout.sampler(), shared, held_out, model)
-    return started(run, own=1 - 1 / (1 + rollout.level) ** 2)
+    return confident(started(run, own=1 - 1 / (1 + rollout.level) ** 2))

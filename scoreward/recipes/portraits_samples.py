@@ -11,11 +11,10 @@ from scoreward.objectives.epg import EPG
 from scoreward.objectives.fpo import FPO
 from scoreward.objectives.ram import RAM
 from scoreward.objectives.refl import ReFL
-from scoreward.recipes.on_portraits import on_portraits, rewarded
-from scoreward.recipes.portraits import HeldOut, Start, verifier
+from scoreward.recipes.on_portraits import confident, on_portraits
+from scoreward.recipes.portraits import HeldOut, Start
 from scoreward.recipes.sampling import Sampling
 from scoreward.recipes.shared import Flat, Shared
-from scoreward.rewards.portraits import AttributeReward
 from scoreward.training.run import Run
 
 
@@ -140,8 +139,3 @@ def portraits_align_prop(
     name = "portraits_align_prop"
     run = on_portraits(name, objective, sampling.sampler(), shared, held_out, model)
     return confident(run)
-
-
-def confident(run: Run) -> Run:
-    """The verifier's probability as the reward: the share of right attributes has no gradient."""
-    return rewarded(run, {"confidence": AttributeReward(verifier("a"))}, {})
