@@ -86,6 +86,11 @@ def test_the_tail_of_flash_has_the_published_length() -> None:
     assert all(isinstance(k, DPMSolverPP) for k in sampler.kernels[7:])
 
 
+def test_the_tail_counts_from_the_last_stochastic_step() -> None:
+    """T = 10, window 0 … 3, r̃ = 0.45: n = int(7 · 0.45) = 3 times, two steps."""
+    assert len(flash(SDE, 10, 0, 4, 0.45).kernels) == 4 + 2
+
+
 def test_a_tail_of_one_time_takes_the_predicted_sample() -> None:
     """n = max(int(2 · 0.2), 1) = 1: one step from the window onto clean data."""
     sampler = flash(SDE, 10, 5, 4, 0.2)

@@ -292,16 +292,16 @@ def test_a_tree_without_shared_steps_is_an_ordinary_rollout() -> None:
 
 
 def test_an_edge_earns_the_normalised_mean_of_its_leaves() -> None:
-    """Rewards 1, 3, 5, 7.  [branch-grpo] (depth-wise advantages), [branch-grpo] (code)"""
+    """Rewards 5, 7, 1, 3.  [branch-grpo] (depth-wise advantages), [branch-grpo] (code)"""
     tree = Tree((0, 2))
     made = drawn(uniform(EulerMaruyama(dance_sde(0.3)), 4), tree=tree)
-    reward = real(*([1.0, 3.0, 5.0, 7.0] * 3))
+    reward = real(*([5.0, 7.0, 1.0, 3.0] * 3))
     made = replace(made, samples=replace(made.samples, reward=reward))
     rows = prepared(BranchGRPO(last=True), made, policy(sampler=TREE_SAMPLER))
     first = rows.advantage[(rows.path.step == 1) & (rows.sample < 4)]
-    near(first, real(-1.0, 1.0) / 2**0.5)  # branch means 2 and 6, unbiased std 2√2
+    near(first, real(1.0, -1.0) / 2**0.5)  # branch means 6 and 2, unbiased std 2√2
     leaves = rows.advantage[(rows.path.step == 3) & (rows.sample < 4)]
-    near(leaves, real(-3.0, -1.0, 1.0, 3.0) / (20 / 3) ** 0.5)
+    near(leaves, real(1.0, 3.0, -3.0, -1.0) / (20 / 3) ** 0.5)
     pruned = prepared(BranchGRPO(last=True, depth=(2, 3)), made, policy(sampler=TREE_SAMPLER))
     assert set(pruned.path.step.tolist()) == {2, 3}
 
