@@ -5,17 +5,26 @@ from jaxtyping import Float
 from torch import Tensor
 
 
+def clipped_gain(
+    log_ratio: Float[Tensor, " batch"],
+    advantage: Float[Tensor, " batch"],
+    clip: float | None,
+) -> Float[Tensor, " batch"]:
+    """min(ρA, clip(ρ, 1 − ε, 1 + ε)A) of each row; None leaves ρ alone.  [ppo] (7)"""
+    ratio = log_ratio.exp()
+    gain = ratio * advantage
+    if clip is None:
+        return gain
+    return torch.minimum(gain, ratio.clamp(1 - clip, 1 + clip) * advantage)
+
+
 def clipped_surrogate(
     log_ratio: Float[Tensor, " batch"],
     advantage: Float[Tensor, " batch"],
     clip: float | None,
 ) -> Float[Tensor, ""]:
-    """−E min(ρA, clip(ρ, 1 − ε, 1 + ε)A); None leaves ρ alone.  [ppo] (7)"""
-    ratio = log_ratio.exp()
-    gain = ratio * advantage
-    if clip is not None:
-        gain = torch.minimum(gain, ratio.clamp(1 - clip, 1 + clip) * advantage)
-    return -gain.mean()
+    """−E of the clipped gain.  [ppo] (7)"""
+    return -clipped_gain(log_ratio, advantage, clip).mean()
 
 
 def ratio_metrics(

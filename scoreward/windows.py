@@ -10,7 +10,7 @@ from functools import lru_cache
 from math import ceil, exp
 from typing import Literal
 
-from scoreward.chain import Sampler
+from scoreward.chain import Sampler, windowed
 from scoreward.kernel import DPMSolverPP, Kernel, euler
 from scoreward.keys import Key
 from scoreward.process import time_grid
@@ -92,13 +92,6 @@ def _moved(window: Window, round: int, last: int) -> int:
     return first
 
 
-def mixed(sde: Kernel, times: tuple[float, ...], first: int, width: int) -> Sampler:
-    """ODE, `width` stochastic steps from `first`, ODE.  [mix-grpo] (Sec. 3)"""
-    inside = range(first, first + width)
-    ode = euler()
-    return Sampler(times, tuple(sde if i in inside else ode for i in range(len(times) - 1)))
-
-
 def flash(
     sde: Kernel, steps: int, first: int, width: int, ratio: float, shift: float = 1.0
 ) -> Sampler:
@@ -116,5 +109,5 @@ def flash(
     tail = tuple(shift * u / (1 + (shift - 1) * u) for u in rest)
     if head[-1] == 0:
         tail = ()
-    window = mixed(sde, head, first, width)
+    window = windowed(euler(), sde, first, width, head)
     return Sampler(head + tail, window.kernels + (DPMSolverPP(),) * len(tail))

@@ -20,7 +20,7 @@ import torch
 from scoreward.commands.recipes import BUILT_IN
 from scoreward.commands.train import build
 from scoreward.training.team import Team
-from scoreward.training.trainer import Trainer
+from scoreward.training.trainer import Evaluations, Trainer
 
 HERE = Path(__file__).parent
 ROUNDS = 4
@@ -36,11 +36,13 @@ def measure(recipe: str) -> dict:
     trainer.step()
     rows = []
     for _ in range(ROUNDS):
-        before, start = vars(trainer.evaluations).copy(), time.process_time()
+        before, start = Evaluations(**vars(trainer.evaluations)), time.process_time()
         inside = sum(trainer.clock.seconds[k] for k in ("forward", "backward"))
         wall = time.perf_counter()
         trainer.step()
-        spent = {k: v - before[k] for k, v in vars(trainer.evaluations).items()}
+        after = trainer.evaluations
+        spent = {k: v - vars(before)[k] for k, v in vars(after).items()}
+        spent["evaluations"] = after.total - before.total
         now = sum(trainer.clock.seconds[k] for k in ("forward", "backward"))
         rows.append(
             {
@@ -50,12 +52,10 @@ def measure(recipe: str) -> dict:
             }
         )
     line = {k: median(r[k] for r in rows) for k in rows[0]}
-    total = line["behaviour"] + line["training_forward"] + 2 * line["training_backward"]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return {
         "method": recipe.removeprefix("portraits_"),
         **line,
-        "evaluations": total,
         "peak_gib": peak,
     }
 

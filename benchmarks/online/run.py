@@ -20,11 +20,11 @@ from pathlib import Path
 import torch
 
 from benchmarks.online.arms import ABLATIONS, ARMS, BUDGET, TUNING, Arm
-from benchmarks.online.curve import curve_of
 from benchmarks.online.tasks import moved, regret, translated
 from scoreward.commands.train import build
 from scoreward.models.weights import Snapshot
 from scoreward.recipes.sampling import Sampling
+from scoreward.report.comparison import curve_of
 from scoreward.training.checkpoint import newest, read_snapshot
 from scoreward.training.evaluation import evaluate
 from scoreward.training.folder import RunFolder
@@ -95,8 +95,13 @@ def finished(run: Run) -> dict:
             print(run.name, run.seed, moment.round, moment.evaluations.total, shown, flush=True)
     if (status := RunFolder(run.folder).about().get("status")) != "finished":
         raise SystemExit(f"{run.folder} was {status}; nothing is written for it")
-    curve = curve_of(run.folder)
+    curve = {k: v for k, v in curve_of(run.folder).items() if not unknown(v)}
     return curve if None in regrets else curve | {"regret": regrets}
+
+
+def unknown(values: object) -> bool:
+    """Whether a run did not measure something."""
+    return isinstance(values, list) and None in values
 
 
 def swept(run: Run) -> dict[str, dict[str, float]]:

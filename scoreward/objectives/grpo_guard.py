@@ -10,7 +10,7 @@ from torch import Tensor
 from scoreward.objectives.base import Policy
 from scoreward.objectives.paths import PathObjective
 from scoreward.objectives.replay import Replay, reduced
-from scoreward.ratio import ratio_metrics
+from scoreward.ratio import clipped_gain, ratio_metrics
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,7 @@ class GRPOGuard(PathObjective):
         spread = seen.new.std.flatten(1).mean(1)
         shift = reduced((seen.new.mean - seen.old.mean).square(), True) / (2 * spread**2)
         log_ratio = spread * (seen.log_ratio("gaussian", True) + shift)
-        advantage, ratio = seen.rows.advantage, log_ratio.exp()
-        gain = ratio * advantage
-        if self.clip is not None:
-            gain = gain.minimum(ratio.clamp(1 - self.clip, 1 + self.clip) * advantage)
+        advantage = seen.rows.advantage
+        gain = clipped_gain(log_ratio, advantage, self.clip)
         loss = -gain / seen.step_size if self.per_step else -gain
         return loss.mean(), ratio_metrics(log_ratio, advantage, self.clip)

@@ -16,7 +16,7 @@ from scoreward.objectives.base import Policy
 from scoreward.objectives.paths import PathObjective
 from scoreward.objectives.replay import Replay, kernel_of
 from scoreward.process import Process
-from scoreward.ratio import ratio_metrics
+from scoreward.ratio import clipped_gain, ratio_metrics
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,8 @@ class TempFlowGRPO(PathObjective):
     def surrogate(self, seen: Replay, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
         path = seen.rows.path
         log_ratio = seen.log_ratio(self.log_prob, self.per_dimension)
-        ratio, advantage = log_ratio.exp(), seen.rows.advantage
-        gain = ratio * advantage
-        if self.clip is not None:
-            gain = gain.minimum(ratio.clamp(1 - self.clip, 1 + self.clip) * advantage)
+        advantage = seen.rows.advantage
+        gain = clipped_gain(log_ratio, advantage, self.clip)
         if self.weighted:
             weight = noise_weights(kernel_of(path, policy.sampler), policy.sampler, policy.process)
             gain = gain * weight.to(gain)[path.step]

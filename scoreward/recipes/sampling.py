@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from scoreward.chain import Sampler, uniform
+from scoreward.chain import Sampler, uniform, windowed
 from scoreward.kernel import (
     DDIM,
     Churn,
@@ -18,7 +18,7 @@ from scoreward.kernel import (
     generalised,
 )
 from scoreward.process import time_grid
-from scoreward.windows import Window, flash, mixed
+from scoreward.windows import Window, flash
 
 
 @dataclass(frozen=True)
@@ -102,4 +102,4 @@ class Windowed:
         first = self.window.first(round, noise.steps)
         if self.flash is not None:
             return flash(noise.kernel(), noise.steps, first, width, self.flash, noise.shift)
-        return mixed(noise.kernel(), noise.times, first, width)
+        return windowed(euler(), noise.kernel(), first, width, noise.times)

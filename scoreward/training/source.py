@@ -150,7 +150,7 @@ class Online(Source):
         sampler, cond = self.sampler(round), None
         if words:
             cond = to_device(work.model.encode(words), work.team)
-        drawer = Drawer(sampler, work, self.geometry, self.tree)
+        drawer = Drawer(sampler, work, self.geometry, self.tree, len(words))
         for start in range(0, len(words), drawer.size):
             numbers = here[start : start + drawer.size]
             x = self._starts(numbers, key, work.model.shape).to(work.team.device)
@@ -261,18 +261,19 @@ class Offline(Source):
 
 
 class Drawer:
-    """Draws the samples of a process piece by piece and puts the pieces together."""
+    """Draws the `count` samples of a process piece by piece and puts the pieces together."""
 
-    def __init__(self, sampler: Sampler, work: Work, geometry: Geometry, tree: Tree | None) -> None:
+    def __init__(
+        self, sampler: Sampler, work: Work, geometry: Geometry, tree: Tree | None, count: int
+    ) -> None:
         self.sampler, self.work, self.tree = sampler, work, tree
-        unit = geometry.group if work.objective.whole_groups else 1
+        unit = geometry.unit(work.objective.whole_groups)
         self.size = max(unit, geometry.rollout_batch // unit * unit)
         stochastic = sampler.stochastic(work.policy.process)
         self.trained = tuple(work.objective.trained(stochastic, sampler.steps))
         self.denoiser, self.states, self.paths = work.policy.old, [], []
         self.remembering: Remembering | None = None
-        share = geometry.share(work.team.rank, work.team.size, unit)
-        if self._room(len(share), geometry.remember):
+        if self._room(count, geometry.remember):
             times = [sampler.times[i] for i in self.trained]
             policy = work.policy
             self.remembering = Remembering(policy.old, policy.current, times, policy.kind)

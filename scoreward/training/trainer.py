@@ -92,6 +92,7 @@ class Trainer:
         self.torch_optimizer = optimizer.build(self.weights.parameters.values())
         self.guidance, self.between_rounds = guidance, True
         self.memory: dict[str, Tensor] = {}
+        self.fresh, self.spent = True, 0.0  # old is a copy of the live weights; share of the budget
 
     def __iter__(self) -> Iterator[Round]:
         while True:

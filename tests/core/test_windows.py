@@ -5,13 +5,13 @@ from itertools import pairwise
 import pytest
 import torch
 
-from scoreward.chain import walk
+from scoreward.chain import walk, windowed
 from scoreward.denoiser import Counted, Reading
-from scoreward.kernel import DPMSolverPP, EulerMaruyama, dance_sde
+from scoreward.kernel import DPMSolverPP, EulerMaruyama, dance_sde, euler
 from scoreward.keys import Key
 from scoreward.models.analytic import GaussianPolicy
 from scoreward.process import RectifiedFlow, time_grid
-from scoreward.windows import Window, flash, mixed
+from scoreward.windows import Window, flash
 from tests.core.laws import F64
 
 SDE = EulerMaruyama(dance_sde(0.3))
@@ -70,7 +70,7 @@ def test_a_window_that_does_not_fit_is_refused() -> None:
 
 
 def test_noise_is_drawn_inside_the_window_alone() -> None:
-    sampler = mixed(SDE, time_grid(10), 3, 4)
+    sampler = windowed(euler(), SDE, 3, 4, time_grid(10))
     assert sampler.stochastic(RectifiedFlow()) == (3, 4, 5, 6)
 
 
