@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load
-from torch import Tensor
+from torch import Tensor, nn
 
 from scoreward.data.words import encode
 from scoreward.denoiser import Cond
 from scoreward.models.base import Model
-from scoreward.models.portraits import PortraitNet, PortraitSize
+from scoreward.models.transformer import NetworkSize, PatchTransformer
 from scoreward.process import RectifiedFlow
 
 PATH = Path(str(files("scoreward"))) / "assets" / "portraits" / "model.safetensors"
@@ -20,22 +20,22 @@ SHAPE = (3, 16, 16)
 
 
 def portraits(
-    weights: Mapping[str, Tensor] | None = None, size: PortraitSize | None = None
+    weights: Mapping[str, Tensor] | None = None, size: NetworkSize | None = None
 ) -> Model:
     """The portraits model with given weights, or with the ones that ship with the package."""
-    network = PortraitNet(size or PortraitSize())
+    network = PatchTransformer(SHAPE, size or NetworkSize())
     network.load_state_dict(dict(shipped() if weights is None else weights))
     return around(network)
 
 
-def untrained(size: PortraitSize | None = None, seed: int = 0) -> Model:
+def untrained(size: NetworkSize | None = None, seed: int = 0) -> Model:
     """The portraits model before any training."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return around(PortraitNet(size or PortraitSize()))
+        return around(PatchTransformer(SHAPE, size or NetworkSize()))
 
 
-def around(network: PortraitNet) -> Model:
+def around(network: nn.Module) -> Model:
     """Text encoding, decoding and process of the portraits around a network."""
     return Model(network, RectifiedFlow(), "velocity", SHAPE, words, pictures, nothing)
 

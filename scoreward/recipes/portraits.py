@@ -1,23 +1,38 @@
-"""Recipes on the built-in pixel portraits: pretraining, V-GRPO, and how both are measured."""
+"""What the recipes on the built-in portraits share, V-GRPO and pretraining.
+
+All methods start from one model, see the same prompts and the same reward, and share the sizes of a
+round; what differs is the objective, how the rollout draws its steps, and the learning rate and the
+regularisers (benchmarks/online).
+"""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from torch import Tensor
 
 from scoreward.advantage import Advantages
+from scoreward.chain import Sampler, Tree
 from scoreward.data import portraits as data
 from scoreward.models import builtin
 from scoreward.models.base import Model
 from scoreward.models.lora import LoRA, add_lora
-from scoreward.models.portraits import PortraitSize
+from scoreward.models.transformer import NetworkSize
+from scoreward.objectives.base import Objective
 from scoreward.objectives.denoising import Denoising
 from scoreward.objectives.vgrpo import VGRPO
 from scoreward.recipes.sampling import Sampling
+from scoreward.recipes.shared import Shared
+from scoreward.rewards.base import Reward
 from scoreward.rewards.palette import PaletteCheck, nearest_picture
-from scoreward.rewards.portraits import AllRight, ShareRight, Verifier, attribute_table
+from scoreward.rewards.portraits import (
+    AllRight,
+    AttributeReward,
+    ShareRight,
+    Verifier,
+    attribute_table,
+)
 from scoreward.training.checkpoint import read_tensors
 from scoreward.training.evaluation import Evaluation
 from scoreward.training.geometry import Geometry
@@ -36,15 +51,18 @@ class HeldOut:
     steps: int = 10
     eta: float = 1.0  # of the SDE sampler; the ODE is always measured too
 
-    def evaluation(self) -> Evaluation:
-        """The evaluation of a portraits run."""
-        samplers = {
+    def samplers(self) -> dict[str, Sampler]:
+        """The ODE and the SDE."""
+        return {
             "ode": Sampling(steps=self.steps).sampler(),
             "sde": Sampling(steps=self.steps, eta=self.eta).sampler(),
         }
+
+    def evaluation(self) -> Evaluation:
+        """The evaluation of a portraits run."""
         return Evaluation(
             prompts=data.load(self.split).captions[: self.prompts],
-            samplers=samplers,
+            samplers=self.samplers(),
             scorers=scorers(),
             tables={"attributes": AttributeTable(verifier("b"))},
             every=self.every,
@@ -60,9 +78,13 @@ class Start:
     rank: int = 32  # of the adapters
     alpha: float = 64.0  # of the adapters
 
+    def load(self, weights: Mapping[str, Tensor] | None) -> Model:
+        """The portraits model, with the shipped weights for None."""
+        return builtin.portraits(weights)
+
     def build(self) -> Model:
         """The built-in model, with adapters if asked."""
-        model = builtin.portraits(None if self.weights is None else read_tensors(self.weights))
+        model = self.load(None if self.weights is None else read_tensors(self.weights))
         if self.lora:
             add_lora(model.network, LoRA(self.rank, self.alpha))
         return model
@@ -95,6 +117,63 @@ def scorers() -> dict[str, Callable]:
     }
 
 
+Rollout = Sampler | Callable[[int], Sampler]
+
+
+def on_portraits(
+    name: str,
+    objective: Objective,
+    rollout: Rollout,
+    shared: Shared,
+    held_out: HeldOut,
+    model: Start,
+) -> Run:
+    """The run of a method; the reward is the share of attributes that are right."""
+    return Run(
+        name=name,
+        model=model.build(),
+        objective=objective,
+        source=Online(
+            prompts=data.load("train").captions,
+            rewards={"attributes": ShareRight(verifier("a"))},
+            rollout=rollout,
+            geometry=shared.geometry,
+            advantages=shared.advantages,
+        ),
+        optimizer=shared.optimizer,
+        budget=shared.budget,
+        evaluation=held_out.evaluation(),
+        keeping=Keeping(every=held_out.every),
+    )
+
+
+def online_source(run: Run) -> Online:
+    """The source of a run that draws its own samples."""
+    if not isinstance(run.source, Online):
+        raise TypeError(f"{run.name} does not draw its own samples")
+    return run.source
+
+
+def started(run: Run, own: float) -> Run:
+    """A share `own` of the starting noise is a sample's own, the rest its prompt's."""
+    return replace(run, source=replace(online_source(run), own_start=own))
+
+
+def branched(run: Run, tree: Tree) -> Run:
+    """Every group is a tree."""
+    return replace(run, source=replace(online_source(run), tree=tree))
+
+
+def rewarded(run: Run, rewards: Mapping[str, Reward], weights: Mapping[str, float]) -> Run:
+    """Other rewards."""
+    return replace(run, source=replace(online_source(run), rewards=rewards, weights=weights))
+
+
+def confident(run: Run) -> Run:
+    """The verifier's mean probability as the reward: the share of right attributes has steps."""
+    return rewarded(run, {"confidence": AttributeReward(verifier("a"))}, {})
+
+
 def portraits_vgrpo(
     objective: VGRPO = VGRPO(clip=None, anchor=0.15),
     sampling: Sampling = Sampling(),
@@ -111,22 +190,8 @@ def portraits_vgrpo(
     anchor is ours; its weight, the floor and the learning rate were chosen on validation prompts,
     see docs/LOG.md.
     """
-    return Run(
-        name="portraits_vgrpo",
-        model=model.build(),
-        objective=objective,
-        source=Online(
-            prompts=data.load("train").captions,
-            rewards={"attributes": ShareRight(verifier("a"))},
-            rollout=sampling.sampler(),
-            geometry=geometry,
-            advantages=advantages,
-        ),
-        optimizer=optimizer,
-        budget=budget,
-        evaluation=held_out.evaluation(),
-        keeping=Keeping(every=held_out.every),
-    )
+    shared = Shared(geometry, advantages, optimizer, budget)
+    return on_portraits("portraits_vgrpo", objective, sampling.sampler(), shared, held_out, model)
 
 
 @dataclass(frozen=True)
@@ -139,7 +204,7 @@ class Captions:
 
 def portraits_pretrain(
     objective: Denoising = Denoising(),
-    size: PortraitSize = PortraitSize(),
+    size: NetworkSize = NetworkSize(),
     geometry: Geometry = Geometry(prompts=3200, group=1, minibatches=50),
     optimizer: Optimizer = Optimizer(
         lr=1e-3,

@@ -1,4 +1,4 @@
-"""Path methods on the built-in portraits, one recipe each; see recipes/on_portraits.py."""
+"""Path methods on the built-in portraits, one recipe each; see recipes/portraits.py."""
 
 from scoreward.advantage import Advantages
 from scoreward.chain import Tree
@@ -12,8 +12,7 @@ from scoreward.objectives.flow_grpo import FlowGRPO, FlowGRPOFast
 from scoreward.objectives.grpo_guard import GRPOGuard
 from scoreward.objectives.mixgrpo import MixGRPO
 from scoreward.objectives.temp_flow import TempFlowGRPO
-from scoreward.recipes.on_portraits import branched, confident, on_portraits, started
-from scoreward.recipes.portraits import HeldOut, Start
+from scoreward.recipes.portraits import HeldOut, Start, branched, confident, on_portraits, started
 from scoreward.recipes.sampling import Noisy, Windowed
 from scoreward.recipes.shared import Flat, Shared
 from scoreward.training.geometry import Geometry

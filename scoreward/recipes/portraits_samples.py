@@ -11,8 +11,7 @@ from scoreward.objectives.epg import EPG
 from scoreward.objectives.fpo import FPO
 from scoreward.objectives.ram import RAM
 from scoreward.objectives.refl import ReFL
-from scoreward.recipes.on_portraits import confident, on_portraits
-from scoreward.recipes.portraits import HeldOut, Start
+from scoreward.recipes.portraits import HeldOut, Start, confident, on_portraits
 from scoreward.recipes.sampling import Sampling
 from scoreward.recipes.shared import Flat, Shared
 from scoreward.training.run import Run

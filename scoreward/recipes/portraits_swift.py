@@ -7,8 +7,7 @@ single pictures has no opinion on whether a prompt gets one picture or many.
 """
 
 from scoreward.objectives.vgrpo import VGRPO
-from scoreward.recipes.on_portraits import on_portraits, rewarded
-from scoreward.recipes.portraits import HeldOut, Start, verifier
+from scoreward.recipes.portraits import HeldOut, Start, on_portraits, rewarded, verifier
 from scoreward.recipes.sampling import Sampling
 from scoreward.recipes.shared import Flat, Shared
 from scoreward.rewards.portraits import ShareRight

@@ -12,13 +12,13 @@ from scoreward.denoiser import Denoiser, Guided, Reading
 from scoreward.kernel import euler
 from scoreward.keys import Key, normal_each
 from scoreward.models import builtin
-from scoreward.models.portraits import PortraitNet, PortraitSize
+from scoreward.models.transformer import NetworkSize
 from scoreward.process import RectifiedFlow
 from scoreward.rewards.portraits import Verifier
 from scoreward.rows import Rows
 
 KEY = Key(("builtin",))
-SMALL = PortraitSize(hidden=16, depth=1, heads=2)
+SMALL = NetworkSize(hidden=16, depth=1, heads=2)
 
 
 # What is around the network
@@ -86,7 +86,7 @@ def test_the_shipped_weights_are_small_finite_and_fit() -> None:
     assert builtin.PATH.stat().st_size <= 12_000_000
     weights = builtin.shipped()
     assert {name: w.shape for name, w in weights.items()} == {
-        name: p.shape for name, p in PortraitNet().state_dict().items()
+        name: p.shape for name, p in builtin.untrained().network.state_dict().items()
     }
     assert all(w.dtype == torch.float32 and w.isfinite().all() for w in weights.values())
     assert (Path(builtin.PATH).parent / "LICENSE.md").exists()

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from scoreward.denoiser import Reading
 from scoreward.keys import Key
 from scoreward.models.lora import LoRA, add_lora
-from scoreward.models.portraits import PortraitNet, PortraitSize
+from scoreward.models.transformer import NetworkSize, PatchTransformer
 from scoreward.models.weights import Snapshot, Weights
 from scoreward.process import RectifiedFlow
 
 KEY = Key(("lora",))
-SMALL = PortraitSize(hidden=16, depth=2, heads=2, text=8)
+SMALL = NetworkSize(hidden=16, depth=2, heads=2, text=8)
 ASKED = (
     (KEY / "x").normal(3, 3, 16, 16),
     torch.tensor([0.2, 0.5, 0.9]),
@@ -34,9 +34,9 @@ class Layers(nn.Module):
         return self.out(x) + self.other(x)
 
 
-def network() -> PortraitNet:
+def network() -> PatchTransformer:
     """Without the zeros of its start, so that every layer matters."""
-    made = PortraitNet(SMALL)
+    made = PatchTransformer((3, 16, 16), SMALL)
     for i, parameter in enumerate(made.parameters()):
         parameter.data = 0.2 * (KEY / "weights" / i).normal(*parameter.shape)
     return made

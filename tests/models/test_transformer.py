@@ -1,4 +1,4 @@
-"""The network of the portraits: its sizes, its start, its patches, its attention written out."""
+"""The network of the built-in models: its sizes, its start, its patches, its attention."""
 
 from math import cos, exp, log, sin
 
@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from scoreward.keys import Key
-from scoreward.models.portraits import (
+from scoreward.models.transformer import (
     Attention,
     Block,
-    PortraitNet,
-    PortraitSize,
+    NetworkSize,
+    PatchTransformer,
     modulated,
     rms,
     to_patches,
@@ -21,7 +21,8 @@ from scoreward.models.portraits import (
 from tests.core.laws import F64, real
 
 KEY = Key(("portrait net",))
-SMALL = PortraitSize(hidden=16, depth=2, heads=2, text=8)
+SHAPE = (3, 16, 16)
+SMALL = NetworkSize(hidden=16, depth=2, heads=2, text=8)
 T = torch.tensor([0.0, 0.3, 0.7, 1.0], dtype=F64)
 
 
@@ -32,27 +33,27 @@ def lively(module: nn.Module) -> nn.Module:
     return module
 
 
-def asked(size: PortraitSize = SMALL, dtype: torch.dtype = F64) -> tuple[Tensor, Tensor, Tensor]:
+def asked(size: NetworkSize = SMALL, dtype: torch.dtype = F64) -> tuple[Tensor, Tensor, Tensor]:
     x = (KEY / "x").normal(4, 3, 16, 16, dtype=dtype)
     return x, T.to(dtype), (KEY / "cond").normal(4, 6, size.text, dtype=dtype)
 
 
 def test_the_shipped_size_is_small() -> None:
-    count = sum(p.numel() for p in PortraitNet().parameters())
+    count = sum(p.numel() for p in PatchTransformer(SHAPE, NetworkSize()).parameters())
     assert 2_500_000 < count < 3_000_000
     assert 4 * count < 12e6  # bytes of a weights file in float32
 
 
 def test_it_starts_by_answering_zero() -> None:
-    size = PortraitSize()
-    answer = PortraitNet(size)(*asked(size, torch.float32))
+    size = NetworkSize()
+    answer = PatchTransformer(SHAPE, size)(*asked(size, torch.float32))
     assert answer.shape == (4, 3, 16, 16)
     assert not answer.any()
 
 
 def test_at_the_start_the_last_layer_learns_first() -> None:
     """adaLN-zero: gates and modulations are 0, so only `last` has a slope, and then the rest."""
-    network = PortraitNet(SMALL)
+    network = PatchTransformer(SHAPE, SMALL)
     x, t, cond = asked(dtype=torch.float32)
     (network(x, t, cond) - x).square().sum().backward()
     moved = {n for n, p in network.named_parameters() if p.grad is not None and p.grad.any()}
@@ -68,7 +69,7 @@ def test_a_block_starts_as_the_identity() -> None:
 
 
 def test_every_parameter_matters_once_it_has_left_zero() -> None:
-    network = lively(PortraitNet(SMALL))
+    network = lively(PatchTransformer(SHAPE, SMALL))
     network(*asked()).square().sum().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None
@@ -80,7 +81,7 @@ def test_patches_go_there_and_back(patch: int) -> None:
     x, *_ = asked()
     patches = to_patches(x, patch)
     assert patches.shape == (4, (16 // patch) ** 2, 3 * patch**2)
-    assert torch.equal(to_pixels(patches, patch), x)
+    assert torch.equal(to_pixels(patches, SHAPE, patch), x)
 
 
 def test_a_patch_is_a_square_of_neighbours_in_reading_order() -> None:
@@ -92,7 +93,7 @@ def test_a_patch_is_a_square_of_neighbours_in_reading_order() -> None:
 
 
 def test_a_picture_does_not_depend_on_its_batch() -> None:
-    network, (x, t, cond) = lively(PortraitNet(SMALL)), asked()
+    network, (x, t, cond) = lively(PatchTransformer(SHAPE, SMALL)), asked()
     together = network(x, t, cond)
     for i in range(4):
         alone = network(x[i : i + 1], t[i : i + 1], cond[i : i + 1])
@@ -101,7 +102,7 @@ def test_a_picture_does_not_depend_on_its_batch() -> None:
 
 def test_picture_time_and_words_all_change_the_answer_everywhere() -> None:
     """A change in one corner of the picture reaches the opposite one: patches see each other."""
-    network, (x, t, cond) = lively(PortraitNet(SMALL)), asked()
+    network, (x, t, cond) = lively(PatchTransformer(SHAPE, SMALL)), asked()
     answer, corner = network(x, t, cond), x.clone()
     corner[:, :, 0, 0] += 1
     for other in (network(corner, t, cond), network(x, t * 0.9 + 0.01, cond)):
@@ -113,14 +114,14 @@ def test_picture_time_and_words_all_change_the_answer_everywhere() -> None:
 
 
 def test_the_order_of_phrases_carries_no_meaning() -> None:
-    network, (x, t, cond) = lively(PortraitNet(SMALL)), asked()
+    network, (x, t, cond) = lively(PatchTransformer(SHAPE, SMALL)), asked()
     order = torch.tensor([4, 2, 0, 5, 1, 3])
     torch.testing.assert_close(network(x, t, cond[:, order]), network(x, t, cond))
 
 
 def test_without_words_there_is_an_answer_of_its_own() -> None:
     """The unconditional path of guidance: all phrases zero."""
-    network, (x, t, cond) = lively(PortraitNet(SMALL)), asked()
+    network, (x, t, cond) = lively(PatchTransformer(SHAPE, SMALL)), asked()
     without = network(x, t, torch.zeros_like(cond))
     assert without.isfinite().all()
     assert (without - network(x, t, cond)).abs().mean() > 1e-2
@@ -176,10 +177,16 @@ def test_a_block_adds_gated_attention_and_then_a_gated_mlp() -> None:
     torch.testing.assert_close(block(x, phrases, state), expected)
 
 
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [({"patch": 5}, "patch=5, hidden=128"), ({"hidden": 12}, "hidden=12, heads=4")],
-)
-def test_sizes_that_do_not_fit_are_refused(wrong: dict[str, int], said: str) -> None:
-    with pytest.raises(ValueError, match=rf"`patch` must divide 16 .* got .*{said}"):
-        PortraitSize(**wrong)
+def test_sizes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="hidden=12, heads=4"):
+        NetworkSize(hidden=12)
+    with pytest.raises(ValueError, match="must divide the pictures' 32 x 60 pixels, got 8"):
+        PatchTransformer((1, 32, 60), NetworkSize(patch=8))
+
+
+def test_pictures_need_not_be_square() -> None:
+    x = (KEY / "wide").normal(2, 1, 8, 16)
+    patches = to_patches(x, 4)
+    assert patches.shape == (2, 8, 16)
+    assert torch.equal(patches[:, 5], x[:, 0, 4:8, 4:8].flatten(1))
+    assert torch.equal(to_pixels(patches, (1, 8, 16), 4), x)
