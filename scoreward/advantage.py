@@ -124,3 +124,17 @@ def zero_variance(
 ) -> Float[Tensor, ""]:
     """Fraction of samples in groups whose rewards are all alike: they teach nothing."""
     return (group_std(reward, group) <= tolerance).to(reward).mean()
+
+
+def correlation(
+    advantage: Float[Tensor, " batch"],
+    reward: Float[Tensor, " batch"],
+    group: Int[Tensor, " batch"],
+) -> Float[Tensor, ""]:
+    """Correlation of advantages and rewards inside groups: near 1, whatever the scale; 0 if flat.
+
+    A value near −1 is a wrong sign, a value near 0 says that rewards reached the wrong samples.
+    """
+    a, r = (v - group_mean(v, group) for v in (advantage, reward))
+    size = (a.square().sum() * r.square().sum()).sqrt()
+    return (a * r).sum() / size if size > 0 else size

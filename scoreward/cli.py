@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("look", "measure a model on held-out prompts"),
     "report": ("look", "write the HTML report of a run folder"),
     "compare": ("compare", "compare several runs at equal network evaluations, on one page"),
+    "diagnose": ("diagnose", "why the reward of a run does not rise: bug, setting or no signal"),
     "equations": ("look", "where each equation of each paper is, and its test"),
 }
 

@@ -7,7 +7,7 @@ line and never hides one. Only a folder without a readable `run.json` is refused
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Run:
     samples: Record  # samples/index.json
     summary: Record
     notes: list[str]  # what could not be read, in sentences
+    failures: list[Record] = field(default_factory=list)  # metrics of rounds that were refused
 
     @property
     def title(self) -> str:
@@ -125,6 +126,7 @@ def read_run(folder: Path, argument: str = "folder") -> Run:
         samples=_object(folder / "samples" / "index.json", notes),
         summary=_object(folder / "summary.json", notes),
         notes=notes,
+        failures=_sorted(lines, "failure", "round"),
     )
 
 

@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from scoreward.report import curves, tables, tiles, words
+from scoreward.report.causes import causes
 from scoreward.report.folder import Run, number, read_run, samplers, scorers, section
 
 SHOWN = 12  # prompts shown without unfolding; ours
@@ -19,6 +20,7 @@ SECTIONS = (  # (anchor, what the contents say, the entry without which it is le
     ("pictures", "Pictures", "cards"),
     ("attributes", "Attributes", "attributes"),
     ("guards", "Diversity and palette", "guards"),
+    ("why", "Does it learn?", "causes"),
     ("health", "Health", "checks"),
     ("cost", "Cost", "spent"),
     ("failures", "Failures", "failures"),
@@ -117,6 +119,7 @@ def _made(run: Run) -> dict[str, Any]:
     """How the run was made and what it cost."""
     return {
         "checks": tables.checks(run),
+        "causes": causes(run),
         "time": tables.parts(section(run.profile, "seconds"), words.duration),
         "in_network": number(run.profile.get("share_in_network")),
         "in_network_wanted": IN_NETWORK,

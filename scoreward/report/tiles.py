@@ -59,12 +59,15 @@ def read_sheets(run: Run) -> Sheets:
     """The run's pictures; a picture file that cannot be read is left out and noted."""
     index, folder = run.samples, run.folder / "samples"
     tile = int(number(index.get("tile")) or 16)
+    height = int(number(index.get("height")) or tile)
     columns = int(number(index.get("columns")) or 8)
     sampler = next((s for s in SAMPLERS if any(folder.glob(f"*_{s}.png"))), SAMPLERS[0])
     rounds = [int(r) for r in map(number, items(index, "rounds")) if r is not None]
     prompts = [str(p) for p in items(index, "prompts")]
     pictures = {
-        r: cut(folder / f"{r:06d}_{sampler}.png", tile, columns, run.notes)[: len(prompts)]
+        r: cut(folder / f"{r:06d}_{sampler}.png", (tile, height), columns, run.notes)[
+            : len(prompts)
+        ]
         for r in sorted(rounds)
     }
     pictures = {r: p for r, p in pictures.items() if p}
@@ -73,8 +76,8 @@ def read_sheets(run: Run) -> Sheets:
     return Sheets(prompts, pictures, right, scores, tile <= SMALL)
 
 
-def cut(path: Path, tile: int, columns: int, notes: list[str]) -> list[str]:
-    """The tiles of one grid, row by row, as data URIs."""
+def cut(path: Path, tile: tuple[int, int], columns: int, notes: list[str]) -> list[str]:
+    """The tiles, (width, height) each, of one grid, row by row, as data URIs."""
     if not path.is_file():
         return []
     try:
@@ -82,12 +85,13 @@ def cut(path: Path, tile: int, columns: int, notes: list[str]) -> list[str]:
     except (UnidentifiedImageError, OSError):
         notes.append(f"samples/{path.name} could not be read and was left out.")
         return []
+    width, height = tile
     corners = [
-        (tile * x, tile * y)
-        for y in range(sheet.height // tile)
-        for x in range(min(columns, sheet.width // tile))
+        (width * x, height * y)
+        for y in range(sheet.height // height)
+        for x in range(min(columns, sheet.width // width))
     ]
-    return [_uri(sheet.crop((x, y, x + tile, y + tile))) for x, y in corners]
+    return [_uri(sheet.crop((x, y, x + width, y + height))) for x, y in corners]
 
 
 def _uri(picture: Image.Image) -> str:

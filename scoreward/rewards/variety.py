@@ -6,6 +6,7 @@ prompt with one picture. This one sees the group.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -19,6 +20,8 @@ class Variety:
     A prompt that comes once in a call earns 0. Processes must hold whole groups, as they do when
     their number divides the prompts of a round.
     """
+
+    of_groups: ClassVar[bool] = True  # it says nothing of one sample alone
 
     def __call__(
         self, media: Float[Tensor, "batch *shape"], prompts: Sequence[str]

@@ -110,7 +110,7 @@ class RunFolder:
                 if media.ndim != 4 or media.shape[1] != 3:
                     return  # not pictures: a toy model of vectors
                 save_grid(media, self.path / "samples" / f"{round:06d}_{name}.png")
-                index["tile"] = media.shape[-1]
+                index["height"], index["tile"] = media.shape[-2:]
             strict = {n: [v > 0.5 for v in s.get("strict", [])] for n, s in measured.scores.items()}
             index["prompts"], index["columns"] = prompts, COLUMNS
             index["rounds"] = sorted({*index.get("rounds", []), round})

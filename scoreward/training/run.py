@@ -174,6 +174,9 @@ class Session:
                 yield from self._loop(stop)
         except (RewardError, Diverged) as error:
             self._keep()
+            if self.team.leads and isinstance(error, Diverged):
+                with suppress(RunFolderError):
+                    self.folder.append(self._line("failure", error.metrics))
             self._finish("failed", str(error))
             raise
         except Exception as error:

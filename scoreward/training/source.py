@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from scoreward.advantage import Advantages, group_std, zero_variance
+from scoreward.advantage import Advantages, correlation, group_std, zero_variance
 from scoreward.chain import Sampler, Transitions, Tree, draw, rollout
 from scoreward.denoiser import Cond
 from scoreward.keys import Key, normal_each
@@ -163,7 +163,14 @@ class Online(Source):
         size = self.geometry.group
         return key / "prompt" / (sample // size) / "sample" / (sample % size)
 
-    def _starts(self, numbers: range, key: Key, shape: tuple[int, ...]) -> Tensor:
+    def redrawn(self, round: int, samples: Samples, key: Key, work: Work) -> Tensor:
+        """x0 of a round's samples, drawn again by the network that is trained."""
+        here, numbers = key / "round" / round, samples.sample.tolist()
+        x = self._starts(numbers, here, work.model.shape).to(samples.x0)
+        keys = [self._address(here, i) for i in numbers]
+        return draw(self.sampler(round), work.policy.current, x, keys, samples.cond)
+
+    def _starts(self, numbers: Sequence[int], key: Key, shape: tuple[int, ...]) -> Tensor:
         """Starting noise: the sample's own, its group's, or a mixture of the two."""
         own = normal_each((self._address(key, i) / "start" for i in numbers), shape)
         if self.own_start == 1 and self.tree is None:
@@ -220,6 +227,7 @@ class Online(Source):
             "reward/std_in_group": group_std(total, group).mean(),
             "groups/zero_variance": zero_variance(total, group),
             "advantage/max": advantage.abs().max(),
+            "advantage/agreement": correlation(advantage, total, group),
         }
         if len(self.rewards) > 1:
             metrics |= {f"reward/{n}": r.mean() for n, r in zip(self.rewards, rewards, strict=True)}

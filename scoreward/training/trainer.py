@@ -19,6 +19,7 @@ from scoreward.models.weights import Snapshot, Weights
 from scoreward.objectives.base import Objective, Policy
 from scoreward.rows import Rows
 from scoreward.training.clock import Clock, Watched
+from scoreward.training.gradients import GradientParts, moved
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.remembering import finish_backward, leaf
 from scoreward.training.source import Collected, Source, Work
@@ -26,7 +27,14 @@ from scoreward.training.team import Team
 
 
 class Diverged(RuntimeError):
-    """Training was stopped because its numbers left the range where they mean anything."""
+    """Training was stopped because its numbers left the range where they mean anything.
+
+    `metrics` are those of the round that was refused.
+    """
+
+    def __init__(self, sentence: str, metrics: dict[str, float] | None = None) -> None:
+        super().__init__(sentence)
+        self.metrics = metrics or {}
 
 
 @dataclass(frozen=True)
@@ -185,17 +193,18 @@ class Trainer:
         geometry = self.source.geometry
         unit = geometry.unit(self.objective.whole_groups)
         size = max(unit, geometry.micro_batch // unit * unit)
-        answers = []
+        answers, parts = [], self._parts_of_gradient(policy, len(local) > size)
         for micro in local.split(size):
             with self.team.autocast():
                 loss, metrics = self.objective.loss(micro, policy)
             answers.append((len(micro), {"loss": loss.detach()} | metrics))
             with self.clock.section("backward"):
                 self.team.backward(loss * (len(micro) / total))
+            parts.add()
         if policy.kept is not None:
             with self.clock.section("backward"):
                 finish_backward(collected.graphs, policy.kept)
-        metrics = combined(self.team.gather(detached(answers)))
+        metrics = combined(self.team.gather(detached(answers))) | parts.metrics()
         with self.clock.section("optimiser"):
             metrics["gradient/norm"] = self._apply(metrics)
         metrics["learning_rate"] = self.torch_optimizer.param_groups[0]["lr"]
@@ -206,6 +215,7 @@ class Trainer:
         parameters = list(self.weights.parameters.values())
         self.team.sum_gradients(parameters)
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.optimizer.max_norm or inf))
+        before = [p.detach().clone() for p in parameters] if self._verifying() else []
         try:
             self._refuse(metrics, norm)
             self._check_ratio(metrics)
@@ -214,9 +224,21 @@ class Trainer:
             self.torch_optimizer.step()
         finally:
             self.torch_optimizer.zero_grad(set_to_none=True)
+        if before:
+            metrics |= moved(before, parameters, self.team)
         self.weights.stepped()
         self.weights.commit("ema", self.optimizer.ema_decay(self.torch_optimizer))
         return norm
+
+    def _verifying(self) -> bool:
+        """Whether this is the first update of a round in which more is measured."""
+        return self.between_rounds and self.done % self.guards.verify_every == 0
+
+    def _parts_of_gradient(self, policy: Policy, several: bool) -> GradientParts:
+        """What tells signal from noise, where there are micro-batches to compare."""
+        alone = self.team.size == 1 and policy.kept is None
+        watched = several and alone and self._verifying()
+        return GradientParts(list(self.weights.parameters.values()) if watched else [])
 
     def _refuse(self, metrics: dict[str, float], norm: float) -> None:
         """Raise Diverged, naming the first number that is broken."""
@@ -224,7 +246,8 @@ class Trainer:
             if not isfinite(value):
                 raise Diverged(
                     f"{name} became {value} in round {self.done + 1}; lower the learning rate, "
-                    "or look at the rewards and the ratio of the rounds before"
+                    "or look at the rewards and the ratio of the rounds before",
+                    metrics,
                 )
 
     def _check_ratio(self, metrics: dict[str, float]) -> None:
@@ -235,14 +258,16 @@ class Trainer:
             raise Diverged(
                 f"the ratio before the first update of round {self.done + 1} is off 1 by "
                 f"{worst:.3g}; it must be 1, so the old and the new pass see different networks "
-                "(dropout, precision, guidance or stale weights)"
+                "(dropout, precision, guidance or stale weights)",
+                metrics | {"before_update": 1.0},
             )
         mean, limit = metrics.get("ratio/mean", 1.0), self.guards.ratio_limit
         if high > limit or mean < 1 / limit:
             raise Diverged(
                 f"the likelihood ratio exploded in round {self.done + 1}: mean {mean:.3g}, largest "
                 f"{high:.3g}, where {1 / limit:.3g} to {limit:.3g} is allowed; the policy has left "
-                "its rollouts: lower the learning rate, or make fewer updates per round"
+                "its rollouts: lower the learning rate, or make fewer updates per round",
+                metrics,
             )
 
     def _count(self, watched: dict[str, Watched]) -> None:

@@ -185,6 +185,7 @@ def test_the_report_imports_no_model_code_and_draws_only_when_asked() -> None:
         modules = [n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
         modules += [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
         assert "torch" not in {name.split(".")[0] for name in modules}
-        assert all(n.startswith("scoreward.report") for n in modules if n.startswith("scoreward"))
+        ours = [name for name in modules if name.startswith("scoreward")]
+        assert all(n.startswith(("scoreward.report", "scoreward.diagnosis")) for n in ours)
         top = [n.module or "" for n in tree.body if isinstance(n, ast.ImportFrom)]
         assert not [name for name in top if name.startswith("matplotlib")]

@@ -61,7 +61,7 @@ def test_labels_are_pushed_apart_in_their_order() -> None:
 
 def test_a_tile_has_the_pixels_of_its_place_in_the_sheet(fake_run: FakeRun) -> None:
     path = fake_run(rounds=2) / "samples" / "000002_ode.png"
-    uris = cut(path, tile=16, columns=8, notes=[])
+    uris = cut(path, tile=(16, 16), columns=8, notes=[])
     assert len(uris) == 32
     expected = Image.open(path).crop((32, 16, 48, 32))
     assert picture(uris[8 + 2]).tobytes() == expected.tobytes()
@@ -69,7 +69,7 @@ def test_a_tile_has_the_pixels_of_its_place_in_the_sheet(fake_run: FakeRun) -> N
 
 def test_large_pictures_are_shrunk(tmp_path: Path) -> None:
     Image.new("RGB", (1024, 512), (9, 90, 9)).save(tmp_path / "sheet.png")
-    assert picture(cut(tmp_path / "sheet.png", 512, 2, [])[1]).size == (256, 256)
+    assert picture(cut(tmp_path / "sheet.png", (512, 512), 2, [])[1]).size == (256, 256)
 
 
 def test_before_during_after_are_the_first_middle_and_last_round(fake_run: FakeRun) -> None:

@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scoreward.objectives.flow_grpo import FlowGRPO
 from scoreward.objectives.vgrpo import VGRPO
+from scoreward.recipes.sampling import Noisy
 from scoreward.recipes.toy import closeness
 from scoreward.rewards.base import RewardError
 from scoreward.training.checkpoint import newest, read_snapshot
@@ -44,6 +46,18 @@ def geometry_case(name: str) -> Callable[[Path], Run]:
         return double(run)
 
     return build
+
+
+def remembered(folder: Path) -> Run:
+    """A method of paths whose update starts from the rollout's own graphs."""
+    geometry = Geometry(prompts=3, group=4, rollout_batch=3, micro_batch=5, remember=1000)
+    source = online(geometry, rollout=Noisy("flow_sde", 0.7).sampler())
+    return toy(folder, 3, objective=FlowGRPO(), source=source, keeping=Keeping(every=1))
+
+
+def unsynced(folder: Path) -> Run:
+    """Every process keeps its own gradient, as without a sum over processes."""
+    return toy(folder, 3, evaluation=None)
 
 
 def by_seconds(folder: Path) -> Run:
@@ -84,6 +98,8 @@ def _fail() -> None:
 
 CASES: Mapping[str, Callable[[Path], Run]] = {
     **{name: geometry_case(name) for name in GEOMETRIES},
+    "remembered": remembered,
+    "unsynced": unsynced,
     "by_seconds": by_seconds,
     "interrupted": interrupted,
     "failing": failing,
@@ -93,10 +109,15 @@ CASES: Mapping[str, Callable[[Path], Run]] = {
 def outcome(name: str, folder: Path) -> dict[str, Any]:
     """Train the case; the weights of this process, its metrics, and how it ended."""
     run, metrics, error = CASES[name](folder), [], None
+    summed = Team.sum_gradients
     try:
+        if name == "unsynced":
+            Team.sum_gradients = lambda self, parameters: None
         metrics = [dict(moment.metrics) for moment in run.start()]
     except RewardError as caught:
         error = str(caught)
+    finally:
+        Team.sum_gradients = summed
     live = [p.detach().clone() for p in run.model.network.parameters()]
     return {"metrics": metrics, "live": live, "error": error}
 

@@ -59,7 +59,9 @@ def test_batches_of_memory_never_change_the_algorithm(
         replace(ROUND, micro_batch=micro_batch, rollout_batch=rollout_batch)
     )
     for ours, theirs in zip(metrics, reference[0], strict=True):
-        assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-6)
+        same = {k: v for k, v in ours.items() if k != "gradient/signal_to_noise"}
+        wanted = {k: v for k, v in theirs.items() if k != "gradient/signal_to_noise"}
+        assert same == pytest.approx(wanted, rel=1e-6, abs=1e-6)
     for name, tensor in weights.items():
         torch.testing.assert_close(tensor, reference[1][name], rtol=1e-11, atol=1e-12)
 

@@ -1,0 +1,64 @@
+"""The command `diagnose`: why does the reward of this run not rise?"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+
+from scoreward.commands.train import build
+from scoreward.diagnosis.causes import diagnose as explain
+from scoreward.diagnosis.evidence import Cause
+from scoreward.report.causes import FILE, evidence_of
+from scoreward.report.folder import read_run
+from scoreward.training.folder import RunFolder, RunFolderError
+from scoreward.training.probe import Probe, probe
+
+console = Console()
+
+
+@dataclass(frozen=True)
+class DiagnoseOptions:
+    """Say why the reward of a run does not rise: a bug, a setting, or no signal.
+
+    Reads the run's records and, unless told not to, repeats a few of its rounds: with the reward
+    asked for again, and with smaller and larger learning rates. The run itself is not changed.
+    """
+
+    folder: Annotated[Path, tyro.conf.Positional]  # the run folder
+    probe: bool = True  # repeat a few rounds; takes about as long as fifty rounds of the run
+    rounds: int = 8  # of each learning rate of the probe
+
+
+def diagnose(words: list[str]) -> int:
+    """scoreward diagnose RUN"""
+    options = tyro.cli(DiagnoseOptions, args=words, prog="scoreward diagnose")
+    folder = RunFolder(options.folder)
+    measured = _probed(folder, Probe(rounds=options.rounds)) if options.probe else {}
+    run = read_run(options.folder)
+    causes = explain(replace(evidence_of(run), probe=measured))
+    folder.write_json(FILE, {"causes": [vars(c) for c in causes], "probe": measured})
+    show(causes)
+    return 0
+
+
+def _probed(folder: RunFolder, settings: Probe) -> dict[str, Any]:
+    """What the probe measures of the run that the folder describes."""
+    about = folder.about()
+    if not about.get("origin_recipe"):
+        raise RunFolderError(
+            f"{folder.path} was started from Python, not from a recipe, so its rounds cannot be "
+            "repeated from here; add --no-probe, or call scoreward.training.probe.probe(run)"
+        )
+    run, _ = build(about["origin_recipe"], about["arguments"], "scoreward diagnose")
+    return probe(run, settings, tell=lambda line: console.print(f"[dim]{line}[/dim]"))
+
+
+def show(causes: list[Cause]) -> None:
+    """Causes on the terminal, the most telling first."""
+    for number, cause in enumerate(causes):
+        mark = "[bold]" if number == 0 else "[dim]"
+        console.print(f"{mark}{cause.name.replace('_', ' ')}[/] ({cause.kind})")
+        console.print(f"  {cause.seen}")
+        console.print(f"  {cause.advice}")

@@ -1,0 +1,168 @@
+"""Each rule on made-up records: what it says, and that it is silent where it should be."""
+
+from typing import Any
+
+import pytest
+
+from scoreward.diagnosis.causes import diagnose
+from scoreward.diagnosis.evidence import Evidence, trend
+from scoreward.diagnosis.settings import reference_gain
+
+GOOD = {
+    "groups/zero_variance": 0.1,
+    "reward/std": 0.1,
+    "reward/std_in_group": 0.08,
+    "gradient/norm": 0.3,
+    "advantage/agreement": 0.97,
+    "update/relative": 1e-3,
+    "learning_rate": 2e-4,
+}
+STEP = {"gain": 0.04, "error": 0.005, "broken": False, "learns": True, "rewards": []}
+FLAT = STEP | {"gain": 0.0005, "error": 0.002, "learns": False}
+
+
+def rounds(rise: float = 0.1, count: int = 20, **changes: Any) -> list[dict[str, float]]:
+    """A run whose reward rises evenly, with a little noise."""
+    noise = (0.004, -0.003, 0.001, -0.004, 0.002)
+    return [
+        GOOD | changes | {"reward/mean": 0.9 + rise * i / (count - 1) + noise[i % 5]}
+        for i in range(count)
+    ]
+
+
+def first(**given: Any) -> str:
+    return diagnose(Evidence(**given))[0].name
+
+
+def ladder(**steps: dict[str, Any]) -> dict[str, Any]:
+    """A probe's ladder: f001=… is the factor 0.01, f1 is 1, f100 is 100."""
+    factors = {"f001": 0.01, "f01": 0.1, "f1": 1.0, "f10": 10.0, "f100": 100.0}
+    return {"ladder": [{"factor": factors[n], **s} for n, s in steps.items()]}
+
+
+def test_a_straight_line_has_its_rise_and_no_noise_of_its_own() -> None:
+    rise, error = trend([0.0, 1.0, 2.0, 3.0, 4.0])
+    assert rise == pytest.approx(4.0)
+    assert error == pytest.approx(4 * 2**-0.5 / 10**0.5)  # steps of 1 are taken for noise
+    assert trend([1.0, 2.0, 3.0])[1] == float("inf")
+
+
+def test_noise_alone_is_no_trend() -> None:
+    rise, error = trend([0.1, -0.1] * 10)
+    assert abs(rise) < 3 * error
+
+
+def test_a_rising_reward_is_fine() -> None:
+    (cause,) = diagnose(Evidence(rounds()))
+    assert (cause.name, cause.kind) == ("none", "fine")
+    assert "rises by" in cause.seen
+
+
+def test_without_rounds_there_is_nothing_to_say() -> None:
+    assert first(rounds=[]) == "no_rounds"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"groups/zero_variance": 0.95}, "constant_reward"),
+        ({"gradient/norm": 0.0}, "frozen"),
+        ({"update/relative": 0.0}, "frozen"),
+        ({"weights/disagreement": 1e-3}, "unsynced"),
+        ({"advantage/agreement": 0.1}, "misaligned"),
+        ({"advantage/agreement": -0.9}, "sign"),
+        ({"first/ratio/min": 0.9, "first/ratio/max": 1.2}, "mismatch"),
+        ({"ratio/clipped": 0.9}, "clipped"),
+    ],
+)
+def test_records_alone_tell(changes: dict[str, Any], expected: str) -> None:
+    assert first(rounds=rounds(rise=0, **changes)) == expected
+
+
+def test_a_flat_gradient_of_a_constant_reward_is_not_called_frozen() -> None:
+    flat: Any = {"gradient/norm": 0.0, "reward/std_in_group": 0.0, "groups/zero_variance": 1.0}
+    names = [c.name for c in diagnose(Evidence(rounds(rise=0, **flat)))]
+    assert names[0] == "constant_reward"
+    assert "frozen" not in names
+
+
+def test_solved_groups_do_not_make_rewards_look_misaligned() -> None:
+    """Where all rewards of the groups agree, their correlation with anything is 0."""
+    solved = [GOOD | {"groups/zero_variance": 0.95, "advantage/agreement": 0.0}] * 5
+    assert first(rounds=[*rounds(count=15), *(s | {"reward/mean": 1.0} for s in solved)]) == "none"
+
+
+def test_a_ratio_off_later_is_an_old_policy_that_stayed() -> None:
+    later = [*rounds(count=10), GOOD | {"reward/mean": 1.0, "first/ratio/max": 1.3}]
+    later[-1]["first/ratio/min"] = 0.8
+    assert first(rounds=later) == "stale_old"
+    refused = {"ratio/min": 0.8, "ratio/max": 1.3, "before_update": 1.0}
+    assert first(rounds=rounds(count=10), failure=refused) == "stale_old"
+    assert first(rounds=[], failure=refused) == "mismatch"
+
+
+def test_an_exploded_ratio_is_not_called_stale() -> None:
+    refused = {"ratio/min": 0.0, "ratio/max": 30.0}
+    reason = "the likelihood ratio exploded in round 11"
+    assert first(rounds=rounds(count=10), failure=refused, reason=reason) == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("probe", "expected"),
+    [
+        ({"redrawn": 0.2, **ladder(f1=STEP)}, "mismatch"),
+        ({"rescored": 0.5, **ladder(f1=STEP)}, "misaligned"),
+        (ladder(f001=STEP, f1=FLAT | {"broken": True}), "rate_too_high"),
+        (ladder(f01=STEP, f1=FLAT | {"gain": -0.5}), "rate_too_high"),
+        (ladder(f1=FLAT, f100=STEP), "rate_too_low"),
+        (ladder(f1=FLAT | {"gain": -0.05}, f100=FLAT | {"gain": -0.3}), "sign"),
+        (ladder(f001=FLAT, f1=STEP, f100=FLAT | {"broken": True}), "none"),
+        ({"signal_to_noise": 0.01, **ladder(f1=FLAT, f100=FLAT)}, "noise"),
+    ],
+)
+def test_the_probe_tells(probe: dict[str, Any], expected: str) -> None:
+    assert first(rounds=rounds(rise=0), probe=probe) == expected
+
+
+def test_advice_names_the_rate_that_learned() -> None:
+    probe = ladder(f01=FLAT, f1=FLAT, f10=STEP, f100=STEP)
+    cause = diagnose(Evidence(rounds(rise=0), probe=probe, reference={"lr": 3e-4}))[0]
+    assert "up to 10 times" in cause.advice
+    assert "0.0003" in cause.advice
+
+
+def test_without_a_probe_a_rate_far_from_the_references_is_named() -> None:
+    slow = rounds(rise=0, learning_rate=2e-6)
+    assert first(rounds=slow, reference={"lr": 2e-4}) == "rate_too_low"
+    fast = rounds(rise=-0.3, learning_rate=2e-2)
+    assert first(rounds=fast, reference={"lr": 2e-4}) == "rate_too_high"
+    assert first(rounds=rounds(learning_rate=2e-2), reference={"lr": 2e-4}) == "none"
+
+
+def test_a_run_is_held_against_the_reference_at_equal_evaluations() -> None:
+    reference = {
+        "reward": [0.9 + 0.01 * i for i in range(40)],
+        "evaluations": [1000.0 * (i + 1) for i in range(40)],
+    }
+    spent = [1000.0 * (i + 1) for i in range(20)]
+    evidence = Evidence(rounds(rise=0.01), reference=reference, spent=spent)
+    assert reference_gain(evidence) == pytest.approx(0.19)
+    assert diagnose(evidence)[0].name == "behind_reference"
+    assert first(rounds=rounds(rise=0.18), reference=reference, spent=spent) == "none"
+
+
+def test_a_reward_that_rises_without_the_judge_is_hacking() -> None:
+    def ends(judge: float) -> list[dict[str, Any]]:
+        return [
+            {"ode": {"reward": 0.9, "judge": 0.9}},
+            {"ode": {"reward": 0.97, "judge": judge}},
+        ]
+
+    assert first(rounds=rounds(), evaluations=ends(0.91)) == "hacking"
+    assert first(rounds=rounds(), evaluations=ends(0.95)) == "none"
+
+
+def test_bugs_come_before_settings() -> None:
+    wrong: Any = {"weights/disagreement": 0.1, "ratio/clipped": 0.95}
+    broken = rounds(rise=0, **wrong)
+    assert [c.kind for c in diagnose(Evidence(broken))] == ["bug", "setting"]
