@@ -25,7 +25,7 @@ demo: $(VENV)/core.stamp
 	$(BIN)/scoreward demo
 
 test: $(VENV)/dev.stamp
-	@sh tools/browser.sh
+	@sh tools/programs.sh
 	$(PYTEST) -n $(WORKERS) --dist worksteal
 
 # `make -k check` goes on after the first complaint.

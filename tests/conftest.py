@@ -51,9 +51,14 @@ def chromium() -> str:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("browser") is None or find_browser() is not None:
-        return
-    reason = "no Chromium on the PATH; install it (on Debian: apt-get install chromium)"
+    """Tests of a program are skipped without it, and fail under CI=true."""
+    if item.get_closest_marker("browser") is not None and find_browser() is None:
+        _missing("browser", "no Chromium on the PATH; on Debian: apt-get install chromium")
+    if item.get_closest_marker("tesseract") is not None and shutil.which("tesseract") is None:
+        _missing("tesseract", "no tesseract on the PATH; on Debian: apt-get install tesseract-ocr")
+
+
+def _missing(kind: str, reason: str) -> None:
     if os.environ.get("CI", "").lower() == "true":
-        pytest.fail(f"browser tests may not be skipped under CI=true: {reason}", pytrace=False)
+        pytest.fail(f"{kind} tests may not be skipped under CI=true: {reason}", pytrace=False)
     pytest.skip(reason)

@@ -60,6 +60,9 @@ ARMS = [
     Arm("flow_grpo_fast", "flow_grpo_fast", crossed(RATES, near(0.0, 0.03))),
     Arm("dance_grpo", "dance_grpo", crossed(RATES, near(0.0, 0.03))),
     Arm("ddpo", "ddpo", crossed(RATES, near(0.0, 0.03))),
+    Arm("refl", "refl", crossed(RATES, anchored(0.0, 0.3))),
+    Arm("draft", "draft", crossed(RATES, anchored(0.0, 0.3))),
+    Arm("align_prop", "align_prop", crossed(RATES, anchored(0.0, 0.3))),
     Arm("swift", "swift", crossed(("1e-4", "2e-4"), VARIETIES), floor=0.85, share=0.5),
 ]
 ABLATIONS = {

@@ -1,7 +1,7 @@
 """Controls without a reward: more pretraining for the same evaluations, and the base with guidance.
 
-python -m benchmarks.online.controls guidance
-python -m benchmarks.online.controls pretraining --seed 0
+python -m benchmarks.online.controls guidance --task portraits
+python -m benchmarks.online.controls pretraining --task lettering --seed 0
 """
 
 import argparse
@@ -13,9 +13,10 @@ import torch
 
 from benchmarks.online.arms import BUDGET
 from benchmarks.online.run import CURVES, POINTS, SAMPLERS, finished, save
-from benchmarks.online.tasks import PROMPTS
+from benchmarks.online.tasks import HELD_OUT, PROMPTS
 from scoreward.denoiser import Guided
-from scoreward.models import builtin
+from scoreward.models import builtin, lettering
+from scoreward.recipes.lettering import lettering_pretrain
 from scoreward.recipes.portraits import HeldOut, portraits_pretrain
 from scoreward.training.evaluation import evaluate
 from scoreward.training.geometry import Geometry
@@ -25,60 +26,66 @@ from scoreward.training.team import Team
 
 STEPS = 10  # pretraining steps of a round
 COST = 192  # network evaluations of a pretraining step: 64 pictures, trained ones count three
-SCALES = (2.0, 2.5)  # of guidance; each picture then costs twice the evaluations
+SCALES = (1.5, 2.0, 2.5, 3.0)  # of guidance; each picture then costs twice the evaluations
 KEY = ("task", "method", "seed")
 
 
-def held_out() -> HeldOut:
-    return HeldOut(split="test", prompts=PROMPTS["test"])
+MODELS = {"portraits": builtin.portraits, "lettering": lettering.lettering}
+WEIGHTS = {"portraits": builtin.PATH, "lettering": lettering.PATH}
+PRETRAINED = {"portraits": portraits_pretrain, "lettering": lettering_pretrain}
 
 
-def guidance() -> None:
+def held_out(task: str) -> HeldOut:
+    return HELD_OUT[task](split="test", prompts=PROMPTS["test"])
+
+
+def guidance(task: str) -> None:
     """The base model under guidance: no training, twice the evaluations per picture."""
-    model, settings = builtin.portraits(), held_out().evaluation()
+    model, settings = MODELS[task](), held_out(task).evaluation()
     samplers = {name: s.sampler() for name, s in SAMPLERS.items()}
     settings = replace(settings, samplers=samplers, tables={})
     for scale in SCALES:
         reading = Guided(model.denoiser, scale, model.null)
         numbers = evaluate(settings, model, reading, Team(), model.denoiser).numbers
         plain = {n: {k: v for k, v in numbers[n].items() if isinstance(v, float)} for n in samplers}
-        line = {"task": "portraits", "method": f"guidance_{scale}", "seed": 0, "settings": {}}
+        line = {"task": task, "method": f"guidance_{scale}", "seed": 0, "settings": {}}
         line |= {"evaluations": [0], "seconds": [0.0], "samplers": plain}
         save(CURVES, line | {k: [v] for k, v in plain["ode10"].items()}, KEY)
 
 
-def pretraining(seed: int, runs: Path) -> None:
+def pretraining(task: str, seed: int, runs: Path) -> None:
     """The recipe's pretraining, gone on with from the shipped weights."""
-    rounds = BUDGET["portraits"] // (STEPS * COST)
+    rounds = BUDGET[task] // (STEPS * COST)
     settings = Optimizer(lr=5e-4, betas=(0.9, 0.99), weight_decay=1e-4, decay="linear", ema=0.99)
-    folder = runs / f"portraits-pretraining-{seed}"
+    folder = runs / f"{task}-pretraining-{seed}"
     shutil.rmtree(folder, ignore_errors=True)
-    run = portraits_pretrain(
+    run = PRETRAINED[task](
         optimizer=settings,
         geometry=Geometry(prompts=64 * STEPS, group=1, minibatches=STEPS),
         budget=Budget(rounds=rounds),
-        held_out=replace(held_out(), every=max(1, rounds // POINTS["test"])),
-        start=Path(str(builtin.PATH)),
+        held_out=replace(held_out(task), every=max(1, rounds // POINTS["test"])),
+        start=WEIGHTS[task],
     )
     if run.evaluation is not None:
         ode = {"ode": run.evaluation.samplers["ode"]}
         run = replace(run, evaluation=replace(run.evaluation, samplers=ode))
     run = replace(run, folder=folder, seed=seed, keeping=Keeping(every=10_000, last=1))
-    line = finished(run) | {"task": "portraits", "method": "pretraining"}
+    line = finished(run) | {"task": task, "method": "pretraining"}
     save(CURVES, line, KEY)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["guidance", "pretraining"])
+    parser.add_argument("--task", default="portraits", choices=list(MODELS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmark"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.what == "guidance":
-        guidance()
+        guidance(options.task)
     else:
-        pretraining(options.seed, options.runs)
+        pretraining(options.task, options.seed, options.runs)
 
 
 if __name__ == "__main__":

@@ -66,12 +66,13 @@ def cost_of(run: Run) -> int:
 def prepared(task: str, of: Arm, words: str, split: str, seed: int, folder: Path) -> Run:
     """A run of the arm's budget, or a trial's, measured at equal distances."""
     budget = int(BUDGET[task] * (TUNING if split == "validation" else of.share))
-    run, _ = build(f"portraits_{of.recipe}", shlex.split(translated(task, words)), "benchmark")
+    base = "lettering" if task == "lettering" else "portraits"
+    run, _ = build(f"{base}_{of.recipe}", shlex.split(translated(task, words)), "benchmark")
     run = moved(run, task, split)
     every = max(1, round(budget / cost_of(run) / POINTS[split]))
     evaluation = run.evaluation
     if evaluation is None:
-        raise SystemExit(f"the recipe portraits_{of.recipe} has no evaluation to compare by")
+        raise SystemExit(f"the recipe {base}_{of.recipe} has no evaluation to compare by")
     samplers = {"ode": evaluation.samplers["ode"]}
     shutil.rmtree(folder, ignore_errors=True)
     return replace(

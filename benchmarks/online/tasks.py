@@ -1,9 +1,10 @@
-"""The tasks: a recipe of the portraits, moved to another model, prompts and reward."""
+"""The tasks: a recipe's method with another model, other prompts and another reward."""
 
 from dataclasses import replace
 
 import torch
 
+from scoreward.recipes.lettering import HeldOutWords
 from scoreward.recipes.portraits import HeldOut
 from scoreward.recipes.sampling import Sampling
 from scoreward.recipes.toy import CORNERS, closeness, toy_model
@@ -11,6 +12,7 @@ from scoreward.training.evaluation import Evaluation
 from scoreward.training.run import Run
 from scoreward.training.source import Online
 
+HELD_OUT = {"portraits": HeldOut, "lettering": HeldOutWords}
 PROMPTS = {"validation": 192, "test": 256}
 RATES = {"toy": {"1e-4": "0.1", "2e-4": "0.2", "3e-4": "0.3"}}  # of a model with 8 parameters
 
@@ -27,8 +29,8 @@ def translated(task: str, words: str) -> str:
 
 def moved(run: Run, task: str, split: str) -> Run:
     """The same method on a task, measured on prompts of a split."""
-    if task == "portraits":
-        evaluation = HeldOut(split=split, prompts=PROMPTS[split]).evaluation()
+    if task in HELD_OUT:
+        evaluation = HELD_OUT[task](split=split, prompts=PROMPTS[split]).evaluation()
         return replace(run, evaluation=evaluation)
     if not isinstance(run.source, Online):
         raise SystemExit(f"{run.name} is not an online method and cannot be moved")

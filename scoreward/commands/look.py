@@ -1,8 +1,9 @@
 """Commands that look: `sample`, `evaluate`, `report`, `equations`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import tyro
@@ -16,7 +17,9 @@ from scoreward.denoiser import Denoiser, Guided
 from scoreward.keys import Key, normal_each
 from scoreward.models import builtin
 from scoreward.models.base import Model
+from scoreward.models.lettering import lettering
 from scoreward.models.weights import Weights
+from scoreward.recipes.lettering import HeldOutWords
 from scoreward.recipes.portraits import HeldOut
 from scoreward.recipes.sampling import Sampling
 from scoreward.report import write_report
@@ -34,6 +37,7 @@ class Which:
 
     run: Path | None = None  # a run folder; its newest checkpoint's averaged weights
     weights: Path | None = None  # a safetensors file of the built-in model
+    built_in: Literal["portraits", "lettering"] = "portraits"  # without a run: which model
     guidance: float = 1.0  # classifier-free guidance; 1 is none
 
     def model(self) -> Model:
@@ -41,8 +45,15 @@ class Which:
         if self.run is not None:
             return _of_run(self.run)
         if self.weights is not None:
-            return _fitting(read_tensors(self.weights), str(self.weights))
-        return builtin.portraits()
+            return _fitting(read_tensors(self.weights), str(self.weights), self.built_in)
+        return MODELS[self.built_in](None)
+
+    def task(self) -> str:
+        """Whose prompts and scorers fit the model."""
+        if self.run is None:
+            return self.built_in
+        lettering = str(RunFolder(self.run).about().get("recipe", "")).startswith("lettering")
+        return "lettering" if lettering else "portraits"
 
     def denoiser(self, model: Model) -> Denoiser:
         """The denoiser, guided if asked."""
@@ -58,7 +69,7 @@ def _of_run(folder: Path) -> Model:
         raise CheckpointError(f"{folder} has no checkpoint yet")
     tensors = read_snapshot(path, "ema")
     if not about.get("origin_recipe"):  # started from Python: taken to be the built-in model
-        return _fitting(tensors, str(folder))
+        return _fitting(tensors, str(folder), "portraits")
     model = build(about["origin_recipe"], about["arguments"], "scoreward")[0].model
     weights = Weights(model.network)
     if {n: p.shape for n, p in weights.parameters.items()} != {
@@ -69,16 +80,21 @@ def _of_run(folder: Path) -> Model:
     return model
 
 
-def _fitting(tensors: dict[str, torch.Tensor], name: str) -> Model:
+def _fitting(tensors: dict[str, torch.Tensor], name: str, built_in: str) -> Model:
     try:
-        return builtin.portraits(tensors)
+        return MODELS[built_in](tensors)
     except RuntimeError:
         raise CheckpointError(
-            f"{name} does not hold weights of the built-in model of the default size; "
-            "sample and evaluate read runs of the portraits recipes"
+            f"{name} does not hold weights of the built-in model ({built_in}) of the default size; "
+            "sample and evaluate read runs of the portraits and lettering recipes, and "
+            "--built-in says which model a weights file belongs to"
         ) from None
 
 
+MODELS: dict[str, Callable[[dict[str, torch.Tensor] | None], Model]] = {
+    "portraits": builtin.portraits,
+    "lettering": lettering,
+}
 Flat = tyro.conf.arg(prefix_name=False, name="")
 
 
@@ -130,7 +146,10 @@ def evaluate(words: list[str]) -> int:
     model, team = options.which.model(), Team()
     model.network.to(team.device).eval()
     denoiser = options.which.denoiser(model)
-    numbers = measure(options.held_out.evaluation(), model, denoiser, team).numbers
+    held_out = options.held_out
+    if options.which.task() == "lettering":
+        held_out = HeldOutWords(**vars(held_out))
+    numbers = measure(held_out.evaluation(), model, denoiser, team).numbers
     samplers = [name for name in numbers if name != "gap"]
     table = Table("", *(f"{s.upper()} sampler" for s in samplers))
     for name in numbers[samplers[0]]:

@@ -42,6 +42,7 @@ SAMPLES = (
     "draft",
     "align_prop",
 )
+DIFFERENTIATING = ("refl", "draft", "align_prop")
 BUILT_IN = {
     "portraits_vgrpo": "scoreward.recipes.portraits",
     "portraits_pretrain": "scoreward.recipes.portraits",
@@ -49,6 +50,12 @@ BUILT_IN = {
     **{f"portraits_{method}": "scoreward.recipes.portraits_samples" for method in SAMPLES},
     "portraits_swift": "scoreward.recipes.portraits_swift",
     "toy_vgrpo": "scoreward.recipes.toy",
+    "lettering_pretrain": "scoreward.recipes.lettering",
+}
+MOVED = {
+    f"lettering_{method}": f"portraits_{method}"
+    for method in ("vgrpo", "swift", *PATHS, *SAMPLES)
+    if method not in DIFFERENTIATING
 }
 
 
@@ -56,11 +63,13 @@ def find(name: str) -> Recipe:
     """A built-in recipe by name, or a function of the user's own as FILE.py:FUNCTION."""
     if ":" in name:
         return _from_file(name)
+    if name in MOVED:
+        return importlib.import_module("scoreward.recipes.lettering").moved(find(MOVED[name]))
     if name not in BUILT_IN:
-        close = get_close_matches(name, BUILT_IN, 1)
+        close = get_close_matches(name, [*BUILT_IN, *MOVED], 1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ValueError(
-            f"unknown recipe {name!r}{hint}; recipes are {', '.join(BUILT_IN)}, "
+            f"unknown recipe {name!r}{hint}; recipes are {', '.join([*BUILT_IN, *MOVED])}, "
             "or a function of your own as my_recipe.py:run"
         )
     return getattr(importlib.import_module(BUILT_IN[name]), name)

@@ -117,10 +117,10 @@ def sign(e: Evidence) -> Cause | None:
     if agreement and fmean(agreement) <= -ALIKE:
         seen = f"Advantages correlate by {fmean(agreement):.2f} with the rewards they are made of."
     elif (gentle := _gentle(e)) is not None and gentle[0] < -SURE * gentle[1]:
-        factor = gentle[2]
+        rate = "the learning rate" if gentle[2] == 1 else f"{gentle[2]:g} times the learning rate"
         seen = (
-            f"The reward falls by {-gentle[0]:.3g} ± {gentle[1]:.2g} in a few rounds, at "
-            f"{factor:g} times the learning rate too."
+            f"At {rate}, the smallest at which anything happens, the reward falls by "
+            f"{-gentle[0]:.3g} ± {gentle[1]:.2g} in a few rounds."
         )
     else:
         return None

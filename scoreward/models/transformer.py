@@ -8,11 +8,14 @@ pictures on one thread.
 
 from dataclasses import dataclass
 from math import log
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from scoreward.data.waves import place_waves
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class NetworkSize:
     heads: int = 4  # of attention
     patch: int = 4  # pixels of a token's side
     text: int = 256  # channels of a prompt's vectors
+    places: Literal["random", "waves"] = "random"  # how the tokens' places start
 
     def __post_init__(self) -> None:
         if self.hidden % (2 * self.heads):
@@ -46,8 +50,11 @@ class PatchTransformer(nn.Module):
             )
         width, values = size.hidden, channels * size.patch**2
         self.embed = nn.Linear(values, width)
-        tokens = height * across // size.patch**2
-        self.position = nn.Parameter(torch.randn(tokens, width) * 0.02)
+        grid = (height // size.patch, across // size.patch)
+        start = torch.randn(grid[0] * grid[1], width) * 0.02
+        if size.places == "waves":
+            start = places(grid, size.patch, width)
+        self.position = nn.Parameter(start)
         self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.text = nn.Sequential(
             nn.Linear(size.text, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
@@ -132,6 +139,14 @@ def waves(t: Float[Tensor, " batch"], width: int) -> Float[Tensor, "batch width"
     steps = torch.arange(width // 2, device=t.device, dtype=t.dtype) / (width // 2)
     angle = 1000 * t[:, None] * torch.exp(-log(10000) * steps)
     return torch.cat([angle.cos(), angle.sin()], -1)
+
+
+def places(grid: tuple[int, int], patch: int, width: int) -> Float[Tensor, "tokens width"]:
+    """Where each token's middle is, as waves: half of the channels its row, half its column."""
+    rows, columns = (patch * (torch.arange(n) + 0.5) for n in grid)
+    down, right = (place_waves(pixels, width // 2) for pixels in (rows, columns))
+    both = [down[:, None].expand(*grid, -1), right[None].expand(*grid, -1)]
+    return torch.cat(both, -1).flatten(0, 1)
 
 
 def to_patches(
