@@ -12,7 +12,7 @@ from torch import Tensor
 
 from scoreward.keys import Key
 from scoreward.objectives.base import Policy
-from scoreward.objectives.starts import StartObjective, StartRows, reward_metrics, rewarded
+from scoreward.objectives.starts import StartObjective, StartRows, rewarded
 from scoreward.rows import Rows
 
 
@@ -46,9 +46,10 @@ class AlignProp(StartObjective):
     def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
         """w |target − r(x0)|.  [align-prop] (loss)"""
         rows = cast(StartRows, rows)
-        steps = list(self.graded(rows, policy, int(rows.first[0])))
+        seen: dict[int, Tensor] = {}
+        steps = list(self.graded(rows, policy, seen))
         reward = rewarded(steps[-1].state, rows, policy)
-        held = self.held(steps, rows, policy)
+        held = self.held(steps, rows, policy, seen)
         loss = self.weight * (self.target - reward).abs().mean()
-        metrics = reward_metrics(reward, held)
+        metrics = self.metrics(reward, held)
         return loss if held is None else loss + self.anchor * held, metrics

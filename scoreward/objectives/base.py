@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from scoreward.chain import Sampler, Transitions
-from scoreward.denoiser import Cond, Denoiser
+from scoreward.denoiser import Cond, Denoiser, Guided
 from scoreward.keys import Key
 from scoreward.prediction import Kind
 from scoreward.process import Process
@@ -45,6 +45,14 @@ class Policy:
     def times(self) -> tuple[float, ...]:
         """The grid the samples were drawn on."""
         return self.sampler.times
+
+    def anchor(self, guidance: float) -> Denoiser:
+        """What an anchor holds on to: the first model, or the same with guidance.  [crd] (KL)"""
+        if guidance == 1.0:
+            return self.reference
+        if self.null is None:
+            raise ValueError("`anchor_guidance` needs a model with a condition for guidance")
+        return Guided(self.reference, guidance, self.null)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from scoreward.objectives.starts import (
     Graded,
     StartObjective,
     StartRows,
-    reward_metrics,
     rewarded,
 )
 from scoreward.prediction import per_sample
@@ -47,15 +46,16 @@ class DRaFT(StartObjective):
     def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
         """−r(x0).  [draft] (K steps)"""
         rows = cast(StartRows, rows)
-        steps = list(self.graded(rows, policy, int(rows.first[0])))
+        seen: dict[int, Tensor] = {}
+        steps = list(self.graded(rows, policy, seen))
         reward = rewarded(steps[-1].state, rows, policy)
         total = reward
         for copy in range(1, self.copies):
             again = self._again(steps[-1].state.detach(), rows, policy, copy)
             steps, total = [*steps, again], total + rewarded(again.state, rows, policy)
         loss = -(total / self.copies).mean()
-        held = self.held(steps, rows, policy)
-        metrics = reward_metrics(reward, held)
+        held = self.held(steps, rows, policy, seen)
+        metrics = self.metrics(reward, held)
         return loss if held is None else loss + self.anchor * held, metrics
 
     def _again(self, x0: Tensor, rows: StartRows, policy: Policy, copy: int) -> Graded:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scoreward.chain import Transitions
-from scoreward.denoiser import Denoiser, Guided
+from scoreward.denoiser import Denoiser
 from scoreward.keys import Key
 from scoreward.likelihood import Times, draw_pairs, predict_as, squared_error
 from scoreward.objectives.answers import Answers, PairRows, Share
@@ -69,7 +69,7 @@ class PairObjective(Objective):
             group=samples.group,
             pairs=pairs,
             old=ask(self.compares and not policy.on_policy, policy.old),
-            reference=ask(self.refers, self._anchor(policy)),
+            reference=ask(self.refers, policy.anchor(self.anchor_guidance)),
             slow=ask(bool(self.slow_anchor), policy.slow),
             sample=samples.sample,
         )
@@ -95,14 +95,6 @@ class PairObjective(Objective):
     @abstractmethod
     def matching(self, answers: Answers) -> tuple[Tensor, dict[str, Tensor]]:
         """The method's own loss, mean over the rows, and its metrics."""
-
-    def _anchor(self, policy: Policy) -> Denoiser:
-        """What the anchor holds on to: the first model, or the same with guidance.  [crd] (KL)"""
-        if self.anchor_guidance == 1.0:
-            return policy.reference
-        if policy.null is None:
-            raise ValueError("`anchor_guidance` needs a model with a condition for guidance")
-        return Guided(policy.reference, self.anchor_guidance, policy.null)
 
     def _address(self, key: Key, group: int, sample: int) -> Key:
         """Who shares noise: the whole batch, the samples of a prompt, or nobody."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scoreward.keys import Key
 from scoreward.objectives.base import Policy
-from scoreward.objectives.starts import StartObjective, StartRows, reward_metrics, rewarded
+from scoreward.objectives.starts import StartObjective, StartRows, rewarded
 from scoreward.rows import Rows
 
 
@@ -37,9 +37,10 @@ class ReFL(StartObjective):
     def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
         """w relu(c − r(x̂0)).  [refl] (loss)"""
         rows = cast(StartRows, rows)
-        step = next(self.graded(rows, policy, int(rows.first[0])))
+        seen: dict[int, Tensor] = {}
+        step = next(self.graded(rows, policy, seen))
         reward = rewarded(step.prediction.x0, rows, policy)
         loss = self.weight * (self.threshold - reward).relu().mean()
-        held = self.held([step], rows, policy)
-        metrics = reward_metrics(reward, held)
+        held = self.held([step], rows, policy, seen)
+        metrics = self.metrics(reward, held)
         return loss if held is None else loss + self.anchor * held, metrics

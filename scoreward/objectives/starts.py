@@ -6,6 +6,7 @@ there the chain and the reward are one graph. Only differentiable rewards can be
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -28,6 +29,7 @@ class StartRows(Rows):
     noise: Float[Tensor, "batch draws *shape"]
     cond: Cond
     first: Int[Tensor, " batch"]
+    held_at: Int[Tensor, " batch"]  # the round's step at which an earlier anchor holds
     sample: Int[Tensor, " batch"]
 
 
@@ -43,7 +45,10 @@ class Graded:
 class StartObjective(Objective):
     """Draws the noise; a method decides where gradients begin and what the loss is."""
 
-    anchor: float = 0.0  # ours: weight of mean (v − v_reference)² on the graded steps
+    anchor: float = 0.0  # ours: weight of mean (v − v_reference)²
+    anchor_step: Literal["graded", "any"] = "graded"  # where: on the graded steps, or at a random
+    # step up to the first of them, at one more trained evaluation
+    anchor_guidance: float = 1.0  # of the reference in the anchor, as in [crd]
     recompute: bool = False  # trade time for memory: activations of graded steps are made again
 
     stores = "starts"
@@ -68,14 +73,24 @@ class StartObjective(Objective):
         names = [key / "sample" / i for i in samples.sample.tolist()]
         draws = range(steps + self.extra)
         noise = [normal_each((n / "step" / i for n in names), shape) for i in draws]
-        first = torch.full_like(samples.sample, self.first(steps, key / "first"))
+        first = self.first(steps, key / "first")
         stacked = torch.stack(noise, 1).to(samples.x0)
-        return StartRows(samples.x0, stacked, samples.cond, first, samples.sample)
+        places = first, int((key / "held").integers(first + 1, 1))
+        marks = (torch.full_like(samples.sample, place) for place in places)
+        return StartRows(samples.x0, stacked, samples.cond, *marks, samples.sample)
 
-    def graded(self, rows: StartRows, policy: Policy, first: int) -> Iterator[Graded]:
-        """The chain of `policy.sampler`, with gradients from step `first` on."""
+    def graded(
+        self, rows: StartRows, policy: Policy, seen: dict[int, Tensor] | None = None
+    ) -> Iterator[Graded]:
+        """The chain of `policy.sampler`, with gradients from the round's first graded step on.
+
+        The states up to that step are put into `seen`.
+        """
         x, previous, sampler = rows.x, None, policy.sampler
+        first = int(rows.first[0])
         for i, kernel in enumerate(sampler.kernels):
+            if seen is not None and i <= first:
+                seen[i] = x.detach()
             live = i >= first and torch.is_grad_enabled()
             denoiser = policy.old if policy.on_policy and not live else policy.current
             t, s = (x.new_full((len(x),), time) for time in sampler.times[i : i + 2])
@@ -96,16 +111,29 @@ class StartObjective(Objective):
         x0, eps = checkpoint(lambda y: pair(denoiser(y, t, cond)), x, use_reentrant=False)  # pyright: ignore
         return Prediction(x, t, x0, eps, policy.process)
 
-    def held(self, steps: list[Graded], rows: StartRows, policy: Policy) -> Tensor | None:
-        """mean (v − v_reference)² over the graded steps, where the anchor is on."""
+    def held(
+        self, steps: list[Graded], rows: StartRows, policy: Policy, seen: dict[int, Tensor]
+    ) -> Tensor | None:
+        """mean (v − v_reference)² where the anchor holds, None without one."""
         if not self.anchor:
             return None
-        gaps = []
-        for step in steps:
-            p = step.prediction
-            first = policy.reference(p.x_t.detach(), p.t, rows.cond).as_("velocity")
+        predictions = [step.prediction for step in steps]
+        if self.anchor_step == "any":
+            place = int(rows.held_at[0])
+            x = seen[place]
+            t = x.new_full((len(x),), policy.times[place])
+            predictions = [self._ask(policy.current, x, t, rows.cond, policy, live=True)]
+        reference, gaps = policy.anchor(self.anchor_guidance), []
+        for p in predictions:
+            first = reference(p.x_t.detach(), p.t, rows.cond).as_("velocity")
             gaps.append((p.as_("velocity") - first).square().mean())
         return torch.stack(gaps).mean()
+
+    def metrics(self, reward: Tensor, held: Tensor | None) -> dict[str, Tensor]:
+        """Mean and range of the reward, and the distance to the anchor where there is one."""
+        seen, name = reward.detach(), "velocity" if self.anchor_guidance == 1.0 else "guided"
+        metrics = {"reward/mean": seen.mean(), "reward/max": seen.max(), "reward/min": seen.min()}
+        return metrics if held is None else metrics | {f"drift/{name}": held.detach()}
 
 
 def pair(prediction: Prediction) -> tuple[Tensor, Tensor]:
@@ -118,10 +146,3 @@ def rewarded(x0: Tensor, rows: StartRows, policy: Policy) -> Float[Tensor, " bat
     if policy.score is None:
         raise ValueError("this objective differentiates the reward, so it needs an online source")
     return policy.score(x0, rows.sample)
-
-
-def reward_metrics(reward: Tensor, held: Tensor | None) -> dict[str, Tensor]:
-    """Mean and spread of the reward, and the drift where it is known."""
-    seen = reward.detach()
-    metrics = {"reward/mean": seen.mean(), "reward/max": seen.max(), "reward/min": seen.min()}
-    return metrics if held is None else metrics | {"drift/velocity": held.detach()}
