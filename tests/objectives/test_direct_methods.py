@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from scoreward.chain import Sampler, uniform
-from scoreward.denoiser import Reading
+from scoreward.denoiser import Guided, Reading
 from scoreward.kernel import DDIM, ddim, generalised
 from scoreward.keys import Key
 from scoreward.models.analytic import GaussianPolicy
@@ -177,10 +177,51 @@ def test_the_anchor_adds_the_distance_on_the_graded_steps() -> None:
     torch.testing.assert_close(other - loss, 0.7 * metrics["drift/velocity"])
 
 
+def test_an_anchor_at_any_step_holds_where_the_chain_has_been() -> None:
+    """The distance at one visited state, by a chain of our own; the step is the round's draw."""
+    using = policy(PLAIN)
+    objective = DRaFT(anchor=0.7, anchor_step="any")
+    rows = prepared(objective, using)
+    place = int(rows.held_at[0])
+    assert 0 <= place <= STEPS - 1
+    x = rows.x
+    for i in range(place):
+        t, s = (x.new_full((6,), time) for time in PLAIN.times[i : i + 2])
+        x = PLAIN.kernels[i](using.current(x, t, rows.cond), s).mean.detach()
+    t = x.new_full((6,), PLAIN.times[place])
+    ours, first = (r(x, t, rows.cond).as_("velocity") for r in (using.current, using.reference))
+    loss, metrics = objective.loss(rows, using)
+    torch.testing.assert_close(metrics["drift/velocity"], (ours - first).square().mean().detach())
+    free, _ = DRaFT().loss(rows, using)
+    torch.testing.assert_close(loss - free, 0.7 * metrics["drift/velocity"])
+
+
+def test_the_step_of_such_an_anchor_changes_from_round_to_round_up_to_the_graded_one() -> None:
+    objective, using = DRaFT(last=2, anchor_step="any", anchor=1.0), policy()
+    keys = [KEY / "round" / i for i in range(60)]
+    found = {int(objective.prepare(samples(), None, using, k).held_at[0]) for k in keys}
+    assert found == set(range(STEPS - 1))
+
+
+def test_a_guided_anchor_asks_the_first_model_twice_and_is_named_so() -> None:
+    objective = DRaFT(anchor=0.7, anchor_guidance=2.0)
+    using = replace(policy(), null=lambda cond: 1 - cond)  # pyright: ignore
+    rows = prepared(objective, using)
+    _, metrics = objective.loss(rows, using)
+    plain = replace(using, reference=Guided(using.reference, 2.0, using.null))  # pyright: ignore
+    _, same = DRaFT(anchor=0.7).loss(rows, plain)
+    torch.testing.assert_close(metrics["drift/guided"], same["drift/velocity"])
+    assert "drift/velocity" not in metrics
+    with pytest.raises(ValueError, match="`anchor_guidance` needs a model with a condition"):
+        objective.loss(rows, policy())
+
+
 @pytest.mark.parametrize(
     ("objective", "behaviour", "trained"),
     [
         (DRaFT(), 7, 1),
+        (DRaFT(anchor=1.0), 8, 1),
+        (DRaFT(anchor=1.0, anchor_step="any"), 8, 2),
         (DRaFT(last=3), 5, 3),
         (DRaFT(copies=2), 7, 2),
         (ReFL(earliest=0.5, latest=0.5), 4, 1),
