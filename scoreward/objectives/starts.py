@@ -75,9 +75,9 @@ class StartObjective(Objective):
         noise = [normal_each((n / "step" / i for n in names), shape) for i in draws]
         first = self.first(steps, key / "first")
         stacked = torch.stack(noise, 1).to(samples.x0)
-        places = first, int((key / "held").integers(first + 1, 1))
-        marks = (torch.full_like(samples.sample, place) for place in places)
-        return StartRows(samples.x0, stacked, samples.cond, *marks, samples.sample)
+        place = int((key / "held").integers(first + 1, 1))
+        graded, held = (torch.full_like(samples.sample, step) for step in (first, place))
+        return StartRows(samples.x0, stacked, samples.cond, graded, held, samples.sample)
 
     def graded(
         self, rows: StartRows, policy: Policy, seen: dict[int, Tensor] | None = None

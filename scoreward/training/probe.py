@@ -22,7 +22,7 @@ from scoreward.objectives.base import Samples
 from scoreward.rewards.base import RewardError, scored
 from scoreward.training.gradients import GradientParts
 from scoreward.training.run import Run
-from scoreward.training.source import Online, Work
+from scoreward.training.source import Collected, Online, Work
 from scoreward.training.team import Team
 from scoreward.training.trainer import Diverged, Trainer
 
@@ -108,7 +108,8 @@ def _again(run: Run, settings: Probe, make: Maker) -> dict[str, float]:
     if not isinstance(source, Online):
         raise TypeError("only online sources draw samples")
     with _kept(make(run)) as trainer:
-        work, samples = _collect(trainer, 0)
+        work, collected = _collect(trainer, 0)
+        samples = collected.samples
         measured = {"rescored": _rescored(run, source, samples, trainer.key, settings.rescored)}
         if source.tree is None:  # a tree's samples share noise and cannot be drawn one by one
             with torch.no_grad():
@@ -118,13 +119,11 @@ def _again(run: Run, settings: Probe, make: Maker) -> dict[str, float]:
         return measured
 
 
-def _collect(trainer: Trainer, index: int) -> tuple[Work, Samples]:
-    """One round's samples by the trainer's own old policy."""
-    trainer._behave(index)
-    policy = trainer._policy(index, trainer._watched())
-    work = Work(trainer.model, policy, trainer.team, trainer.clock, trainer.objective)
+def _collect(trainer: Trainer, index: int) -> tuple[Work, Collected]:
+    """One round by the trainer's own old policy."""
+    work, _ = trainer.work(index)
     with torch.no_grad(), trainer.team.autocast():
-        return work, trainer.source.collect(index, trainer.key, work).samples
+        return work, trainer.source.collect(index, trainer.key, work)
 
 
 def _rescored(run: Run, source: Online, samples: Samples, key: Key, count: int) -> float:
@@ -158,11 +157,9 @@ def _gradients(run: Run, settings: Probe, make: Maker) -> dict[str, float]:
 
 
 def _signal(trainer: Trainer, index: int) -> float | None:
-    trainer._behave(index)
-    policy = replace(trainer._policy(index, trainer._watched()), on_policy=False)
-    work = Work(trainer.model, policy, trainer.team, trainer.clock, trainer.objective)
-    with torch.no_grad(), trainer.team.autocast():
-        collected = trainer.source.collect(index, trainer.key, work)
+    work, collected = _collect(trainer, index)
+    policy = replace(work.policy, on_policy=False)
+    with torch.no_grad():
         key = trainer.key / "round" / index
         rows: Any = trainer.objective.prepare(collected.samples, collected.paths, policy, key)
     group = collected.samples.sample // trainer.source.geometry.group

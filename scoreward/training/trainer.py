@@ -118,10 +118,8 @@ class Trainer:
         If it raises before its first update, `between_rounds` says that nothing has changed.
         """
         index, self.spent = self.done, spent
-        self._behave(index)
-        watched = self._watched()
-        policy = self._policy(index, watched)
-        work = Work(self.model, policy, self.team, self.clock, self.objective)
+        work, watched = self.work(index)
+        policy = work.policy
         with torch.no_grad(), self.team.autocast():
             collected = self.source.collect(index, self.key, work)
             policy = replace(policy, kept=leaf(collected.graphs), score=collected.score)
@@ -138,6 +136,13 @@ class Trainer:
         self._count(watched)
         self.done, self.between_rounds = self.done + 1, True
         return Round(self.done, metrics)
+
+    def work(self, index: int) -> tuple[Work, dict[str, Watched]]:
+        """What a source needs to collect a round, its snapshots brought to the round's start."""
+        self._behave(index)
+        watched = self._watched()
+        policy = self._policy(index, watched)
+        return Work(self.model, policy, self.team, self.clock, self.objective), watched
 
     def _behave(self, index: int) -> None:
         """Bring the snapshots that the objective asks for to the start of a round."""
