@@ -26,6 +26,8 @@ def curve(recipe: str, folder: Path) -> dict:
     run, _ = build(recipe, [], "reference")
     for _ in replace(run, evaluation=None, folder=folder).start():
         pass
+    if (status := RunFolder(folder).about()["status"]) != "finished":
+        raise SystemExit(f"{folder} was {status}; nothing is written for it")
     rounds = RunFolder(folder).records("round")
     spent = [r["evaluations"] for r in rounds]
     return {

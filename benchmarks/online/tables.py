@@ -1,8 +1,14 @@
-"""The tables of README.md, from the committed files.   python -m benchmarks.online.tables"""
+"""The tables of README.md, from the committed files, written into it between its marks.
+
+python -m benchmarks.online.tables
+"""
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from functools import partial
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +25,9 @@ CLAIMS = (  # ours, theirs, what is published
     ("mixgrpo_flash", "mixgrpo", "faster iterations, slightly lower reward"),
     ("swift", "vgrpo", "ours: at most half"),
 )
-LEVELS = {"portraits": (0.6, 0.7, 0.8), "toy": (-0.8, -0.6)}
-MEASURE = {"portraits": "strict", "toy": "reward"}
+LEVELS = {"portraits": (0.6, 0.7, 0.8), "lettering": (0.4, 0.45, 0.5), "toy": (-0.8, -0.6)}
+MEASURE = {"portraits": "strict", "lettering": "strict", "toy": "reward"}
+TASKS = tuple(MEASURE)
 
 Lines = dict[str, list[dict]]
 
@@ -166,23 +173,65 @@ def tuning(task: str) -> None:
     table(["method", "options", "final", "diversity / base"], rows)
 
 
-def main() -> None:
-    for task in ("portraits", "toy"):
-        lines = read("curves", task)
-        if not lines:
-            continue
-        print(f"### {task}\n")
-        finals(task, lines)
-        claims(task, lines)
-        samplers(lines)
-        tuning(task)
-    ablated = read("ablations", "portraits")
-    if ablated:
-        print("### ablations\n")
-        finals("portraits", ablated | {"vgrpo": ablated.get("vgrpo", next(iter(ablated.values())))})
+def ablations() -> None:
+    """The learning part of the ablations, on validation prompts at half the budget."""
+    found = read("ablations", "portraits")
+    if not found:
+        return
+    rows, base = [], found["vgrpo"][0]["diversity"][0] if "vgrpo" in found else None
+    for name, seeds in found.items():
+        ends = [shown(estimate([x[k][-1] for x in seeds])) for k in ("reward", "judge", "strict")]
+        start = base or seeds[0]["diversity"][0]
+        kept = shown(estimate([x["diversity"][-1] / start for x in seeds]), 2)
+        spent = f"{np.mean([x['evaluations'][-1] for x in seeds]):,.0f}"
+        rounds = f"{np.mean([x['rounds'] for x in seeds]):.0f}" if "rounds" in seeds[0] else "–"
+        rows.append([name, str(len(seeds)), *ends, kept, spent, rounds])
+    head = ["variant", "seeds", "reward", "judge", "strict", "diversity / base", "evaluations"]
+    table([*head, "rounds"], rows)
+
+
+def everyone() -> None:
+    """everyone.jsonl, best first."""
+    lines = [json.loads(x) for x in (HERE / "everyone.jsonl").read_text().splitlines()]
+    rows = []
+    for x in sorted(lines, key=lambda x: -x["strict"][-1]):
+        cells = [f"{x[k][-1]:.3f}" for k in ("reward", "judge", "strict")]
+        cells += [f"{x[k][-1] / x[k][0]:.2f}" for k in ("diversity", "nearest")]
+        cells += [f"{x['drift'][-1]:.3f}", f"{x['evaluations']:,}", f"{x['seconds']:.0f}"]
+        cells += [f"{x['share_in_network']:.1%}", f"{x['peak_gib']:.2f}"]
+        rows.append([x["method"], *cells])
+    head = ["method", "reward", "judge", "strict", "diversity / base", "nearest / base", "drift"]
+    table([*head, "evaluations", "seconds", "in network", "peak GiB"], rows)
+
+
+def parts() -> dict[str, str]:
+    """Every table by the name of its mark."""
+    makers: dict[str, Callable[[], None]] = {"ablations": ablations, "everyone": everyone}
     if (HERE / "costs.json").exists():
-        print("### costs\n")
-        costs()
+        makers["costs"] = costs
+    for task in TASKS:
+        if lines := read("curves", task):
+            makers[f"finals {task}"] = partial(finals, task, lines)
+            makers[f"claims {task}"] = partial(claims, task, lines)
+            makers[f"samplers {task}"] = partial(samplers, lines)
+            makers[f"tuning {task}"] = partial(tuning, task)
+    written = {}
+    for name, make in makers.items():
+        with redirect_stdout(StringIO()) as text:
+            make()
+        written[name] = text.getvalue().strip()
+    return written
+
+
+def main() -> None:
+    page = HERE / "README.md"
+    text = page.read_text(encoding="utf-8")
+    for name, content in parts().items():
+        start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+        if start in text:
+            before, rest = text.split(start)
+            text = f"{before}{start}\n{content}\n{end}{rest.split(end)[1]}"
+    page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ BUILT_IN = {
     **{f"portraits_{method}": "scoreward.recipes.portraits_paths" for method in PATHS},
     **{f"portraits_{method}": "scoreward.recipes.portraits_samples" for method in SAMPLES},
     "portraits_swift": "scoreward.recipes.portraits_swift",
+    "portraits_swift_direct": "scoreward.recipes.portraits_swift",
     "toy_vgrpo": "scoreward.recipes.toy",
     "lettering_pretrain": "scoreward.recipes.lettering",
 }

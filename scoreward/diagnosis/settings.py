@@ -29,8 +29,7 @@ def rate_up(e: Evidence) -> Cause | None:
     if here is None or not better:
         return None
     best = max(better, key=lambda s: s["gain"])
-    broken = here["broken"] or here["gain"] < -SURE * here["error"]
-    if not broken and _learns(here):
+    if _learns(here):
         return None
     what = "breaks off" if here["broken"] else f"changes the reward by {here['gain']:.3g}"
     return Cause(

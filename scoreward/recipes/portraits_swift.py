@@ -6,12 +6,14 @@ towards the prompt and not only back. The reward has a second term, `Variety`, b
 single pictures has no opinion on whether a prompt gets one picture or many.
 """
 
+from scoreward.objectives.refl import ReFL
 from scoreward.objectives.vgrpo import VGRPO
 from scoreward.recipes.portraits import HeldOut, Start, on_portraits, rewarded, verifier
 from scoreward.recipes.sampling import Sampling
 from scoreward.recipes.shared import Flat, Shared
-from scoreward.rewards.portraits import ShareRight
+from scoreward.rewards.portraits import AttributeReward, ShareRight
 from scoreward.rewards.variety import Variety
+from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Run
 
 
@@ -27,4 +29,19 @@ def portraits_swift(
     name = "portraits_swift"
     run = on_portraits(name, objective, sampling.sampler(), shared, held_out, model)
     rewards = {"attributes": ShareRight(verifier("a")), "variety": Variety()}
+    return rewarded(run, rewards, {"variety": variety})
+
+
+def portraits_swift_direct(
+    objective: ReFL = ReFL(weight=1.0, anchor=0.3, anchor_step="any", anchor_guidance=2.0),
+    sampling: Sampling = Sampling(solver="dpmpp", steps=5),
+    variety: float = 0.5,
+    shared: Flat = Shared(optimizer=Optimizer(lr=3e-4, decay="linear")),
+    held_out: HeldOut = HeldOut(),
+    model: Start = Start(),
+) -> Run:
+    """Swift for a reward with a gradient: ReFL, short rollouts, a guided anchor, variety."""
+    name = "portraits_swift_direct"
+    run = on_portraits(name, objective, sampling.sampler(), shared, held_out, model)
+    rewards = {"confidence": AttributeReward(verifier("a")), "variety": Variety()}
     return rewarded(run, rewards, {"variety": variety})

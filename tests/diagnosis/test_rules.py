@@ -88,8 +88,15 @@ def test_a_flat_gradient_of_a_constant_reward_is_not_called_frozen() -> None:
 
 def test_solved_groups_do_not_make_rewards_look_misaligned() -> None:
     """Where all rewards of the groups agree, their correlation with anything is 0."""
-    solved = [GOOD | {"groups/zero_variance": 0.95, "advantage/agreement": 0.0}] * 5
-    assert first(rounds=[*rounds(count=15), *(s | {"reward/mean": 1.0} for s in solved)]) == "none"
+    flat = {"groups/zero_variance": 0.95, "advantage/agreement": 0.0, "reward/mean": 1.0}
+    solved = [GOOD | flat for _ in range(9)]
+    early = rounds(count=11, **{"advantage/agreement": 0.9})  # pyright: ignore
+    assert first(rounds=[*early, *solved]) == "none"
+
+
+def test_rewards_of_other_samples_are_not_called_a_wrong_sign() -> None:
+    wrong: Any = {"advantage/agreement": 0.1}
+    assert "sign" not in [c.name for c in diagnose(Evidence(rounds(rise=0, **wrong)))]
 
 
 def test_a_ratio_off_later_is_an_old_policy_that_stayed() -> None:
@@ -166,3 +173,6 @@ def test_bugs_come_before_settings() -> None:
     wrong: Any = {"weights/disagreement": 0.1, "ratio/clipped": 0.95}
     broken = rounds(rise=0, **wrong)
     assert [c.kind for c in diagnose(Evidence(broken))] == ["bug", "setting"]
+    flat: Any = {"groups/zero_variance": 0.95, "weights/disagreement": 0.1}
+    names = [c.name for c in diagnose(Evidence(rounds(rise=0, **flat)))]
+    assert names[:2] == ["unsynced", "constant_reward"]

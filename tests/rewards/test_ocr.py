@@ -112,6 +112,25 @@ def test_the_log_likelihood_is_that_of_all_ways_to_write_the_text() -> None:
     torch.testing.assert_close(answer, expected)
 
 
+def test_repeated_frames_are_one_letter_and_blanks_part_two() -> None:
+    frames = torch.tensor([[1, 1, 0, 1, 2, 2, 0]])
+
+    class Told(PaddleReader):
+        def probabilities(self, media: Tensor) -> Tensor:
+            return torch.nn.functional.one_hot(frames, 3).float()
+
+        _characters: ClassVar = ["", "A", "B"]  # pyright: ignore
+
+    assert Told().read(torch.zeros(1, 3, 4, 8)) == ["AAB"]
+
+
+def test_light_letters_on_dark_are_handed_over_as_dark_ones_on_light() -> None:
+    picture = torch.full((3, 32, 64), 0.1)
+    picture[:, 10:20, 10:20] = 0.9
+    assert ocr.enlarged(picture).tobytes() == ocr.enlarged(1 - picture).tobytes()
+    assert ocr.enlarged(picture).size == (256, 128)
+
+
 def test_a_missing_program_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ocr.shutil, "which", lambda name: None)
     media, prompts = drawn(2)
