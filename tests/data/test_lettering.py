@@ -86,6 +86,7 @@ def test_a_look_moves_and_inks_the_word() -> None:
     plain = data.draw("hello", data.Look(0, 0, 0, 0.0, 1.0))
     moved = data.draw("hello", data.Look(0, 1, -3, 0.0, 1.0))
     np.testing.assert_allclose(moved[:-3, 1:], plain[3:, :-1], atol=1e-6)
+    assert (plain[0, 0], plain.min()) == (1, 0)  # paper and ink
     light = data.draw("hello", data.Look(0, 0, 0, 0.9, 0.2))
     np.testing.assert_allclose(light, 0.2 + 0.7 * (1 - plain), atol=1e-6)
 
