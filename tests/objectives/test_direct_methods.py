@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from scoreward.chain import Sampler, uniform
-from scoreward.denoiser import Guided, Reading
+from scoreward.denoiser import Cond, Guided, Reading
 from scoreward.kernel import DDIM, ddim, generalised
 from scoreward.keys import Key
 from scoreward.models.analytic import GaussianPolicy
@@ -17,6 +17,7 @@ from scoreward.objectives.base import Policy, Samples
 from scoreward.objectives.draft import DRaFT
 from scoreward.objectives.refl import ReFL
 from scoreward.objectives.starts import StartObjective, StartRows
+from scoreward.prediction import Prediction
 from scoreward.process import RectifiedFlow
 from scoreward.rewards.base import RewardError
 from scoreward.training.geometry import Geometry
@@ -188,7 +189,16 @@ def test_an_anchor_at_any_step_holds_where_the_chain_has_been() -> None:
         x = PLAIN.kernels[i](using.current(x, t, rows.cond), s).mean.detach()
     t = x.new_full((6,), PLAIN.times[place])
     ours, first = (r(x, t, rows.cond).as_("velocity") for r in (using.current, using.reference))
-    loss, metrics = objective.loss(rows, using)
+    asked: list[tuple[Tensor, Tensor]] = []
+
+    def watched(x_t: Tensor, t: Tensor, cond: Cond) -> Prediction:
+        asked.append((x_t, t))
+        return using.reference(x_t, t, cond)
+
+    loss, metrics = objective.loss(rows, replace(using, reference=watched))
+    ((state, time),) = asked
+    torch.testing.assert_close(state, x)
+    torch.testing.assert_close(time, t)
     torch.testing.assert_close(metrics["drift/velocity"], (ours - first).square().mean().detach())
     free, _ = DRaFT().loss(rows, using)
     torch.testing.assert_close(loss - free, 0.7 * metrics["drift/velocity"])
