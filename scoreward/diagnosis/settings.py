@@ -4,6 +4,7 @@ from statistics import fmean, median
 
 from scoreward.diagnosis.evidence import SURE, UNIFORM, Cause, Evidence, Numbers, trend
 
+STOPPED = 0.8  # share of the samples that a ratio clip stops; ours
 FAR = 20.0  # factor between a learning rate and the reference's
 
 
@@ -102,8 +103,10 @@ def exploded(e: Evidence) -> Cause | None:
 
 
 def clipped(e: Evidence) -> Cause | None:
-    shares = e.values("ratio/clipped")
-    if not shares or median(shares) < 0.8:
+    """Nearly all rows are stopped by the ratio clip."""
+    sides = zip(e.values("clip/above"), e.values("clip/below"), strict=False)
+    shares = [above + below for above, below in sides]
+    if not shares or median(shares) < STOPPED:
         return None
     return Cause(
         "clipped",

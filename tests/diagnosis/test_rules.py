@@ -72,7 +72,7 @@ def test_without_rounds_there_is_nothing_to_say() -> None:
         ({"advantage/agreement": 0.1}, "misaligned"),
         ({"advantage/agreement": -0.9}, "sign"),
         ({"first/ratio/min": 0.9, "first/ratio/max": 1.2}, "mismatch"),
-        ({"ratio/clipped": 0.9}, "clipped"),
+        ({"clip/above": 0.4, "clip/below": 0.5}, "clipped"),
     ],
 )
 def test_records_alone_tell(changes: dict[str, Any], expected: str) -> None:
@@ -170,7 +170,7 @@ def test_a_reward_that_rises_without_the_judge_is_hacking() -> None:
 
 
 def test_bugs_come_before_settings() -> None:
-    wrong: Any = {"weights/disagreement": 0.1, "ratio/clipped": 0.95}
+    wrong: Any = {"weights/disagreement": 0.1, "clip/above": 0.95, "clip/below": 0.0}
     broken = rounds(rise=0, **wrong)
     assert [c.kind for c in diagnose(Evidence(broken))] == ["bug", "setting"]
     flat: Any = {"groups/zero_variance": 0.95, "weights/disagreement": 0.1}
