@@ -48,6 +48,7 @@ def near(*weights: float) -> tuple[str, ...]:
 RATES = ("1e-4", "3e-4")
 SMALL = "--geometry.prompts 8 --geometry.group 8"
 NFT = "--objective.times stratified --objective.pairs 4"
+DIRECT = ("--variety 0.4", "--variety 0.55")
 VARIETIES = ("--variety 0.5", "--variety 1.0")
 ARMS = [
     Arm("vgrpo", "vgrpo", crossed(RATES, anchored(0.05, 0.15), SMALL)),
@@ -64,6 +65,7 @@ ARMS = [
     Arm("draft", "draft", crossed(RATES, anchored(0.0, 0.3))),
     Arm("align_prop", "align_prop", crossed(RATES, anchored(0.0, 0.3))),
     Arm("swift", "swift", crossed(("1e-4", "2e-4"), VARIETIES), floor=0.85, share=0.5),
+    Arm("swift_direct", "swift_direct", crossed(("2e-4", "3e-4"), DIRECT), floor=0.85, share=0.5),
 ]
 ABLATIONS = {
     "vgrpo": Change("vgrpo", ""),

@@ -33,9 +33,9 @@ def portraits_swift(
 
 
 def portraits_swift_direct(
-    objective: ReFL = ReFL(weight=1.0, anchor=0.3, anchor_step="any", anchor_guidance=2.0),
+    objective: ReFL = ReFL(weight=1.0, anchor=2.0, anchor_step="any", anchor_guidance=2.0),
     sampling: Sampling = Sampling(solver="dpmpp", steps=5),
-    variety: float = 0.5,
+    variety: float = 0.4,
     shared: Flat = Shared(optimizer=Optimizer(lr=3e-4, decay="linear")),
     held_out: HeldOut = HeldOut(),
     model: Start = Start(),

@@ -1,11 +1,15 @@
 """`scoreward diagnose` and the report's section."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from scoreward import diagnosis
 from scoreward.cli import main
+from scoreward.objectives.vgrpo import VGRPO
+from scoreward.training.geometry import Geometry
 from tests.training.toys import finish, toy
 
 SMALL = ["--budget.rounds", "8", "--every", "8", "--optimizer.lr", "0.1"]
@@ -56,3 +60,13 @@ def test_a_run_from_python_can_be_read_but_not_repeated(
 def test_a_folder_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["diagnose", str(tmp_path)]) == 2
     assert "is not a run folder" in capsys.readouterr().err
+
+
+def test_every_metric_a_rule_reads_is_one_that_runs_write(tmp_path: Path) -> None:
+    text = "".join(p.read_text() for p in Path(diagnosis.__file__).parent.glob("*.py"))
+    wanted = set(re.findall(r'e\.values\("([^"]+)"\)', text))
+    geometry = Geometry(prompts=4, group=4, minibatches=2, micro_batch=4)
+    run = toy(tmp_path / "mine", geometry=geometry, objective=VGRPO(clip=0.1))
+    written = {name for moment in finish(run) for name in moment.metrics}
+    assert len(wanted) > 8
+    assert wanted - written == {"weights/disagreement"}  # of several processes only
