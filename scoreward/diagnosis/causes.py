@@ -6,6 +6,7 @@ the report both ask it; docs/diagnose.md says on which planted faults it was tri
 """
 
 from collections.abc import Callable, Iterable
+from math import inf
 
 from scoreward.diagnosis import bugs, settings
 from scoreward.diagnosis.evidence import SURE, Cause, Evidence, trend
@@ -40,6 +41,9 @@ def diagnose(evidence: Evidence) -> list[Cause]:
 
 def _fine(e: Evidence) -> Cause:
     rise, error = trend(e.values("reward/mean"))
+    if error == inf:
+        seen = "There are too few rounds to see a trend, and no check complains."
+        return Cause("none", "fine", seen, "Train longer, or run the probe if it was left out.")
     if rise > SURE * error:
         seen = f"The reward rises by {rise:.3g} ± {error:.2g} and no check complains."
         return Cause("none", "fine", seen, "Nothing to do.")

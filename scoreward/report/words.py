@@ -17,7 +17,7 @@ MEASURES = {
     "judge": ("Judge", "a second scorer that never enters training"),
     "strict": (
         "Judge strict",
-        "share of pictures in which the judge finds every attribute right",
+        "share of pictures in which the judge finds everything right",
     ),
     "diversity": ("Diversity", "pixel standard deviation over several noises of one prompt"),
     "nearest": ("Nearest picture", "mean distance to the nearest training picture"),
@@ -224,7 +224,7 @@ def _judge(pair: Ends) -> str:
     numbers = f"{show(after)} of the held-out prompts, {show(before)} before"
     if name == "strict":
         return (
-            f"The judge, which never enters training, finds every attribute right on {numbers} "
+            f"The judge, which never enters training, finds everything right on {numbers} "
             f"({change(before, after)})."
         )
     return f"On held-out prompts the judge, which never enters training, {_moved(before, after)}."
@@ -291,7 +291,7 @@ def lesson(mine: Run, other: Run, sampler: str) -> list[str]:
 def _compare(here: Ends, there: Ends, reward: str, name: str) -> str:
     mine, theirs = here.pair(reward)[1] or 0.0, there.pair(reward)[1] or 0.0
     judge, rival = here.pair(name)[1] or 0.0, there.pair(name)[1] or 0.0
-    what = "finds every attribute right on" if name == "strict" else "gives"
+    what = "finds everything right on" if name == "strict" else "gives"
     numbers = (
         f"The run beside ends with a {label(reward).lower()} of {show(theirs)}, this one with "
         f"{show(mine)}; the judge {what} {show(rival)} there and {show(judge)} here"

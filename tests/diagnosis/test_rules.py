@@ -58,6 +58,11 @@ def test_a_rising_reward_is_fine() -> None:
     assert "rises by" in cause.seen
 
 
+def test_three_rounds_are_no_trend() -> None:
+    (cause,) = diagnose(Evidence(rounds(count=3)))
+    assert cause.seen == "There are too few rounds to see a trend, and no check complains."
+
+
 def test_without_rounds_there_is_nothing_to_say() -> None:
     assert first(rounds=[]) == "no_rounds"
 
