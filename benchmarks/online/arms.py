@@ -87,4 +87,14 @@ ABLATIONS = {
     "swift_plain_anchor": Change("swift", "--objective.anchor-guidance 1.0"),
     "swift_no_variety": Change("swift", "--variety 0.0"),
     "swift_no_reward": Change("swift", "--advantages.bound 1e-9"),
+    # conditions under which the published gaps between methods might appear
+    **{
+        f"{method}_{name}": Change(method, words)
+        for method in ("vgrpo", "mixgrpo", "diffusion_nft_4")
+        for name, words in {
+            "plain": "",
+            "two_updates": "--geometry.minibatches 2",
+            "group16": "--geometry.prompts 4 --geometry.group 16",
+        }.items()
+    },
 }

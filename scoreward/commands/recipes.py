@@ -42,7 +42,7 @@ SAMPLES = (
     "draft",
     "align_prop",
 )
-DIFFERENTIATING = ("refl", "draft", "align_prop")
+DIFFERENTIATING = ("refl", "draft", "align_prop", "swift_direct")
 BUILT_IN = {
     "portraits_vgrpo": "scoreward.recipes.portraits",
     "portraits_pretrain": "scoreward.recipes.portraits",
@@ -64,8 +64,9 @@ def find(name: str) -> Recipe:
     """A built-in recipe by name, or a function of the user's own as FILE.py:FUNCTION."""
     if ":" in name:
         return _from_file(name)
-    if name in MOVED:
-        return importlib.import_module("scoreward.recipes.lettering").moved(find(MOVED[name]))
+    source = name.replace("lettering_", "portraits_")
+    if name not in BUILT_IN and source in BUILT_IN:  # refuses what differentiates its reward
+        return importlib.import_module("scoreward.recipes.lettering").moved(find(source))
     if name not in BUILT_IN:
         close = get_close_matches(name, [*BUILT_IN, *MOVED], 1)
         hint = f"; did you mean {close[0]!r}?" if close else ""

@@ -52,8 +52,8 @@ def test_the_reward_is_what_an_ocr_reads_and_other_rewards_stay() -> None:
 def test_a_method_that_differentiates_its_reward_is_refused() -> None:
     with pytest.raises(ValueError, match="differentiates its reward, and the OCR of lettering"):
         moved(portraits_refl)()
-    with pytest.raises(ValueError, match="unknown recipe 'lettering_refl'"):
-        find("lettering_refl")
+    with pytest.raises(ValueError, match="lettering has no gradient; choose another method"):
+        build("lettering_refl", [], "test")
 
 
 def test_the_recipe_of_the_portraits_is_not_changed() -> None:
