@@ -3,8 +3,8 @@
 Three changes, each an ordinary setting. Rollouts take five steps of a second-order solver, and an
 update two pairs instead of four. The anchor is the first model with guidance, so that it pulls
 towards the prompt and not only back. The reward has a second term, `Variety`, because a reward of
-single pictures has no opinion on whether a prompt gets one picture or many. The direct form does the
-same for rewards that have a gradient.
+single pictures has no opinion on whether a prompt gets one picture or many. The direct form does
+the same for rewards that have a gradient.
 """
 
 from scoreward.objectives.refl import ReFL
