@@ -24,6 +24,7 @@ CLAIMS = (  # ours, theirs, what is published
     ("mixgrpo", "flow_grpo", "higher reward at equal iterations"),
     ("mixgrpo_flash", "mixgrpo", "faster iterations, slightly lower reward"),
     ("swift", "vgrpo", "ours: at most half"),
+    ("swift_direct", "vgrpo", "ours, with a reward that has a gradient: at most half"),
 )
 LEVELS = {"portraits": (0.6, 0.7, 0.8), "lettering": (0.4, 0.45, 0.5), "toy": (-0.8, -0.6)}
 MEASURE = {"portraits": "strict", "lettering": "strict", "toy": "reward"}
