@@ -108,6 +108,8 @@ def claims(task: str, lines: Lines) -> None:
     """How many evaluations theirs needs for one of ours, level by level."""
     key, rows = MEASURE[task], []
     for ours, theirs, published in CLAIMS:
+        if not {ours, theirs} <= lines.keys():
+            continue
         cells = [f"{ours} against {theirs}", published]
         for level in LEVELS[task]:
             a, b = (reached(lines, m, key, level) for m in (ours, theirs))
