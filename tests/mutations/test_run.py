@@ -9,7 +9,7 @@ from tests.mutations.run import ROOT, Mutation, copy, verdicts
 RATIO = ("scoreward/ratio.py", ("tests/core/test_ratio.py",))
 GAUSSIAN = ("scoreward/gaussian.py", ("tests/core/test_gaussian.py",))
 CASES = {
-    "a sign": (RATIO, "return -gain.mean()", "return gain.mean()", "noticed"),
+    "a sign": (RATIO, "return -clipped_gain(", "return clipped_gain(", "noticed"),
     "a max for a min": (RATIO, "torch.minimum(", "torch.maximum(", "noticed"),
     "a mean for a sum": (
         GAUSSIAN,
@@ -17,7 +17,7 @@ CASES = {
         "log(2 * pi)\n        return nats.flatten(1).mean(1)",
         "noticed",
     ),
-    "no effect": (RATIO, "return -gain.mean()", "return -1.0 * gain.mean()", "SURVIVED"),
+    "no effect": (RATIO, "return -clipped_gain(", "return -1.0 * clipped_gain(", "SURVIVED"),
     "no such name": (RATIO, "import torch\n", "import torhc\n", "BROKEN"),
 }
 
