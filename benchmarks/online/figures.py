@@ -1,4 +1,4 @@
-"""curves.png from curves.jsonl.   python -m benchmarks.online.figures"""
+"""curves.png and lettering.png from curves.jsonl.   python -m benchmarks.online.figures"""
 
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,9 @@ def curve(axes: Any, seeds: list[dict], name: str, label: str, look: dict[str, s
         axes.fill_between(grid / 1000, *band, color=look["color"], alpha=0.15, linewidth=0)
 
 
-def main() -> None:
-    lines = read("curves", "portraits")
+def draw(task: str, name: str) -> None:
+    """One task's curves, and where the methods end."""
+    lines = read("curves", task)
     trained = {m: s for m, s in lines.items() if len(s[0]["evaluations"]) > 1}
     order = sorted(trained, key=lambda m: -np.mean([x["strict"][-1] for x in trained[m]]))
     figure = Figure(figsize=(12, 4.6), layout="constrained")
@@ -58,7 +59,12 @@ def main() -> None:
     left.legend(fontsize=7, frameon=False)
     for axes in (left, middle, right):
         axes.grid(alpha=0.3)
-    figure.savefig(HERE / "curves.png", dpi=110)
+    figure.savefig(HERE / name, dpi=110)
+
+
+def main() -> None:
+    draw("portraits", "curves.png")
+    draw("lettering", "lettering.png")
 
 
 if __name__ == "__main__":
