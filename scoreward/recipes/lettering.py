@@ -22,6 +22,7 @@ from scoreward.models.transformer import NetworkSize
 from scoreward.objectives.denoising import Denoising
 from scoreward.recipes.portraits import HeldOut, Start, online_source, rewarded
 from scoreward.rewards.base import Reward
+from scoreward.rewards.nearest import least_distance
 from scoreward.rewards.ocr import Confidence, Exact, Legible, PaddleReader, TesseractReader
 from scoreward.training.checkpoint import read_tensors
 from scoreward.training.evaluation import Evaluation
@@ -82,11 +83,8 @@ def _drawn() -> tuple[Float[Tensor, "n 2048"], Float[Tensor, " n"]]:
 
 def nearest_picture(media: Float[Tensor, "batch 3 32 64"], prompts: Any) -> Tensor:
     """L2 distance in [-1, 1] to the nearest of 10,388 drawn pictures; lower is closer."""
-    drawn, squares = _drawn()
     flat = (media[:, 0].float().cpu() * 2 - 1).flatten(1)
-    # |a - b|² = |a|² - 2ab + |b|²; the last two are minimised by one matrix product
-    least = torch.addmm(squares, flat, drawn.T, alpha=-2).min(1).values
-    return (flat.square().sum(1) + least).clamp(min=0).sqrt().to(media.device)
+    return least_distance(flat, *_drawn()).to(media.device)
 
 
 def moved(recipe: Callable[..., Run]) -> Callable[..., Run]:

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from scoreward.data.portraits import FIELDS, UNSAID, load
+from scoreward.rewards.nearest import least_distance
 from scoreward.rewards.portraits import labels_of
 
 CHECKED = ("hair_color", "clothes", "hat")
@@ -111,13 +112,8 @@ def _train() -> tuple[Float[Tensor, "n 768"], Float[Tensor, "n"]]:
 
 def nearest_distance(media: Float[Tensor, "batch 3 16 16"]) -> Float[Tensor, "batch"]:
     """L2 distance in [-1, 1] pixel space to the nearest training picture; media in [0, 1]."""
-    train, squares = _train()
-    parts = []
-    for chunk in (media.float().cpu() * 2 - 1).flatten(1).split(256):
-        # |a - b|² = |a|² - 2ab + |b|²; the last two are minimised by one matrix product.
-        least = torch.addmm(squares, chunk, train.T, alpha=-2).min(1).values
-        parts.append((chunk.square().sum(1) + least).clamp(min=0).sqrt())
-    return torch.cat(parts).to(media.device)
+    flat = (media.float().cpu() * 2 - 1).flatten(1)
+    return least_distance(flat, *_train()).to(media.device)
 
 
 def nearest_picture(
