@@ -124,23 +124,33 @@ class CosineVP(Process):
 
 @dataclass(frozen=True)
 class DiscreteVP(Process):
-    """The Stable Diffusion schedule: √β linear from √0.00085 to √0.012, 1000 steps.  [ddpm] (4)
+    """The schedule of a pipeline with a table of ᾱ, 1000 steps of it.  [ddpm] (4)
 
-    Step k (counted from 0) sits at t = (k + 1)/1000, and t = 0 is clean data. Between grid points
-    log ᾱ is linear, which is a convention of ours; values on the grid are exact. Pipelines that end
-    at ᾱ[0] instead of 1 (`set_alpha_to_one=False`) end their grid at t = 1/1000.
+    With `root` √β is linear (Stable Diffusion), else β. Step k (counted from 0) sits at
+    t = (k + 1)/1000, and t = 0 is clean data. Between grid points log ᾱ is linear, which is a
+    convention of ours; values on the grid are exact. Pipelines that end at ᾱ[0] instead of 1
+    (`set_alpha_to_one=False`) end their grid at t = 1/1000.
     """
 
     beta_start: float = 0.00085  # [latent-diffusion] public configuration of SD 1.x
     beta_end: float = 0.012  # [latent-diffusion] public configuration of SD 1.x
     steps: int = 1000
+    root: bool = True
+    snr_shift: float = 1.0  # divides α²/σ²; CogVideoX
+    zero_snr: bool = False  # the last step is pure noise
 
     @cached_property
     def _log_bar(self) -> Tensor:
-        root = torch.linspace(
-            self.beta_start**0.5, self.beta_end**0.5, self.steps, dtype=torch.float64
-        )
-        return torch.cat([root.new_zeros(1), torch.log1p(-(root**2)).cumsum(0)])
+        power = 0.5 if self.root else 1.0
+        betas = torch.linspace(
+            self.beta_start**power, self.beta_end**power, self.steps, dtype=torch.float64
+        ) ** (1 / power)
+        log_bar = torch.log1p(-betas).cumsum(0)
+        if self.snr_shift != 1 or self.zero_snr:
+            bar = log_bar.exp()
+            bar = bar / (self.snr_shift + (1 - self.snr_shift) * bar)
+            log_bar = (zero_terminal(bar) if self.zero_snr else bar).log()
+        return torch.cat([log_bar.new_zeros(1), log_bar])
 
     def time_of(self, step: int) -> float:
         """Our t of the pipeline's integer timestep."""
@@ -155,7 +165,14 @@ class DiscreteVP(Process):
     def _log_alpha(self, t: Tensor) -> Tensor:
         table, position = self._log_bar.to(t.device), self._position(t)
         left = position.floor().clamp(0, self.steps - 1).long()
-        return 0.5 * torch.lerp(table[left], table[left + 1], position - left)
+        share = position - left
+        # onto an ᾱ of 0 the logarithm has no line; there α itself is linear
+        line = torch.where(
+            table[left + 1].isinf(),
+            table[left] + 2 * torch.log1p(-share),
+            torch.lerp(table[left], table[left + 1].clamp(min=-1e9), share),
+        )
+        return 0.5 * line
 
     def _d_log_alpha(self, t: Tensor) -> Tensor:
         """On the grid, where log ᾱ has a kink, the mean of the slopes on both sides."""
@@ -171,10 +188,20 @@ class DiscreteVP(Process):
         return (-torch.expm1(2 * self._log_alpha(t))).clamp(min=0).sqrt().to(t.dtype)
 
     def d_alpha(self, t: Tensor) -> Tensor:
-        return self._d_log_alpha(t).to(t.dtype) * self.alpha(t)
+        smooth = self._d_log_alpha(t).to(t.dtype) * self.alpha(t)
+        if not self.zero_snr:
+            return smooth
+        last = (0.5 * self._log_bar[-2]).exp().to(smooth) * self.steps  # α falls to 0 in one step
+        return torch.where(self._position(t) > self.steps - 1, -last, smooth)
 
     def d_sigma(self, t: Tensor) -> Tensor:
         return -self.alpha(t) * self.d_alpha(t) / self.sigma(t)
+
+
+def zero_terminal(bar: Tensor) -> Tensor:
+    """√ᾱ shifted and scaled so that its end is 0 and its start stays.  [zero-snr] (Alg. 1)"""
+    root = bar.sqrt()
+    return ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,17 @@
 """A model is a network with the four things a sampler and a reward need around it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor, nn
 
 from scoreward.denoiser import Cond, Reading
 from scoreward.prediction import Kind
-from scoreward.process import Process
+from scoreward.process import Process, time_grid
+
+Save = Callable[[Mapping[str, Tensor], Path, bool], None]
+"""(trained weights by parameter name, folder, merged into the whole) → files others can load."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +19,9 @@ class Model:
     """What a family adapter returns.
 
     `encode` turns prompts into a condition whose first axis is the batch, `decode` turns x0 into
-    media in [0, 1], `null` gives the condition of guidance, `shape` is one sample's shape.
+    media in [0, 1], `null` gives the condition of guidance, `shape` is one sample's shape. `grid`
+    gives the times at which a number of steps asks the network; `save` writes trained weights in
+    the format of the model's own ecosystem, where it has one.
     """
 
     network: nn.Module
@@ -25,6 +31,8 @@ class Model:
     encode: Callable[[Sequence[str]], Cond]
     decode: Callable[[Tensor], Tensor]
     null: Callable[[Cond], Cond]
+    grid: Callable[[int], tuple[float, ...]] = time_grid
+    save: Save | None = None
 
     @property
     def denoiser(self) -> Reading:

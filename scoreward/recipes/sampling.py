@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from scoreward.chain import Sampler, uniform, windowed
+from scoreward.chain import Sampler, windowed
 from scoreward.kernel import (
     DDIM,
     Churn,
@@ -37,15 +37,16 @@ class Sampling:
             )
         self.sampler()
 
-    def sampler(self) -> Sampler:
-        """The sampler these settings mean."""
+    def sampler(self, times: tuple[float, ...] | None = None) -> Sampler:
+        """The sampler these settings mean, on a model's own grid if one is given."""
         kernels: dict[str, Kernel] = {
             "ddim": DDIM(generalised(self.eta)),
             "euler": euler(),
             "heun": Heun(),
             "dpmpp": DPMSolverPP(),
         }
-        return uniform(kernels[self.solver], self.steps, self.shift)
+        kernel = kernels[self.solver]
+        return on_grid(kernel, times or time_grid(self.steps, self.shift))
 
 
 @dataclass(frozen=True)
@@ -64,14 +65,14 @@ class Noisy:
 
     @property
     def times(self) -> tuple[float, ...]:
-        """The grid."""
+        """The grid, where the model has none of its own."""
         return time_grid(self.steps, self.shift)
 
-    def kernel(self) -> Kernel:
+    def kernel(self, times: tuple[float, ...] | None = None) -> Kernel:
         """The stochastic step; at t = 1 Flow-SDE takes the second time of the grid, as its code."""
         match self.noise:
             case "flow_sde":
-                return EulerMaruyama(flow_sde(self.level, at_one=self.times[1]))
+                return EulerMaruyama(flow_sde(self.level, at_one=(times or self.times)[1]))
             case "cps":
                 return DDIM(coefficients_preserving(self.level))
             case "dance_sde":
@@ -81,9 +82,9 @@ class Noisy:
             case "churn":
                 return Churn(self.level)
 
-    def sampler(self) -> Sampler:
-        """Noise at every step."""
-        return uniform(self.kernel(), self.steps, self.shift)
+    def sampler(self, times: tuple[float, ...] | None = None) -> Sampler:
+        """Noise at every step, on a model's own grid if one is given."""
+        return on_grid(self.kernel(times), times or self.times)
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,20 @@ class Windowed:
     noise: Noisy
     window: Window
     flash: float | None = None  # r̃: the steps after the window are this share of DPM-Solver++ steps
+    times: tuple[float, ...] | None = None  # a model's own grid
 
     def __post_init__(self) -> None:
         self(0)
 
     def __call__(self, round: int) -> Sampler:
         noise, width = self.noise, self.window.width
-        first = self.window.first(round, noise.steps)
+        times = self.times or noise.times
+        first = self.window.first(round, len(times) - 1)
         if self.flash is not None:
             return flash(noise.kernel(), noise.steps, first, width, self.flash, noise.shift)
-        return windowed(euler(), noise.kernel(), first, width, noise.times)
+        return windowed(euler(), noise.kernel(times), first, width, times)
+
+
+def on_grid(kernel: Kernel, times: tuple[float, ...]) -> Sampler:
+    """The same step everywhere."""
+    return Sampler(times, (kernel,) * (len(times) - 1))

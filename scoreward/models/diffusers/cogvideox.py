@@ -1,0 +1,96 @@
+"""CogVideoX."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from scoreward.models.diffusers.family import (
+    Family,
+    Network,
+    Size,
+    decoded,
+    divided,
+    encoded,
+    scaled,
+    table_grid,
+    table_kind,
+    table_process,
+    table_step,
+    unscaled,
+)
+from scoreward.models.diffusers.text import Text
+from scoreward.prediction import Kind
+from scoreward.process import Process
+
+
+class CogVideoX(Family):
+    """Predicts v on a table whose last step is pure noise.  Our latents have channels first."""
+
+    pipelines: ClassVar = ("CogVideoXPipeline",)
+    tokens: ClassVar = 226
+
+    def process(self, pipe: Any) -> Process:
+        return table_process(pipe.scheduler)
+
+    def kind(self, pipe: Any) -> Kind:
+        return table_kind(pipe.scheduler)
+
+    def size(self, pipe: Any) -> Size:
+        setting, scale = pipe.transformer.config, pipe.vae_scale_factor_spatial
+        frames = setting.sample_frames
+        return Size(setting.sample_height * scale, setting.sample_width * scale, frames)
+
+    def shape(self, pipe: Any, size: Size) -> tuple[int, ...]:
+        setting = pipe.transformer.config
+        space, time = pipe.vae_scale_factor_spatial, pipe.vae_scale_factor_temporal
+        frames = (size.frames - 1) // time + 1
+        if setting.patch_size_t is not None:
+            divided(frames, setting.patch_size_t, "latent frames")
+        height = divided(size.height, space * setting.patch_size, "heights") * setting.patch_size
+        width = divided(size.width, space * setting.patch_size, "widths") * setting.patch_size
+        return (setting.in_channels, frames, height, width)
+
+    def grid(self, pipe: Any, steps: int, size: Size) -> tuple[float, ...]:
+        return table_grid(pipe.scheduler, steps)
+
+    def text(self, pipe: Any, prompts: Sequence[str], tokens: int) -> Text:
+        states, _ = pipe.encode_prompt(
+            list(prompts),
+            do_classifier_free_guidance=False,
+            device=pipe.text_encoder.device,
+            max_sequence_length=tokens,
+        )
+        return Text(states)
+
+    def call(self, network: Network, x_t: Tensor, t: Tensor, cond: Text) -> Tensor:
+        answer = network.main(
+            hidden_states=x_t.transpose(1, 2),
+            encoder_hidden_states=cond.states,
+            timestep=table_step(t),
+            image_rotary_emb=self._rotary(network, x_t),
+            return_dict=False,
+        )[0]
+        return answer.transpose(1, 2)
+
+    def _rotary(self, network: Network, x_t: Tensor) -> tuple[Tensor, Tensor] | None:
+        """The pipeline's own rotary table for this size of latents."""
+        from diffusers import CogVideoXPipeline
+
+        setting = network.main.config
+        if not setting.use_rotary_positional_embeddings:
+            return None
+
+        class Borrowed:  # what that method reads of its pipeline
+            vae_scale_factor_spatial = 1
+            transformer = network.main
+
+        frames, height, width = x_t.shape[2:]
+        method = CogVideoXPipeline._prepare_rotary_positional_embeddings
+        return method(Borrowed(), height, width, frames, x_t.device)  # pyright: ignore
+
+    def decode(self, pipe: Any, x0: Tensor) -> Tensor:
+        return decoded(pipe.vae, unscaled(pipe.vae, x0))
+
+    def latents(self, pipe: Any, media: Tensor) -> Tensor:
+        return scaled(pipe.vae, encoded(pipe.vae, media))

@@ -1,0 +1,87 @@
+"""FLUX.1 dev and schnell, and Kontext, which edits a picture."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from scoreward.models.diffusers.family import (
+    JOINT,
+    Family,
+    Network,
+    Size,
+    decoded,
+    divided,
+    encoded,
+    flow_grid,
+    image_scale,
+    scaled,
+    shift_of_tokens,
+    unscaled,
+)
+from scoreward.models.diffusers.packing import packed, places, unpacked
+from scoreward.models.diffusers.text import Text
+
+
+class Flux(Family):
+    """FLUX.1: dev takes its guidance as an input, schnell takes none."""
+
+    pipelines: ClassVar = ("FluxPipeline",)
+    targets: ClassVar = JOINT
+    tokens: ClassVar = 512  # of T5; 256 for schnell
+
+    def guidance(self, pipe: Any) -> float | None:
+        return 3.5 if pipe.transformer.config.guidance_embeds else None
+
+    def size(self, pipe: Any) -> Size:
+        side = pipe.default_sample_size * image_scale(pipe)
+        return Size(side, side)
+
+    def shape(self, pipe: Any, size: Size) -> tuple[int, ...]:
+        least = 2 * image_scale(pipe)
+        height, width = divided(size.height, least, "heights"), divided(size.width, least, "widths")
+        return (pipe.transformer.config.in_channels // 4, 2 * height, 2 * width)
+
+    def grid(self, pipe: Any, steps: int, size: Size) -> tuple[float, ...]:
+        _, height, width = self.shape(pipe, size)
+        mu = shift_of_tokens(pipe.scheduler, height * width // 4)
+        return flow_grid(pipe.scheduler, steps, mu, even=True)
+
+    def text(self, pipe: Any, prompts: Sequence[str], tokens: int) -> Text:
+        states, pooled, _ = pipe.encode_prompt(
+            list(prompts), None, device=pipe.text_encoder.device, max_sequence_length=tokens
+        )
+        return Text(states, pooled)
+
+    def call(self, network: Network, x_t: Tensor, t: Tensor, cond: Text) -> Tensor:
+        height, width = x_t.shape[-2:]
+        sequence, where = packed(x_t), places(height // 2, width // 2, 0, x_t)
+        if cond.image is not None:
+            h, w = cond.image.shape[-2:]
+            sequence = torch.cat([sequence, packed(cond.image)], 1)
+            where = torch.cat([where, places(h // 2, w // 2, 1, x_t)])
+        answer = network.main(
+            hidden_states=sequence,
+            timestep=t.to(x_t.dtype),
+            guidance=network.embedded_guidance(t),
+            pooled_projections=cond.pooled,
+            encoder_hidden_states=cond.states,
+            txt_ids=where.new_zeros(cond.states.shape[1], 3),
+            img_ids=where,
+            return_dict=False,
+        )[0]
+        return unpacked(answer[:, : height * width // 4], height, width)
+
+    def decode(self, pipe: Any, x0: Tensor) -> Tensor:
+        return decoded(pipe.vae, unscaled(pipe.vae, x0))
+
+    def latents(self, pipe: Any, media: Tensor) -> Tensor:
+        return scaled(pipe.vae, encoded(pipe.vae, media))
+
+
+class FluxKontext(Flux):
+    """The editor: prompts are `Instruction`s, and the picture's latents are more tokens."""
+
+    pipelines: ClassVar = ("FluxKontextPipeline",)
+    edits: ClassVar = True

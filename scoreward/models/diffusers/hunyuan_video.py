@@ -1,0 +1,70 @@
+"""HunyuanVideo."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from scoreward.models.diffusers.family import (
+    JOINT,
+    Family,
+    Network,
+    Size,
+    decoded,
+    divided,
+    encoded,
+    flow_grid,
+    latent_frames,
+    scaled,
+    unscaled,
+)
+from scoreward.models.diffusers.text import Text
+
+
+class HunyuanVideo(Family):
+    """A flow distilled to take its guidance as an input."""
+
+    pipelines: ClassVar = ("HunyuanVideoPipeline",)
+    targets: ClassVar = JOINT
+    tokens: ClassVar = 256
+
+    def guidance(self, pipe: Any) -> float | None:
+        return 6.0 if pipe.transformer.config.guidance_embeds else None
+
+    def size(self, pipe: Any) -> Size:
+        return Size(720, 1280, 129)
+
+    def shape(self, pipe: Any, size: Size) -> tuple[int, ...]:
+        patch = pipe.transformer.config.patch_size
+        space, time = pipe.vae_scale_factor_spatial, pipe.vae_scale_factor_temporal
+        frames = latent_frames(size.frames, time)
+        height = divided(size.height, space * patch, "heights") * patch
+        width = divided(size.width, space * patch, "widths") * patch
+        return (pipe.transformer.config.in_channels, frames, height, width)
+
+    def grid(self, pipe: Any, steps: int, size: Size) -> tuple[float, ...]:
+        return flow_grid(pipe.scheduler, steps, even=True)
+
+    def text(self, pipe: Any, prompts: Sequence[str], tokens: int) -> Text:
+        states, pooled, mask = pipe.encode_prompt(
+            list(prompts), device=pipe.text_encoder.device, max_sequence_length=tokens
+        )
+        return Text(states, pooled, mask.long())
+
+    def call(self, network: Network, x_t: Tensor, t: Tensor, cond: Text) -> Tensor:
+        scale = network.embedded_guidance(t)
+        return network.main(
+            hidden_states=x_t,
+            timestep=(t * 1000).to(x_t.dtype),
+            encoder_hidden_states=cond.states,
+            encoder_attention_mask=None if cond.mask is None else cond.mask.to(x_t.dtype),
+            pooled_projections=cond.pooled,
+            guidance=None if scale is None else (scale * 1000).to(x_t.dtype),
+            return_dict=False,
+        )[0]
+
+    def decode(self, pipe: Any, x0: Tensor) -> Tensor:
+        return decoded(pipe.vae, unscaled(pipe.vae, x0))
+
+    def latents(self, pipe: Any, media: Tensor) -> Tensor:
+        return scaled(pipe.vae, encoded(pipe.vae, media))

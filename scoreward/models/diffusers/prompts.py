@@ -1,0 +1,152 @@
+"""Prompts to conditions and latents to media, through the parts of a pipeline."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from scoreward.denoiser import Cond
+from scoreward.models.diffusers.family import Family, Size
+from scoreward.models.diffusers.text import Instruction, Remembered, Text
+from scoreward.rows import join
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Latents to media in [0, 1] by the VAE, which may wait on the CPU between calls."""
+
+    pipe: Any
+    family: Family
+    offload: bool = False
+
+    def __call__(self, x0: Float[Tensor, "batch *latent"]) -> Float[Tensor, "batch 3 *media"]:
+        vae = self.pipe.vae.to(x0.device)
+        media = self.family.decode(self.pipe, x0).float()
+        if self.offload:
+            vae.to("cpu")
+        return (media / 2 + 0.5).clamp(0, 1)
+
+    @torch.no_grad()
+    def latents(self, media: Float[Tensor, "batch 3 *media"]) -> Float[Tensor, "batch *latent"]:
+        """The inverse, as far as a VAE has one: media in [0, 1]."""
+        vae = self.pipe.vae.to(media.device)
+        z = self.family.latents(self.pipe, media * 2 - 1).float()
+        if self.offload:
+            vae.to("cpu")
+        return z
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Prompts to `Text`; encoders are loaded for prompts that the cache does not know."""
+
+    pipe: Any
+    family: Family
+    folder: Path
+    tokens: int
+    known: Remembered
+    pictures: Pictures
+    size: Size
+    offload: bool = False
+
+    def __call__(self, prompts: Sequence[str]) -> Text:
+        """One row a prompt.  An editing model wants `Instruction`s."""
+        if not prompts:
+            return self._nothing[:0]
+        if self.family.edits:
+            self._check(prompts)
+        keys = [self._key(p) for p in prompts]
+        return self.known(keys, lambda places: self._made([prompts[i] for i in places]))
+
+    def null(self, cond: Cond) -> Text:
+        """The condition of guidance; a picture to edit stays what it is."""
+        if not isinstance(cond, Text):
+            raise TypeError("the condition of a diffusers model is made by its `encode`")
+        empty = self._nothing.to(cond.states.device)[torch.zeros(len(cond), dtype=torch.long)]
+        return replace(empty, image=cond.image)
+
+    @cached_property
+    def _nothing(self) -> Text:
+        return self.known(["nothing"], lambda places: self._read(None))
+
+    def _made(self, prompts: list[str]) -> Text:
+        text = self._read(prompts)
+        if not self.family.edits:
+            return text
+        images = [self._picture(p) for p in prompts if isinstance(p, Instruction)]
+        return replace(text, image=torch.cat(images).to(text.states.device))
+
+    @torch.no_grad()
+    def _read(self, prompts: list[str] | None) -> Text:
+        """What the encoders say; None asks for the condition without a prompt."""
+        self._load()
+        if prompts is None:
+            text = self.family.nothing(self.pipe, self.tokens)
+        else:
+            text = self.family.text(self.pipe, prompts, self.tokens)
+        if self.offload:
+            self.pipe.register_modules(**dict.fromkeys(self._parts))
+        return text
+
+    def _load(self) -> None:
+        """Bring the encoders into memory, on the device of the network."""
+        parts = self._parts
+        if all(getattr(self.pipe, name, None) is not None for name in parts):
+            return
+        others = {n: None for n in self.pipe.components if n not in parts}
+        kept = {n: self.pipe.components[n] for n in ("scheduler",)}
+        whole = type(self.pipe).from_pretrained(
+            self.folder, torch_dtype=torch.float32, **{**others, **kept}
+        )
+        device = self._device()
+        modules = {name: getattr(whole, name) for name in parts}
+        for module in modules.values():
+            if isinstance(module, torch.nn.Module):
+                module.requires_grad_(False).eval().to(device)
+        self.pipe.register_modules(**modules)
+
+    def _device(self) -> torch.device:
+        part = getattr(self.pipe, self.family.parts[0])
+        return next(part.parameters()).device
+
+    @cached_property
+    def _parts(self) -> list[str]:
+        from scoreward.models.diffusers.pretrained import reading_parts
+
+        return reading_parts(self.folder)
+
+    def _check(self, prompts: Sequence[str]) -> None:
+        for prompt in prompts:
+            if not isinstance(prompt, Instruction):
+                raise TypeError(
+                    f"this model edits pictures, so a prompt must say which one, got {prompt!r}; "
+                    "use a prompts file with an `image` for each line, or Instruction(text, path)"
+                )
+
+    def _key(self, prompt: str) -> str:
+        if not isinstance(prompt, Instruction):
+            return f"prompt {prompt}"
+        content = hashlib.sha256(prompt.image.read_bytes()).hexdigest()
+        return f"prompt {prompt}\nimage {content}"
+
+    def _picture(self, prompt: Instruction) -> Tensor:
+        """Latents of the picture to edit, at the size of the run."""
+        with Image.open(prompt.image) as opened:
+            fitted = opened.convert("RGB").resize(
+                (self.size.width, self.size.height), Image.Resampling.LANCZOS
+            )
+        pixels = torch.from_numpy(np.array(fitted)).permute(2, 0, 1)[None].float() / 255
+        return self.pictures.latents(pixels.to(self._device()))
+
+
+def rows(texts: Sequence[Text]) -> Text:
+    """Several conditions as one."""
+    return join(list(texts))

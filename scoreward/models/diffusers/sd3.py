@@ -1,0 +1,76 @@
+"""Stable Diffusion 3 and 3.5."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from scoreward.models.diffusers.family import (
+    JOINT,
+    Family,
+    Network,
+    Size,
+    decoded,
+    divided,
+    encoded,
+    flow_grid,
+    image_scale,
+    scaled,
+    shift_of_tokens,
+    unscaled,
+)
+from scoreward.models.diffusers.text import Text
+
+
+class StableDiffusion3(Family):
+    """A rectified flow with three text encoders, of which T5 may be left out."""
+
+    pipelines: ClassVar = ("StableDiffusion3Pipeline",)
+    targets: ClassVar = JOINT  # Flow-GRPO's code
+    tokens: ClassVar = 256  # of T5
+
+    def size(self, pipe: Any) -> Size:
+        side = pipe.transformer.config.sample_size * image_scale(pipe)
+        return Size(side, side)
+
+    def shape(self, pipe: Any, size: Size) -> tuple[int, ...]:
+        patch = pipe.transformer.config.patch_size
+        least = image_scale(pipe) * patch
+        height, width = divided(size.height, least, "heights"), divided(size.width, least, "widths")
+        return (pipe.transformer.config.in_channels, height * patch, width * patch)
+
+    def grid(self, pipe: Any, steps: int, size: Size) -> tuple[float, ...]:
+        mu = None
+        if pipe.scheduler.config.get("use_dynamic_shifting", False):
+            _, height, width = self.shape(pipe, size)
+            patch = pipe.transformer.config.patch_size
+            mu = shift_of_tokens(pipe.scheduler, (height // patch) * (width // patch))
+        return flow_grid(pipe.scheduler, steps, mu)
+
+    def text(self, pipe: Any, prompts: Sequence[str], tokens: int) -> Text:
+        words, device = list(prompts), pipe.text_encoder.device
+        states, _, pooled, _ = pipe.encode_prompt(
+            words,
+            words,
+            words,
+            device=device,
+            do_classifier_free_guidance=False,
+            max_sequence_length=tokens,
+        )
+        return Text(states, pooled)
+
+    def call(self, network: Network, x_t: Tensor, t: Tensor, cond: Text) -> Tensor:
+        answer = network.main(
+            hidden_states=x_t,
+            timestep=t * 1000,
+            encoder_hidden_states=cond.states,
+            pooled_projections=cond.pooled,
+            return_dict=False,
+        )
+        return answer[0]
+
+    def decode(self, pipe: Any, x0: Tensor) -> Tensor:
+        return decoded(pipe.vae, unscaled(pipe.vae, x0))
+
+    def latents(self, pipe: Any, media: Tensor) -> Tensor:
+        return scaled(pipe.vae, encoded(pipe.vae, media))

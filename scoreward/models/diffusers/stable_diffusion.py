@@ -1,0 +1,109 @@
+"""Stable Diffusion 1.x, 2.x and SDXL: U-Nets that predict ε or v on a table of ᾱ."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from scoreward.models.diffusers.family import (
+    Family,
+    Network,
+    Size,
+    decoded,
+    denormalised,
+    divided,
+    encoded,
+    image_scale,
+    normalised,
+    scaled,
+    table_grid,
+    table_kind,
+    table_process,
+    table_step,
+    unscaled,
+)
+from scoreward.models.diffusers.text import Text
+from scoreward.prediction import Kind
+from scoreward.process import Process
+
+
+class StableDiffusion(Family):
+    """SD 1.x and 2.x."""
+
+    pipelines: ClassVar = ("StableDiffusionPipeline",)
+    parts: ClassVar = ("unet",)
+
+    def process(self, pipe: Any) -> Process:
+        return table_process(pipe.scheduler)
+
+    def kind(self, pipe: Any) -> Kind:
+        return table_kind(pipe.scheduler)
+
+    def size(self, pipe: Any) -> Size:
+        side = pipe.unet.config.sample_size * image_scale(pipe)
+        return Size(side, side)
+
+    def shape(self, pipe: Any, size: Size) -> tuple[int, ...]:
+        # the U-Net halves its input between blocks
+        least = image_scale(pipe) * 2 ** (len(pipe.unet.config.block_out_channels) - 1)
+        for side, name in ((size.height, "heights"), (size.width, "widths")):
+            divided(side, least, name)
+        scale = image_scale(pipe)
+        return (pipe.unet.config.in_channels, size.height // scale, size.width // scale)
+
+    def grid(self, pipe: Any, steps: int, size: Size) -> tuple[float, ...]:
+        return table_grid(pipe.scheduler, steps)
+
+    def text(self, pipe: Any, prompts: Sequence[str], tokens: int) -> Text:
+        states, _ = pipe.encode_prompt(list(prompts), pipe.text_encoder.device, 1, False)
+        return Text(states)
+
+    def call(self, network: Network, x_t: Tensor, t: Tensor, cond: Text) -> Tensor:
+        return network.main(x_t, table_step(t), cond.states, return_dict=False)[0]
+
+    def decode(self, pipe: Any, x0: Tensor) -> Tensor:
+        return decoded(pipe.vae, unscaled(pipe.vae, x0))
+
+    def latents(self, pipe: Any, media: Tensor) -> Tensor:
+        return scaled(pipe.vae, encoded(pipe.vae, media))
+
+
+class StableDiffusionXL(StableDiffusion):
+    """SDXL: two text encoders, a pooled vector, and the picture's size as an input."""
+
+    pipelines: ClassVar = ("StableDiffusionXLPipeline",)
+
+    def text(self, pipe: Any, prompts: Sequence[str], tokens: int) -> Text:
+        device = pipe.text_encoder_2.device
+        states, _, pooled, _ = pipe.encode_prompt(
+            list(prompts), device=device, do_classifier_free_guidance=False
+        )
+        return Text(states, pooled)
+
+    def nothing(self, pipe: Any, tokens: int) -> Text:
+        empty = self.text(pipe, [""], tokens)
+        if not pipe.config.force_zeros_for_empty_prompt or empty.pooled is None:
+            return empty
+        return Text(torch.zeros_like(empty.states), torch.zeros_like(empty.pooled))
+
+    def call(self, network: Network, x_t: Tensor, t: Tensor, cond: Text) -> Tensor:
+        size = network.size
+        of_picture = [size.height, size.width, 0, 0, size.height, size.width]
+        ids = torch.tensor([of_picture] * len(x_t), device=x_t.device, dtype=x_t.dtype)
+        added = {"text_embeds": cond.pooled, "time_ids": ids}
+        answer = network.main(
+            x_t, table_step(t), cond.states, added_cond_kwargs=added, return_dict=False
+        )
+        return answer[0]
+
+    def decode(self, pipe: Any, x0: Tensor) -> Tensor:
+        if pipe.vae.config.get("latents_mean") is None:
+            return super().decode(pipe, x0)
+        z = denormalised(pipe.vae, x0 / pipe.vae.config.scaling_factor)
+        return decoded(pipe.vae, z)
+
+    def latents(self, pipe: Any, media: Tensor) -> Tensor:
+        if pipe.vae.config.get("latents_mean") is None:
+            return super().latents(pipe, media)
+        return normalised(pipe.vae, encoded(pipe.vae, media)) * pipe.vae.config.scaling_factor

@@ -1,0 +1,147 @@
+"""What the text encoders of a pipeline say of prompts, and the disk on which it is kept.
+
+Prompts are encoded once. The key of an entry is the content of the encoders, the settings and the
+prompt, so that another model or another prompt never finds it.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from scoreward.rows import Rows, join
+
+SAMPLED = 1 << 20  # bytes read at the start, the middle and the end of a file of weights
+
+
+@dataclass(frozen=True)
+class Text(Rows):
+    """One row a prompt; `image` is the latent picture that an editing model is to change."""
+
+    states: Float[Tensor, "batch tokens dim"]
+    pooled: Float[Tensor, "batch wide"] | None = None
+    mask: Int[Tensor, "batch tokens"] | None = None  # 1 where a token counts
+    image: Shaped[Tensor, "batch *latent"] | None = None
+
+    def shortened(self) -> "Text":
+        """Without the columns that no row uses."""
+        if self.mask is None:
+            return self
+        longest = max(1, int(self.mask.sum(1).max()))
+        return Text(self.states[:, :longest], self.pooled, self.mask[:, :longest], self.image)
+
+    def cast(self, dtype: torch.dtype) -> "Text":
+        """States and pictures in the precision of the network; the mask stays."""
+        pooled, image = (None if v is None else v.to(dtype) for v in (self.pooled, self.image))
+        return Text(self.states.to(dtype), pooled, self.mask, image)
+
+
+class Instruction(str):
+    """A prompt for an editing model: a string that also knows which picture is to be changed."""
+
+    __slots__ = ("image",)
+    image: Path
+
+    def __new__(cls, text: str, image: Path | str) -> "Instruction":
+        made = super().__new__(cls, text)
+        made.image = Path(image)
+        return made
+
+    def __reduce__(self) -> tuple[type, tuple[str, Path]]:
+        return Instruction, (str(self), self.image)
+
+
+def padded(rows: Sequence[Float[Tensor, "_ dim"]], tokens: int) -> Text:
+    """States of different lengths as one block, longer ones cut, with their mask."""
+    cut = [row[:tokens] for row in rows]
+    states = torch.stack([F.pad(row, (0, 0, 0, tokens - len(row))) for row in cut])
+    lengths = torch.tensor([len(row) for row in cut], device=states.device)
+    mask = (torch.arange(tokens, device=states.device) < lengths[:, None]).long()
+    return Text(states, mask=mask)
+
+
+def cache_folder() -> Path:
+    """$SCOREWARD_CACHE, or the user's cache folder."""
+    given = os.environ.get("SCOREWARD_CACHE")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scoreward"
+
+
+def fingerprint(folder: Path, parts: Sequence[str]) -> str:
+    """A hash of what the sub-folders hold: small files whole, weights by size and three samples."""
+    digest = hashlib.sha256()
+    for part in sorted(parts):
+        for path in sorted((folder / part).rglob("*")):
+            if path.is_file():
+                digest.update(f"{path.relative_to(folder)} {path.stat().st_size}".encode())
+                digest.update(_content(path))
+    return digest.hexdigest()[:32]
+
+
+def _content(path: Path) -> bytes:
+    size = path.stat().st_size
+    if size <= 4 * SAMPLED:
+        return path.read_bytes()
+    with path.open("rb") as stream:
+        pieces = []
+        for start in (0, size // 2, size - SAMPLED):
+            stream.seek(start)
+            pieces.append(stream.read(SAMPLED))
+    return b"".join(pieces)
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """Rows by key: made once, kept in a folder, read as often as wanted."""
+
+    folder: Path | None  # None keeps nothing
+    salt: str  # what besides the key decides the content
+
+    def __call__(
+        self, keys: Sequence[str], make: Callable[[list[int]], Text], batch: int = 16
+    ) -> Text:
+        """Rows of all keys; `make` is asked for the positions of those that are not there yet."""
+        first = {key: i for i, key in reversed(list(enumerate(keys)))}
+        found = {key: row for key in first if (row := self._read(key)) is not None}
+        missing = [i for key, i in first.items() if key not in found]
+        for start in range(0, len(missing), batch):
+            places = missing[start : start + batch]
+            made = make(places)
+            for n, place in enumerate(places):
+                found[keys[place]] = row = made[n : n + 1].to("cpu")
+                self._write(keys[place], row)
+        return join([found[key] for key in keys])
+
+    def _path(self, key: str) -> Path | None:
+        if self.folder is None:
+            return None
+        name = hashlib.sha256(f"{self.salt}\n{key}".encode()).hexdigest()
+        return self.folder / name[:2] / f"{name}.safetensors"
+
+    def _read(self, key: str) -> Text | None:
+        path = self._path(key)
+        if path is None or not path.is_file():
+            return None
+        try:
+            stored = load_file(path)
+            return Text(**stored)
+        except Exception:  # damaged by a crash or a full disk: made again
+            return None
+
+    def _write(self, key: str, row: Text) -> None:
+        path = self._path(key)
+        if path is None:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_suffix(f".{os.getpid()}.writing")
+        tensors = {name: value for name, value in vars(row).items() if value is not None}
+        save_file({n: t.contiguous() for n, t in tensors.items()}, aside)
+        aside.replace(path)

@@ -1,0 +1,81 @@
+"""Wan 2.1 and 2.2: text to video."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from scoreward.models.diffusers.family import (
+    Family,
+    Network,
+    Size,
+    decoded,
+    denormalised,
+    divided,
+    encoded,
+    latent_frames,
+    normalised,
+)
+from scoreward.models.diffusers.text import Text
+
+
+class Wan(Family):
+    """A flow over latent frames.  Wan 2.2 has a second network for low noise (`boundary`)."""
+
+    pipelines: ClassVar = ("WanPipeline",)
+    parts: ClassVar = ("transformer", "transformer_2")
+    tokens: ClassVar = 512
+
+    def size(self, pipe: Any) -> Size:
+        return Size(480, 832, 81)
+
+    def shape(self, pipe: Any, size: Size) -> tuple[int, ...]:
+        patch = pipe.transformer.config.patch_size
+        space, time = pipe.vae_scale_factor_spatial, pipe.vae_scale_factor_temporal
+        frames = latent_frames(size.frames, time)
+        height = divided(size.height, space * patch[1], "heights") * patch[1]
+        width = divided(size.width, space * patch[2], "widths") * patch[2]
+        return (pipe.transformer.config.in_channels, frames, height, width)
+
+    def text(self, pipe: Any, prompts: Sequence[str], tokens: int) -> Text:
+        states, _ = pipe.encode_prompt(
+            list(prompts),
+            do_classifier_free_guidance=False,
+            device=pipe.text_encoder.device,
+            max_sequence_length=tokens,
+        )
+        return Text(states)
+
+    def adjust(self, network: Network, pipe: Any) -> Network:
+        network.boundary = pipe.config.boundary_ratio or 0.0
+        network.per_token = bool(pipe.config.expand_timesteps)
+        return network
+
+    def call(self, network: Network, x_t: Tensor, t: Tensor, cond: Text) -> Tensor:
+        late = t < network.boundary
+        if not bool(late.any()) or len(network.parts) == 1:
+            return self._ask(network, "transformer", x_t, t, cond)
+        if bool(late.all()):
+            return self._ask(network, "transformer_2", x_t, t, cond)
+        answer = torch.empty_like(x_t)
+        for part, rows in (("transformer", ~late), ("transformer_2", late)):
+            answer[rows] = self._ask(network, part, x_t[rows], t[rows], cond[rows])
+        return answer
+
+    def _ask(self, network: Network, part: str, x_t: Tensor, t: Tensor, cond: Text) -> Tensor:
+        times = t * 1000
+        if network.per_token:  # one time per token of the sequence; Wan 2.2 5B
+            times = times[:, None].expand(-1, x_t[0, 0, :, ::2, ::2].numel())
+        return network.parts[part](
+            hidden_states=x_t,
+            timestep=times,
+            encoder_hidden_states=cond.states,
+            return_dict=False,
+        )[0]
+
+    def decode(self, pipe: Any, x0: Tensor) -> Tensor:
+        return decoded(pipe.vae, denormalised(pipe.vae, x0))
+
+    def latents(self, pipe: Any, media: Tensor) -> Tensor:
+        return normalised(pipe.vae, encoded(pipe.vae, media))
