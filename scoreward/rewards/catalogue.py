@@ -1,0 +1,92 @@
+"""Rewards by name, for the command line and the reward server.
+
+`find("pickscore")` builds a reward with its usual weights, `find("pickscore=FOLDER")` with those in
+a folder or of another hub id, `find("my_reward.py:score")` takes a function of your own. Nothing is
+imported before it is asked for, and weights are read at a reward's first call.
+"""
+
+import importlib
+import importlib.util
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from scoreward.rewards.base import Reward
+
+
+class Entry(NamedTuple):
+    """Where a reward is built, what it is, and what may follow its name after `=`."""
+
+    module: str
+    constructor: str
+    what: str
+    takes: str = ""
+
+
+NAMES: dict[str, Entry] = {
+    "legible": Entry("catalogue", "legible", "share of the quoted text that OCR reads"),
+    "exact_text": Entry("catalogue", "exact_text", "1 where OCR reads exactly the quoted text"),
+    "portraits": Entry("catalogue", "portraits", "attributes of the pixel portraits, probability"),
+    "variety": Entry("variety", "Variety", "distance to the other samples of the prompt"),
+}
+
+
+def find(name: str) -> Reward:
+    """The reward that `name` means: NAME, NAME=WEIGHTS or FILE.py:FUNCTION."""
+    known, equals, given = name.partition("=")
+    if known not in NAMES:
+        return _from_file(name) if ".py:" in name else _unknown(name, known)
+    entry = NAMES[known]
+    if equals and not entry.takes:
+        raise ValueError(f"reward {known!r} takes nothing after `=`, got {given!r}; write {known}")
+    if equals and not given:
+        raise ValueError(f"nothing follows `=` in {name!r}; expected {known}={entry.takes}")
+    module = importlib.import_module(f"scoreward.rewards.{entry.module}")
+    build = getattr(module, entry.constructor)
+    return build(given) if equals else build()
+
+
+def _unknown(name: str, known: str) -> Reward:
+    close = get_close_matches(known, NAMES, 1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise ValueError(
+        f"unknown reward {name!r}{hint}; rewards are {', '.join(NAMES)}, or a function of your own "
+        "as my_reward.py:score"
+    )
+
+
+def _from_file(name: str) -> Reward:
+    path, _, function = name.rpartition(":")
+    file = Path(path)
+    if not file.is_file():
+        raise ValueError(f"there is no file {path!r}; a reward is written FILE.py:FUNCTION")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path!r} is not a Python file; a reward is written FILE.py:FUNCTION")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    reward = getattr(module, function, None)
+    if not callable(reward) or isinstance(reward, type):
+        raise ValueError(
+            f"{path!r} has no function {function!r}; expected a function or object that takes "
+            "(media, prompts) and returns one number per sample"
+        )
+    return cast(Reward, reward)
+
+
+def legible() -> Reward:
+    from scoreward.rewards.ocr import Legible, PaddleReader
+
+    return Legible(PaddleReader())
+
+
+def exact_text() -> Reward:
+    from scoreward.rewards.ocr import Exact, PaddleReader
+
+    return Exact(PaddleReader())
+
+
+def portraits() -> Reward:
+    from scoreward.rewards.portraits import AttributeReward, Verifier
+
+    return AttributeReward(Verifier.load("a"))
