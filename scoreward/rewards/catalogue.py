@@ -27,6 +27,14 @@ NAMES: dict[str, Entry] = {
     "legible": Entry("catalogue", "legible", "share of the quoted text that OCR reads"),
     "exact_text": Entry("catalogue", "exact_text", "1 where OCR reads exactly the quoted text"),
     "portraits": Entry("catalogue", "portraits", "attributes of the pixel portraits, probability"),
+    "jpeg_compressibility": Entry("rules", "Compressible", "minus kB as JPEG of quality 95"),
+    "jpeg_incompressibility": Entry("rules", "Incompressible", "kB as JPEG of quality 95"),
+    "colorfulness": Entry("rules", "Colorfulness", "Hasler and Süsstrunk's, 0 to about 110"),
+    "contrast": Entry("rules", "Contrast", "standard deviation of the brightness, 0 to 0.5"),
+    "saturation": Entry("rules", "Saturation", "mean saturation as in HSV, 0 to 1"),
+    "symmetry": Entry("rules", "Symmetry", "likeness to the mirror image, 0 to 1"),
+    "counting": Entry("rules", "Counting", "number of blobs of a colour: 'three red circles'"),
+    "color_share": Entry("rules", "ColorShare", "share of pixels in the named colour"),
     "variety": Entry("variety", "Variety", "distance to the other samples of the prompt"),
 }
 
