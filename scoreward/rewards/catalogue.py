@@ -23,6 +23,7 @@ class Entry(NamedTuple):
     takes: str = ""
 
 
+FOLDER = "FOLDER_OR_HUB_ID"
 NAMES: dict[str, Entry] = {
     "legible": Entry("catalogue", "legible", "share of the quoted text that OCR reads"),
     "exact_text": Entry("catalogue", "exact_text", "1 where OCR reads exactly the quoted text"),
@@ -35,6 +36,12 @@ NAMES: dict[str, Entry] = {
     "symmetry": Entry("rules", "Symmetry", "likeness to the mirror image, 0 to 1"),
     "counting": Entry("rules", "Counting", "number of blobs of a colour: 'three red circles'"),
     "color_share": Entry("rules", "ColorShare", "share of pixels in the named colour"),
+    "clip_score": Entry("clip", "clip_score", "CLIP: likeness of picture and prompt", FOLDER),
+    "siglip_score": Entry("clip", "siglip_score", "SigLIP: likeness to the prompt", FOLDER),
+    "pickscore": Entry("clip", "pickscore", "PickScore: what users picked, / 26", FOLDER),
+    "hpsv2": Entry("clip", "hpsv2", "HPSv2.1: human preference, the cosine", "FOLDER_OR_FILE"),
+    "aesthetic": Entry("clip", "Aesthetic", "LAION's aesthetic score, 1 to 10", "FOLDER_OR_FILE"),
+    "image_reward": Entry("image_reward", "ImageReward", "ImageReward, −2 to 2", "FOLDER_OR_FILE"),
     "variety": Entry("variety", "Variety", "distance to the other samples of the prompt"),
 }
 

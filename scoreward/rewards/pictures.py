@@ -47,7 +47,7 @@ class Preparation:
     """Resize, crop and normalise as the encoder's own processor does.
 
     `size` is (height, width), or one number for the shorter side. Differs from PIL by PIL's
-    rounding to whole numbers of 255 alone, at most 2/255 before the normalisation.
+    rounding to whole numbers of 255 alone, at most 3/255 before the normalisation.
     """
 
     size: int | tuple[int, int]
