@@ -44,6 +44,12 @@ NAMES: dict[str, Entry] = {
     "image_reward": Entry("image_reward", "ImageReward", "ImageReward, −2 to 2", "FOLDER_OR_FILE"),
     "unified_reward": Entry("judge", "unified_reward", "a vision-language judge, 0.2 to 1", "URL"),
     "checklist": Entry("judge", "checklist", "a judge that answers yes or no, 0 to 1", "URL"),
+    "geneval": Entry(
+        "detection", "geneval", "1 if all objects asked for are there", "METADATA.jsonl"
+    ),
+    "geneval_graded": Entry(
+        "detection", "geneval_graded", "the same with partial credit", "METADATA.jsonl"
+    ),
     "variety": Entry("variety", "Variety", "distance to the other samples of the prompt"),
 }
 

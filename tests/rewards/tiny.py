@@ -13,6 +13,8 @@ from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from torch import Tensor
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.detr.image_processing_pil_detr import DetrImageProcessorPil
+from transformers.models.owlvit.image_processing_pil_owlvit import OwlViTImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 WORDS = ("a", "red", "green", "blue", "circle", "square", "cat", "on", "the", "two")
@@ -72,6 +74,47 @@ def save_siglip(folder: Path) -> transformers.SiglipModel:
     words.save_pretrained(folder)
     SiglipImageProcessorPil(size={"height": 28, "width": 28}).save_pretrained(folder)
     return model
+
+
+def save_owl(folder: Path) -> None:
+    torch.manual_seed(1)
+    words = clip_tokenizer()
+    tower = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    tower |= {"num_attention_heads": 4}
+    ends = {"bos_token_id": len(words) - 2, "eos_token_id": len(words) - 1, "pad_token_id": 0}
+    text = {**tower, **ends, "vocab_size": len(words), "max_position_embeddings": 16}
+    vision = {**tower, "image_size": 32, "patch_size": 8}
+    config = transformers.OwlViTConfig(text_config=text, vision_config=vision, projection_dim=32)
+    model = transformers.OwlViTForObjectDetection(config)
+    spread(model)
+    model.save_pretrained(folder)
+    pictures = OwlViTImageProcessorPil(size={"height": 32, "width": 32})
+    transformers.OwlViTProcessor(pictures, words).save_pretrained(folder)
+
+
+def save_detr(folder: Path, kinds: tuple[str, ...] = ("cat", "dog", "kite")) -> None:
+    torch.manual_seed(1)
+    backbone = transformers.ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1], out_features=["stage2"]
+    )
+    config = transformers.DetrConfig(
+        backbone_config=backbone,
+        num_queries=6,
+        d_model=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=24,
+        decoder_ffn_dim=24,
+        id2label=dict(enumerate(kinds)),
+        use_timm_backbone=False,
+        use_pretrained_backbone=False,
+        backbone=None,
+    )
+    model = transformers.DetrForObjectDetection(config)
+    model.save_pretrained(folder)
+    DetrImageProcessorPil(size={"shortest_edge": 48, "longest_edge": 96}).save_pretrained(folder)
 
 
 def spread(model: torch.nn.Module) -> None:
