@@ -50,6 +50,9 @@ NAMES: dict[str, Entry] = {
     "geneval_graded": Entry(
         "detection", "geneval_graded", "the same with partial credit", "METADATA.jsonl"
     ),
+    "imagenet_class": Entry(
+        "imagenet", "imagenet_class", "p(class) of EfficientNet-lite0", "NUMBER"
+    ),
     "variety": Entry("variety", "Variety", "distance to the other samples of the prompt"),
 }
 

@@ -47,7 +47,7 @@ class Preparation:
     """Resize, crop and normalise as the encoder's own processor does.
 
     `size` is (height, width), or one number for the shorter side. Differs from PIL by PIL's
-    rounding to whole numbers of 255 alone, at most 3/255 before the normalisation.
+    rounding to whole numbers of 255 alone, at most 2/255 before the normalisation.
     """
 
     size: int | tuple[int, int]
@@ -75,9 +75,10 @@ class Preparation:
         self, media: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch 3 fitted_height fitted_width"]:
         x, size = media.float(), self._resized(media.shape[2], media.shape[3])
-        if size != tuple(x.shape[2:]):
-            x = F.interpolate(x, size, mode=self.mode, antialias=True)
-        x = x.clamp(0, 1)  # bicubic overshoots; files cannot
+        for part in ((media.shape[2], size[1]), size):  # PIL's order: the width, then the height
+            if part != tuple(x.shape[2:]):
+                x = F.interpolate(x, part, mode=self.mode, antialias=True)
+            x = x.clamp(0, 1)  # bicubic overshoots, whole numbers up to 255 cannot
         if self.crop is not None:
             top, left = ((have - want) // 2 for have, want in zip(size, self.crop))
             x = x[:, :, top : top + self.crop[0], left : left + self.crop[1]]

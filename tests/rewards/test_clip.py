@@ -104,15 +104,15 @@ PROCESSORS = {
 @pytest.mark.parametrize("kind", list(PROCESSORS))
 @pytest.mark.parametrize("shape", [(28, 28), (64, 64), (61, 90), (97, 50), (20, 23)])
 def test_preparation_is_that_of_the_reference_processor(kind: str, shape: tuple[int, int]) -> None:
-    """To 3/255 before the normalisation: PIL rounds to whole numbers after each pass."""
+    """To 2/255 before the normalisation: PIL rounds to whole numbers after each pass."""
     reference = PROCESSORS[kind]
     media = pictures(2, *shape)
     expected = reference(as_files(media), return_tensors="pt")["pixel_values"]
     mine = Preparation.read(reference.to_dict())(media)
     assert mine.shape == expected.shape
     std = torch.tensor(reference.image_std).reshape(3, 1, 1)
-    assert float(((mine - expected) * std).abs().max()) <= 3 / 255
-    assert float(((mine - expected) * std).abs().mean()) <= 0.5 / 255
+    assert float(((mine - expected) * std).abs().max()) <= 2 / 255
+    assert float(((mine - expected) * std).abs().mean()) <= 0.4 / 255
 
 
 def test_old_files_that_give_sizes_as_bare_numbers() -> None:
