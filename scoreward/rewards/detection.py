@@ -237,5 +237,6 @@ def geneval_graded(metadata: str = "") -> GenEval:
 
 def _with_owl(metadata: str, partial: bool) -> GenEval:
     wanted = read_metadata(metadata) if metadata else {}
-    sure = {"threshold": 0.2, "counting_threshold": 0.3, "overlap": 0.5}
-    return GenEval(OpenDetector(), wanted, partial, **sure)
+    return GenEval(
+        OpenDetector(), wanted, partial, threshold=0.2, counting_threshold=0.3, overlap=0.5
+    )

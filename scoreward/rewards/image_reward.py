@@ -78,7 +78,8 @@ class ImageReward:
         state = checkpoint("image_reward", self.weights, FILE)
         network = network_of(state)
         filled("image_reward", network, renamed(state), self.weights)
-        network.vision.to(self.dtype), network.text.to(self.dtype)
+        for tower in (network.vision, network.text):
+            tower.to(self.dtype)
         return frozen(network)
 
     @cached_property

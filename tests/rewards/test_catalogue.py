@@ -53,7 +53,8 @@ def test_what_follows_the_equals_sign_reaches_the_constructor(
     monkeypatch.setattr(catalogue, "built", build, raising=False)
     entry = catalogue.Entry("catalogue", "built", "a reward of this test", "FOLDER")
     monkeypatch.setitem(NAMES, "testing", entry)
-    find("testing"), find("testing=models/mine"), find("testing=http://host:1/v1?a=b")
+    for name in ("testing", "testing=models/mine", "testing=http://host:1/v1?a=b"):
+        find(name)
     assert seen == ["usual", "models/mine", "http://host:1/v1?a=b"]
     with pytest.raises(ValueError, match="nothing follows `=`"):
         find("testing=")

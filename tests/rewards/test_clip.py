@@ -178,8 +178,8 @@ def test_prompts_are_encoded_once(folder: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_aesthetic_score_is_the_head_on_the_unit_vector(folder: Path, tmp_path: Path) -> None:
-    head = AestheticHead(24)
-    torch.save(head.state_dict(), tmp_path / "aesthetic-model.pth")
+    weights = AestheticHead(24).state_dict()
+    torch.save(weights, tmp_path / "aesthetic-model.pth")
     reward = Aesthetic(str(tmp_path), Towers("aesthetic", str(folder)))
     media = pictures()
     vector = features(
@@ -188,7 +188,7 @@ def test_the_aesthetic_score_is_the_head_on_the_unit_vector(folder: Path, tmp_pa
         )
     )
     for i in (0, 2, 4, 6, 7):
-        vector = vector @ head.layers[i].weight.T + head.layers[i].bias
+        vector = vector @ weights[f"layers.{i}.weight"].T + weights[f"layers.{i}.bias"]
     value = scored("aesthetic", reward, media, PROMPTS)
     torch.testing.assert_close(value, vector[:, 0].detach(), atol=1e-4, rtol=0)
     again = Aesthetic(str(tmp_path / "aesthetic-model.pth"), Towers("aesthetic", str(folder)))

@@ -60,7 +60,7 @@ def test_an_open_detector_finds_what_transformers_finds_one_by_one(owl: Path, ba
     """Also when pictures of a batch are asked for different numbers of kinds."""
     found = OpenDetector(str(owl), batch=batch).find(pictures(), KINDS)
     model = transformers.OwlViTForObjectDetection.from_pretrained(owl).eval()
-    processor = transformers.OwlViTProcessor.from_pretrained(owl)
+    processor: Any = transformers.OwlViTProcessor.from_pretrained(owl)
     for mine, image, kinds in zip(found, as_files(pictures()), KINDS, strict=True):
         texts = [[f"a photo of a {kind}" for kind in kinds]]
         given = processor(text=texts, images=image, return_tensors="pt", truncation=True)

@@ -40,7 +40,9 @@ def test_a_photograph_is_known_for_what_it_shows() -> None:
 
 def test_the_answer_is_that_of_the_package_with_pixels_prepared_by_pil() -> None:
     picture = Image.fromarray((admiral()[0].permute(1, 2, 0) * 255).round().byte().numpy())
-    resized = picture.resize((224, int(224 * picture.height / picture.width)), Image.BICUBIC)
+    resized = picture.resize(
+        (224, int(224 * picture.height / picture.width)), Image.Resampling.BICUBIC
+    )
     top = (resized.height - 224) // 2
     array = np.asarray(resized.crop((0, top, 224, top + 224)), np.float32)
     pixels = torch.from_numpy((array - 127) / 128).permute(2, 0, 1)[None]

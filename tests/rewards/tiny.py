@@ -23,7 +23,7 @@ WORDS = ("a", "red", "green", "blue", "circle", "square", "cat", "on", "the", "t
 def clip_tokenizer() -> transformers.CLIPTokenizer:
     """CLIP's byte pairs with the letters, three merges and the two ends."""
     letters = [chr(c) for c in range(33, 127)]
-    merges = [("r", "e"), ("re", "d</w>"), ("c", "a")]
+    merges: Any = [("r", "e"), ("re", "d</w>"), ("c", "a")]
     tokens = [*letters, *(c + "</w>" for c in letters), *("".join(pair) for pair in merges)]
     tokens += ["<|startoftext|>", "<|endoftext|>"]
     vocabulary = {token: i for i, token in enumerate(tokens)}
@@ -94,24 +94,14 @@ def save_owl(folder: Path) -> None:
 
 def save_detr(folder: Path, kinds: tuple[str, ...] = ("cat", "dog", "kite")) -> None:
     torch.manual_seed(1)
-    backbone = transformers.ResNetConfig(
-        embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1], out_features=["stage2"]
-    )
-    config = transformers.DetrConfig(
-        backbone_config=backbone,
-        num_queries=6,
-        d_model=16,
-        encoder_layers=1,
-        decoder_layers=1,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=24,
-        decoder_ffn_dim=24,
-        id2label=dict(enumerate(kinds)),
-        use_timm_backbone=False,
-        use_pretrained_backbone=False,
-        backbone=None,
-    )
+    size: dict[str, Any] = {"embedding_size": 8, "hidden_sizes": [8, 8], "depths": [1, 1]}
+    size["out_features"] = ["stage2"]
+    backbone = transformers.ResNetConfig(**size)
+    given: dict[str, Any] = {"backbone": None, "use_timm_backbone": False}
+    given |= {"use_pretrained_backbone": False, "id2label": dict(enumerate(kinds))}
+    for part in ("encoder", "decoder"):
+        given |= {f"{part}_layers": 1, f"{part}_attention_heads": 2, f"{part}_ffn_dim": 24}
+    config = transformers.DetrConfig(backbone_config=backbone, num_queries=6, d_model=16, **given)
     model = transformers.DetrForObjectDetection(config)
     model.save_pretrained(folder)
     DetrImageProcessorPil(size={"shortest_edge": 48, "longest_edge": 96}).save_pretrained(folder)
