@@ -1,0 +1,118 @@
+"""Rewards by name, for the command line and the reward server.
+
+`find("pickscore")` builds a reward with its usual weights, `find("pickscore=FOLDER")` with those in
+a folder or of another hub id, `find("my_reward.py:score")` takes a function of your own. Nothing is
+imported before it is asked for, and weights are read at a reward's first call.
+"""
+
+import importlib
+import importlib.util
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from scoreward.rewards.base import Reward
+
+
+class Entry(NamedTuple):
+    """Where a reward is built, what it is, and what may follow its name after `=`."""
+
+    module: str
+    constructor: str
+    what: str
+    takes: str = ""
+
+
+FOLDER = "FOLDER_OR_HUB_ID"
+NAMES: dict[str, Entry] = {
+    "legible": Entry("catalogue", "legible", "share of the quoted text that OCR reads"),
+    "exact_text": Entry("catalogue", "exact_text", "1 where OCR reads exactly the quoted text"),
+    "portraits": Entry("catalogue", "portraits", "attributes of the pixel portraits, probability"),
+    "jpeg_compressibility": Entry("rules", "Compressible", "minus kB as JPEG of quality 95"),
+    "jpeg_incompressibility": Entry("rules", "Incompressible", "kB as JPEG of quality 95"),
+    "colorfulness": Entry("rules", "Colorfulness", "Hasler and Süsstrunk's, 0 to about 110"),
+    "contrast": Entry("rules", "Contrast", "standard deviation of the brightness, 0 to 0.5"),
+    "saturation": Entry("rules", "Saturation", "mean saturation as in HSV, 0 to 1"),
+    "symmetry": Entry("rules", "Symmetry", "likeness to the mirror image, 0 to 1"),
+    "counting": Entry("rules", "Counting", "number of blobs of a colour: 'three red circles'"),
+    "color_share": Entry("rules", "ColorShare", "share of pixels in the named colour"),
+    "clip_score": Entry("clip", "clip_score", "CLIP: likeness of picture and prompt", FOLDER),
+    "siglip_score": Entry("clip", "siglip_score", "SigLIP: likeness to the prompt", FOLDER),
+    "pickscore": Entry("clip", "pickscore", "PickScore: what users picked, / 26", FOLDER),
+    "hpsv2": Entry("clip", "hpsv2", "HPSv2.1: human preference, the cosine", "FOLDER_OR_FILE"),
+    "aesthetic": Entry("clip", "Aesthetic", "LAION's aesthetic score, 1 to 10", "FOLDER_OR_FILE"),
+    "image_reward": Entry("image_reward", "ImageReward", "ImageReward, −2 to 2", "FOLDER_OR_FILE"),
+    "unified_reward": Entry("judge", "unified_reward", "a vision-language judge, 0.2 to 1", "URL"),
+    "checklist": Entry("judge", "checklist", "a judge that answers yes or no, 0 to 1", "URL"),
+    "geneval": Entry(
+        "detection", "geneval", "1 if all objects asked for are there", "METADATA.jsonl"
+    ),
+    "geneval_graded": Entry(
+        "detection", "geneval_graded", "the same with partial credit", "METADATA.jsonl"
+    ),
+    "imagenet_class": Entry(
+        "imagenet", "imagenet_class", "p(class) of EfficientNet-lite0", "NUMBER"
+    ),
+    "variety": Entry("variety", "Variety", "distance to the other samples of the prompt"),
+}
+
+
+def find(name: str) -> Reward:
+    """The reward that `name` means: NAME, NAME=WEIGHTS or FILE.py:FUNCTION."""
+    known, equals, given = name.partition("=")
+    if known not in NAMES:
+        return _from_file(name) if ".py:" in name else _unknown(name, known)
+    entry = NAMES[known]
+    if equals and not entry.takes:
+        raise ValueError(f"reward {known!r} takes nothing after `=`, got {given!r}; write {known}")
+    if equals and not given:
+        raise ValueError(f"nothing follows `=` in {name!r}; expected {known}={entry.takes}")
+    module = importlib.import_module(f"scoreward.rewards.{entry.module}")
+    build = getattr(module, entry.constructor)
+    return build(given) if equals else build()
+
+
+def _unknown(name: str, known: str) -> Reward:
+    close = get_close_matches(known, NAMES, 1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise ValueError(
+        f"unknown reward {name!r}{hint}; rewards are {', '.join(NAMES)}, or a function of your own "
+        "as my_reward.py:score"
+    )
+
+
+def _from_file(name: str) -> Reward:
+    path, _, function = name.rpartition(":")
+    file = Path(path)
+    if not file.is_file():
+        raise ValueError(f"there is no file {path!r}; a reward is written FILE.py:FUNCTION")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path!r} is not a Python file; a reward is written FILE.py:FUNCTION")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    reward = getattr(module, function, None)
+    if not callable(reward) or isinstance(reward, type):
+        raise ValueError(
+            f"{path!r} has no function {function!r}; expected a function or object that takes "
+            "(media, prompts) and returns one number per sample"
+        )
+    return cast(Reward, reward)
+
+
+def legible() -> Reward:
+    from scoreward.rewards.ocr import Legible, PaddleReader
+
+    return Legible(PaddleReader())
+
+
+def exact_text() -> Reward:
+    from scoreward.rewards.ocr import Exact, PaddleReader
+
+    return Exact(PaddleReader())
+
+
+def portraits() -> Reward:
+    from scoreward.rewards.portraits import AttributeReward, Verifier
+
+    return AttributeReward(Verifier.load("a"))

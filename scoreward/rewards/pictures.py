@@ -1,0 +1,122 @@
+"""What rewards do to pictures before they look: check them, round them, fit them to an encoder.
+
+Encoders were trained on pictures that PIL resized. `Preparation` does the same on tensors, so the
+device of the media is kept and gradients reach them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from scoreward.rewards.base import Reward
+
+MODES = {2: "bilinear", 3: "bicubic"}  # PIL's numbers, as preprocessor_config.json writes them
+
+
+def checked(media: Tensor, prompts: Sequence[str]) -> Float[Tensor, "batch 3 height width"]:
+    """The media, or a sentence about what is wrong with them."""
+    if media.ndim == 5:
+        raise ValueError(
+            f"this reward looks at pictures, got video of shape {tuple(media.shape)}; wrap it: "
+            "Frames(reward)"
+        )
+    if media.ndim != 4 or media.shape[1] != 3 or not media.is_floating_point():
+        raise ValueError(
+            f"expected pictures of shape (batch, 3, height, width) with values in [0, 1], got "
+            f"{media.dtype} of shape {tuple(media.shape)}"
+        )
+    if len(media) != len(prompts):
+        raise ValueError(f"got {len(media)} pictures and {len(prompts)} prompts; expected as many")
+    return media
+
+
+def eight_bit(media: Float[Tensor, "batch 3 height width"]) -> list[np.ndarray]:
+    """Pictures as files hold them: height x width x 3, 0 to 255."""
+    whole = (media.detach().float().cpu() * 255).round().clamp(0, 255).to(torch.uint8)
+    return list(whole.permute(0, 2, 3, 1).numpy())
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Resize, crop and normalise as the encoder's own processor does.
+
+    `size` is (height, width), or one number for the shorter side. Differs from PIL by PIL's
+    rounding to whole numbers of 255 alone, at most 2/255 before the normalisation.
+    """
+
+    size: int | tuple[int, int]
+    crop: tuple[int, int] | None
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    mode: str = "bicubic"
+
+    @classmethod
+    def read(cls, config: Mapping[str, Any]) -> "Preparation":
+        """From the content of a preprocessor_config.json."""
+        number = config.get("resample", 3)
+        if number not in MODES:
+            raise ValueError(f"resample is {number!r}; known are 2 (bilinear) and 3 (bicubic)")
+        crop = _pair(config["crop_size"]) if config.get("do_center_crop") else None
+        size = config["size"]
+        if isinstance(size, Mapping):
+            size = size["shortest_edge"] if "shortest_edge" in size else _pair(size)
+        elif crop is None:  # a bare number is the shorter side where a crop follows, else a square
+            size = _pair(size)
+        mean, std = tuple(config["image_mean"]), tuple(config["image_std"])
+        return cls(size, crop, mean, std, MODES[number])
+
+    def __call__(
+        self, media: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch 3 fitted_height fitted_width"]:
+        x, size = media.float(), self._resized(media.shape[2], media.shape[3])
+        for part in ((media.shape[2], size[1]), size):  # PIL's order: the width, then the height
+            if part != tuple(x.shape[2:]):
+                x = F.interpolate(x, part, mode=self.mode, antialias=True)
+            x = x.clamp(0, 1)  # bicubic overshoots, whole numbers up to 255 cannot
+        if self.crop is not None:
+            top, left = ((have - want) // 2 for have, want in zip(size, self.crop))
+            x = x[:, :, top : top + self.crop[0], left : left + self.crop[1]]
+        mean, std = (x.new_tensor(c).reshape(3, 1, 1) for c in (self.mean, self.std))
+        return (x - mean) / std
+
+    def _resized(self, height: int, width: int) -> tuple[int, int]:
+        if not isinstance(self.size, int):
+            return self.size
+        short, long = min(height, width), max(height, width)
+        other = int(self.size * long / short)
+        return (self.size, other) if height <= width else (other, self.size)
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    return (size["height"], size["width"]) if isinstance(size, Mapping) else (size, size)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """A reward of pictures, averaged over every `every`-th frame of a video.
+
+    Single pictures go to the reward as they are.
+    """
+
+    reward: Reward
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"every = {self.every}; expected 1 (each frame) or more")
+
+    def __call__(
+        self, media: Float[Tensor, "batch 3 *shape"], prompts: Sequence[str]
+    ) -> Float[Tensor, " batch"]:
+        if media.ndim == 4:
+            return self.reward(media, prompts)
+        chosen = media[:, :, :: self.every]
+        frames = chosen.transpose(1, 2).flatten(0, 1)
+        repeated = [prompt for prompt in prompts for _ in range(chosen.shape[2])]
+        return self.reward(frames, repeated).reshape(len(media), -1).mean(1)
