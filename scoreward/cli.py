@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pretrain": ("train", "train the built-in model from scratch on its pictures"),
     "sample": ("look", "draw pictures for prompts"),
     "evaluate": ("look", "measure a model on held-out prompts"),
+    "export": ("export", "write a run's weights as a LoRA or a pipeline that diffusers loads"),
     "report": ("look", "write the HTML report of a run folder"),
     "compare": ("compare", "compare several runs at equal network evaluations, on one page"),
     "diagnose": ("diagnose", "why the reward of a run does not rise: bug, setting or no signal"),

@@ -53,6 +53,26 @@ BUILT_IN = {
     "toy_vgrpo": "scoreward.recipes.toy",
     "lettering_pretrain": "scoreward.recipes.lettering",
 }
+PRETRAINED = {
+    "pretrained_sd35": (
+        "sd35_vgrpo",
+        "sd35_diffusion_nft",
+        "sd35_mixgrpo",
+        "sd35_flow_grpo",
+        "sd35_flow_grpo_fast",
+        "sd35_awm",
+    ),
+    "pretrained_flux": (
+        "flux_vgrpo",
+        "flux_diffusion_nft",
+        "flux_mixgrpo",
+        "flux_dance_grpo",
+        "flux_flow_grpo",
+        "kontext_vgrpo",
+    ),
+    "pretrained_more": ("sd15_ddpo", "sd15_vgrpo", "sdxl_ddpo", "wan_flow_grpo", "wan_vgrpo"),
+}
+BUILT_IN |= {name: f"scoreward.recipes.{f}" for f, names in PRETRAINED.items() for name in names}
 MOVED = {
     f"lettering_{method}": f"portraits_{method}"
     for method in ("vgrpo", "swift", *PATHS, *SAMPLES)

@@ -21,7 +21,7 @@ class Model:
     `encode` turns prompts into a condition whose first axis is the batch, `decode` turns x0 into
     media in [0, 1], `null` gives the condition of guidance, `shape` is one sample's shape. `grid`
     gives the times at which a number of steps asks the network; `save` writes trained weights in
-    the format of the model's own ecosystem, where it has one.
+    the format of the model's own ecosystem, where it has one; `name` is where it was loaded from.
     """
 
     network: nn.Module
@@ -33,6 +33,7 @@ class Model:
     null: Callable[[Cond], Cond]
     grid: Callable[[int], tuple[float, ...]] = time_grid
     save: Save | None = None
+    name: str = ""
 
     @property
     def denoiser(self) -> Reading:

@@ -16,10 +16,12 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from scoreward.training.evaluation import Measured
 
 COLUMNS = 8
+LARGEST = 256  # pixels of a side of a kept picture
 SAFE = "checkpoints already written are intact, so free space or fix permissions and resume"
 
 
@@ -107,7 +109,8 @@ class RunFolder:
         index = self._index()
         with self._writing("write sample pictures"):
             for name, media in measured.pictures.items():
-                if media.ndim != 4 or media.shape[1] != 3:
+                media = stills(media)
+                if media is None:
                     return  # not pictures: a toy model of vectors
                 save_grid(media, self.path / "samples" / f"{round:06d}_{name}.png")
                 index["height"], index["tile"] = media.shape[-2:]
@@ -143,6 +146,19 @@ class RunFolder:
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise RunFolderError(f"could not {doing} in {self.path}: {reason}; {advice}") from error
+
+
+def stills(media: Tensor) -> Tensor | None:
+    """What a report shows: the middle frame of a video, at most 256 pixels; None of vectors."""
+    if media.ndim == 5:
+        media = media[:, :, media.shape[2] // 2]
+    if media.ndim != 4 or media.shape[1] != 3:
+        return None
+    shrink = LARGEST / max(media.shape[-2:])
+    if shrink >= 1:
+        return media
+    size = [max(1, round(side * shrink)) for side in media.shape[-2:]]
+    return F.interpolate(media.float(), size, mode="bilinear", antialias=True)
 
 
 def save_grid(media: Tensor, path: Path) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from scoreward.data.prompts import Instruction
 from scoreward.models.base import Model
 from scoreward.models.diffusers import (
-    Instruction,
     Loading,
     PretrainedError,
     UnsupportedPipeline,

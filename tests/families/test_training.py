@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from scoreward.data.prompts import Instruction
 from scoreward.models.base import Model
-from scoreward.models.diffusers import Instruction, Loading, load
+from scoreward.models.diffusers import Loading, load
 from scoreward.objectives.base import Objective
 from scoreward.objectives.ddpo import DDPO
 from scoreward.objectives.diffusion_nft import DiffusionNFT

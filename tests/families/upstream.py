@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from scoreward.data.prompts import Instruction
 from scoreward.keys import Key
-from scoreward.models.diffusers import Instruction
 from tests.families.tiny import TOKENS, size_of
 
 PROMPTS = ["a red fox", "two blue birds on a wire"]

@@ -3,12 +3,11 @@
 from scoreward.models.diffusers.families import FAMILIES, UnsupportedPipeline, family_of
 from scoreward.models.diffusers.family import Family, Network, Size
 from scoreward.models.diffusers.pretrained import Loading, PretrainedError, load
-from scoreward.models.diffusers.text import Instruction, Text
+from scoreward.models.diffusers.text import Text
 
 __all__ = [
     "FAMILIES",
     "Family",
-    "Instruction",
     "Loading",
     "Network",
     "PretrainedError",

@@ -5,7 +5,7 @@ again; the VAE decodes and may wait on the CPU; of the denoiser only adapters or
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from scoreward.models.diffusers.families import family_of, pipeline_class
 from scoreward.models.diffusers.family import Family, Network, Size
 from scoreward.models.diffusers.prompts import Pictures, Prompts
 from scoreward.models.diffusers.text import Remembered, cache_folder, fingerprint
-from scoreward.models.diffusers.versions import check_diffusers
+from scoreward.models.diffusers.versions import check_diffusers, quietly
 from scoreward.models.lora import LoRA, add_lora
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -74,7 +74,8 @@ def load(path: str | Path, loading: Loading = Loading(), family: Family | None =
     size = wanted(adapter, pipe, loading)
     shape = adapter.shape(pipe, size)
     network = trainable(adapter, pipe, size, loading)
-    return assembled(Opened(folder, pipe, adapter), network, size, shape, loading)
+    model = assembled(Opened(folder, pipe, adapter), network, size, shape, loading)
+    return replace(model, name=str(path))
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,12 @@ def assembled(
     """Everything around a network."""
     pipe, family = opened.pipe, opened.family
     tokens = loading.tokens or family.tokens
-    salt = f"{type(family).__name__} {tokens} {size}"
+    salt = f"{type(family).__name__} {tokens} {size} {loading.dtype}"
     folder = cache_folder() / "prompts" if loading.cache else None
     known = Remembered(folder, f"{salt} {fingerprint(opened.folder, opened.reading)}")
     pictures = Pictures(pipe, family, loading.offload)
-    prompts = Prompts(pipe, family, opened.folder, tokens, known, pictures, size, loading.offload)
+    where, dtype = opened.folder, DTYPES[loading.dtype]
+    prompts = Prompts(pipe, family, where, tokens, known, pictures, size, loading.offload, dtype)
     return Model(
         network=network,
         process=family.process(pipe),
@@ -171,7 +173,8 @@ def opened(folder: Path, name: str, loading: Loading) -> Any:
     if loading.quantise != "no":
         given["quantization_config"] = quantised(loading.quantise, base)
     try:
-        pipe = pipeline_class(name).from_pretrained(folder, **given, **absent)
+        with quietly():
+            pipe = pipeline_class(name).from_pretrained(folder, **given, **absent)
     except OSError as error:
         raise PretrainedError(f"{folder} cannot be loaded: {error}") from error
     pipe.set_progress_bar_config(disable=True)

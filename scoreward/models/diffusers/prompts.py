@@ -13,10 +13,11 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from scoreward.data.prompts import Instruction
 from scoreward.denoiser import Cond
 from scoreward.models.diffusers.family import Family, Size
-from scoreward.models.diffusers.text import Instruction, Remembered, Text
-from scoreward.rows import join
+from scoreward.models.diffusers.text import Remembered, Text
+from scoreward.models.diffusers.versions import quietly
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Prompts:
     pictures: Pictures
     size: Size
     offload: bool = False
+    dtype: torch.dtype = torch.float32  # of the encoders
 
     def __call__(self, prompts: Sequence[str]) -> Text:
         """One row a prompt.  An editing model wants `Instruction`s."""
@@ -103,9 +105,10 @@ class Prompts:
             return
         others = {n: None for n in self.pipe.components if n not in parts}
         kept = {n: self.pipe.components[n] for n in ("scheduler",)}
-        whole = type(self.pipe).from_pretrained(
-            self.folder, torch_dtype=torch.float32, **{**others, **kept}
-        )
+        with quietly():
+            whole = type(self.pipe).from_pretrained(
+                self.folder, torch_dtype=self.dtype, **{**others, **kept}
+            )
         device = self._device()
         modules = {name: getattr(whole, name) for name in parts}
         for module in modules.values():
@@ -145,8 +148,3 @@ class Prompts:
             )
         pixels = torch.from_numpy(np.array(fitted)).permute(2, 0, 1)[None].float() / 255
         return self.pictures.latents(pixels.to(self._device()))
-
-
-def rows(texts: Sequence[Text]) -> Text:
-    """Several conditions as one."""
-    return join(list(texts))

@@ -43,21 +43,6 @@ class Text(Rows):
         return Text(self.states.to(dtype), pooled, self.mask, image)
 
 
-class Instruction(str):
-    """A prompt for an editing model: a string that also knows which picture is to be changed."""
-
-    __slots__ = ("image",)
-    image: Path
-
-    def __new__(cls, text: str, image: Path | str) -> "Instruction":
-        made = super().__new__(cls, text)
-        made.image = Path(image)
-        return made
-
-    def __reduce__(self) -> tuple[type, tuple[str, Path]]:
-        return Instruction, (str(self), self.image)
-
-
 def padded(rows: Sequence[Float[Tensor, "_ dim"]], tokens: int) -> Text:
     """States of different lengths as one block, longer ones cut, with their mask."""
     cut = [row[:tokens] for row in rows]

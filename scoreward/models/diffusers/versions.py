@@ -1,5 +1,8 @@
 """The versions of diffusers that the adapters are tested with."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 OLDEST, BEFORE = (0, 35), (1, 0)
@@ -22,3 +25,22 @@ def check_diffusers() -> None:
             f"diffusers {found} is not supported, the adapters need {supported}; install one with: "
             f'pip install "diffusers{supported}"'
         )
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without progress bars of loading, and without advice meant for callers of newer versions."""
+    from diffusers.utils import logging as ours
+    from transformers.utils import logging as theirs
+
+    bars = ours.is_progress_bar_enabled(), theirs.is_progress_bar_enabled()
+    ours.disable_progress_bar()
+    theirs.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*torch_dtype.*")
+            yield
+    finally:
+        for module, shown in zip((ours, theirs), bars, strict=True):
+            if shown:
+                module.enable_progress_bar()

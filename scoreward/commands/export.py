@@ -1,0 +1,74 @@
+"""Command `export`: the trained weights of a run in the format that others load."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from safetensors.torch import save_file
+
+from scoreward.commands.train import build
+from scoreward.models.weights import Weights
+from scoreward.report.card import model_card
+from scoreward.training.checkpoint import CheckpointError, newest, read_snapshot
+from scoreward.training.folder import RunFolder, RunFolderError
+
+console = Console()
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Write a run's weights as a LoRA or a whole pipeline that plain diffusers loads."""
+
+    run: Annotated[Path, tyro.conf.Positional]  # the run folder
+    to: Path  # a folder that does not exist yet
+    merged: bool = False  # a whole pipeline, adapters added to its weights
+    which: Literal["ema", "live"] = "ema"  # the average that was measured, or the last weights
+
+
+def export(words: list[str]) -> int:
+    """scoreward export RUN --to FOLDER"""
+    options = tyro.cli(ExportOptions, args=words, prog="scoreward export")
+    folder = RunFolder(options.run)
+    about, last = folder.about(), newest(folder.checkpoints)
+    if last is None:
+        raise CheckpointError(f"{options.run} has no checkpoint yet")
+    if options.to.exists() and any(options.to.iterdir()):
+        raise RunFolderError(f"{options.to} is not empty; name a folder that does not exist yet")
+    if not about.get("origin_recipe"):
+        raise RunFolderError(
+            f"{options.run} was started from Python; call run.model.save(weights, folder, merged)"
+        )
+    aside = options.to.with_name(f".{options.to.name}.writing")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        kind = write(about, last, options, aside)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    (aside / "README.md").write_text(model_card(options.run, aside, kind), encoding="utf-8")
+    if options.to.exists():
+        options.to.rmdir()
+    aside.rename(options.to)
+    console.print(f"{kind} of round {int(last.name)}: {options.to}")
+    return 0
+
+
+def write(about: dict[str, Any], last: Path, options: ExportOptions, target: Path) -> str:
+    """The weights; returns what they are: "lora", "pipeline" or "weights"."""
+    tensors = read_snapshot(last, options.which)
+    model = build(about["origin_recipe"], about["arguments"], "scoreward")[0].model
+    ours = {n: p.shape for n, p in Weights(model.network).parameters.items()}
+    if ours != {n: t.shape for n, t in tensors.items()}:
+        raise CheckpointError(f"{last} does not fit the model of the recipe {about['recipe']!r}")
+    if model.save is None:
+        if options.merged:
+            raise ValueError(f"{about['recipe']} trains a built-in model; leave out --merged")
+        save_file(tensors, target / "model.safetensors")
+        return "weights"
+    model.save(tensors, target, options.merged)
+    whole = options.merged or not any(".lora_" in name for name in tensors)
+    return "pipeline" if whole else "lora"

@@ -1,0 +1,101 @@
+"""Prompts from files, and the short lists that need no file.
+
+A file has one prompt a line, or one JSON object a line with `prompt` and, for models that edit
+pictures, `image` (relative to the file). A share of the prompts, chosen by their text, is held out.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ANIMALS = (
+    "ant bat bear bee beetle bird butterfly camel cat chicken cow deer dog dolphin duck fish fly "
+    "fox frog goat goose gorilla hedgehog horse kangaroo lion lizard llama monkey mouse owl pig "
+    "rabbit raccoon rat shark sheep snake spider squirrel tiger turkey turtle whale wolf zebra"
+)
+SIGNS = "OPEN SALE CAFE EXIT HELLO STOP PARIS TAXI HOTEL MUSIC BREAD PIZZA BOOKS WATER GARDEN NORTH"
+SURFACES = ("a neon sign", "a chalkboard", "a wooden sign", "a birthday cake", "a coffee cup")
+BUILT_IN = ("animals", "signs")
+
+
+class PromptsError(ValueError):
+    """A list of prompts that cannot be used."""
+
+
+class Instruction(str):
+    """A prompt for an editing model: a string that also knows which picture is to be changed."""
+
+    __slots__ = ("image",)
+    image: Path
+
+    def __new__(cls, text: str, image: Path | str) -> "Instruction":
+        made = super().__new__(cls, text)
+        made.image = Path(image)
+        return made
+
+    def __reduce__(self) -> tuple[type, tuple[str, Path]]:
+        return Instruction, (str(self), self.image)
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What is trained on, and what is only measured on."""
+
+    train: list[str]
+    held_out: list[str]
+
+
+def read(source: str, held_out: float = 0.1) -> Prompts:
+    """A built-in list by name, or a file.  Raises PromptsError."""
+    found = listed(source) if source in BUILT_IN else from_file(Path(source))
+    kept = [p for p in found if share_of(p) >= held_out]
+    out = [p for p in found if share_of(p) < held_out]
+    if not kept:
+        raise PromptsError(f"{source} has no prompt left to train on; lower the share held out")
+    return Prompts(kept, out or kept)
+
+
+def listed(name: str) -> list[str]:
+    """A list that needs no file."""
+    if name == "animals":
+        return [f"{'an' if a[0] in 'aeiou' else 'a'} {a}" for a in ANIMALS.split()]
+    return [f'{place} that says "{word}"' for word in SIGNS.split() for place in SURFACES]
+
+
+def from_file(path: Path) -> list[str]:
+    """The prompts of a file, in order, each once."""
+    if not path.is_file():
+        raise PromptsError(
+            f"there is no file {str(path)!r}; prompts are a file with one prompt or JSON object a "
+            f"line, or one of {', '.join(BUILT_IN)}"
+        )
+    lines = path.read_text(encoding="utf-8").splitlines()
+    found = [_prompt(path, n, line) for n, line in enumerate(lines, 1) if line.strip()]
+    if not found:
+        raise PromptsError(f"{path} is empty; it should have one prompt a line")
+    return list({(p, getattr(p, "image", None)): p for p in found}.values())
+
+
+def _prompt(path: Path, number: int, line: str) -> str:
+    if path.suffix not in (".jsonl", ".json"):
+        return line.strip()
+    try:
+        entry: Any = json.loads(line)
+        text = entry["prompt"]
+    except (ValueError, KeyError, TypeError):
+        raise PromptsError(
+            f'line {number} of {path} is not a JSON object with a "prompt": {line[:60]!r}'
+        ) from None
+    if "image" not in entry:
+        return str(text)
+    picture = path.parent / entry["image"]
+    if not picture.is_file():
+        raise PromptsError(f"line {number} of {path} names a picture that is not there: {picture}")
+    return Instruction(str(text), picture)
+
+
+def share_of(prompt: str) -> float:
+    """A number in [0, 1) that depends on the text alone."""
+    return int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:4], "big") / 2**32

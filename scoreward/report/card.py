@@ -1,0 +1,72 @@
+"""The README.md beside exported weights: what they are, how they were made, what was measured."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from scoreward.report.folder import read_run
+
+USE = {
+    "lora": """pipe = DiffusionPipeline.from_pretrained({base})
+pipe.load_lora_weights({here})""",
+    "pipeline": "pipe = DiffusionPipeline.from_pretrained({here})",
+}
+SAMPLES = "samples.png"
+
+
+def model_card(run: Path, target: Path, kind: str) -> str:
+    """Markdown with a YAML head; the newest pictures are copied to `target`."""
+    found = read_run(run)
+    about, summary = found.about, found.summary
+    base = str(about.get("settings", {}).get("model", {}).get("name", ""))
+    lines = [*_head(about, base, kind), "", f"# {about.get('recipe', 'a run')}", ""]
+    lines += [f"Trained with scoreward: `{about.get('command', 'from Python')}`.", ""]
+    lines += _use(base, kind)
+    lines += _measured(summary)
+    if _copied(run, target):
+        lines += ["", f"![pictures of held-out prompts]({SAMPLES})"]
+    lines += ["", "## Settings", "", "```json", json.dumps(about.get("settings"), indent=1), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _head(about: dict[str, Any], base: str, kind: str) -> list[str]:
+    """The head that model hubs read; a base that is a folder of somebody's machine is left out."""
+    tags = ["scoreward", str(about.get("recipe", "")), *(["lora"] if kind == "lora" else [])]
+    lines = ["---"]
+    if kind != "weights":
+        lines.append("library_name: diffusers")
+    if base.count("/") == 1 and not Path(base).exists():
+        lines.append(f"base_model: {json.dumps(base)}")
+    return [*lines, f"tags: {json.dumps(tags)}", "---"]
+
+
+def _use(base: str, kind: str) -> list[str]:
+    if kind not in USE:
+        return ["The file `model.safetensors` holds the weights of a built-in model.", ""]
+    call = USE[kind].format(base=json.dumps(base), here='"this folder"')
+    return ["```python", "from diffusers import DiffusionPipeline", "", call, "```", ""]
+
+
+def _measured(summary: dict[str, Any]) -> list[str]:
+    """Before and after on held-out prompts, by sampler."""
+    rows = []
+    for sampler, after in summary.get("after", {}).items():
+        before = summary.get("before", {}).get(sampler, {})
+        for name, value in after.items():
+            rows.append(f"| {sampler} | {name} | {_number(before.get(name))} | {_number(value)} |")
+    if not rows:
+        return ["Nothing was measured: the run has no summary yet."]
+    return ["| sampler | held-out prompts | before | after |", "|---|---|---|---|", *rows]
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) else "–"
+
+
+def _copied(run: Path, target: Path) -> bool:
+    """The newest pictures of the deterministic sampler, if there are any."""
+    found = sorted((run / "samples").glob("*_ode.png"))
+    if found:
+        shutil.copyfile(found[-1], target / SAMPLES)
+    return bool(found)
