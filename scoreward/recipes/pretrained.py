@@ -17,6 +17,7 @@ from scoreward.recipes.sampling import Noisy, Sampling, Windowed
 from scoreward.recipes.shared import Shared
 from scoreward.rewards.base import Reward
 from scoreward.rewards.catalogue import find
+from scoreward.rewards.pictures import Frames
 from scoreward.training.evaluation import Evaluation
 from scoreward.training.run import Keeping, Run
 from scoreward.training.source import Online
@@ -42,9 +43,13 @@ class Task:
         """The prompts."""
         return read(self.prompts, self.share)
 
-    def rewards(self) -> dict[str, Reward]:
+    def rewards(self, video: bool = False) -> dict[str, Reward]:
         """What trains, by name."""
-        return {short(name): find(name) for name in self.reward}
+        return {short(name): seen(name, video) for name in self.reward}
+
+    def judges(self, video: bool = False) -> dict[str, Reward]:
+        """What only measures."""
+        return {f"judge_{short(name)}": seen(name, video) for name in self.judge}
 
     def weighted(self) -> dict[str, float]:
         """How much each counts."""
@@ -65,15 +70,14 @@ class Measured:
 
     def evaluation(self, model: Model, task: Task, prompts: list[str]) -> Evaluation:
         """The evaluation of a run."""
-        times = model.grid(self.steps)
-        judges = {f"judge_{short(name)}": find(name) for name in task.judge}
+        times, video = model.grid(self.steps), is_video(model)
         return Evaluation(
             prompts=prompts[: self.prompts],
             samplers={
                 "ode": Sampling(steps=self.steps).sampler(times),
                 "sde": Sampling(steps=self.steps, eta=self.eta).sampler(times),
             },
-            scorers=task.rewards() | judges,
+            scorers=task.rewards(video) | task.judges(video),
             spread_prompts=self.spread_prompts,
             noises=self.noises,
             every=self.every,
@@ -129,7 +133,7 @@ def on_pretrained(
         objective=objective,
         source=Online(
             prompts=prompts.train,
-            rewards=task.rewards(),
+            rewards=task.rewards(is_video(model)),
             weights=task.weighted(),
             rollout=rollout(model),
             geometry=shared.geometry,
@@ -148,3 +152,14 @@ def on_pretrained(
 def short(name: str) -> str:
     """What a reward is called in metrics: without its weights, its file."""
     return name.partition("=")[0].rpartition(":")[2]
+
+
+def is_video(model: Model) -> bool:
+    """Whether its latents have frames."""
+    return len(model.shape) == 4
+
+
+def seen(name: str, video: bool) -> Reward:
+    """A reward by name; one of pictures looks at the frames of a video, your own sees all of it."""
+    reward = find(name)
+    return Frames(reward) if video and ".py:" not in name else reward

@@ -34,13 +34,16 @@ def quietly() -> Iterator[None]:
     from transformers.utils import logging as theirs
 
     bars = ours.is_progress_bar_enabled(), theirs.is_progress_bar_enabled()
+    loudness = theirs.get_verbosity()
     ours.disable_progress_bar()
     theirs.disable_progress_bar()
+    theirs.set_verbosity_error()  # it warns that torchvision is absent, which nothing here needs
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*torch_dtype.*")
             yield
     finally:
+        theirs.set_verbosity(loudness)
         for module, shown in zip((ours, theirs), bars, strict=True):
             if shown:
                 module.enable_progress_bar()
