@@ -238,12 +238,16 @@ def test_a_head_of_another_shape_is_refused() -> None:
 
 
 def test_transformers_waits_until_weights_are_read() -> None:
-    """In a fresh interpreter; building the reward does not read them either."""
-    probe = "import sys; from scoreward.rewards.catalogue import find; "
-    probe += "[find(n) for n in ('clip_score', 'siglip_score', 'pickscore', 'hpsv2', 'aesthetic')];"
-    probe += "print('transformers' in sys.modules, 'scoreward.rewards.clip' in sys.modules)"
+    """In a fresh interpreter; building the rewards reads no weights either."""
+    probe = "import sys; from scoreward.rewards.catalogue import NAMES, find; "
+    probe += "[find(n) for n, e in NAMES.items() if e.takes not in ('URL', 'NUMBER')]; "
+    probe += "print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "True"]
+    loaded = set(done.stdout.split())
+    rewards = {"clip", "detection", "hpsv3", "image_reward"}
+    assert {f"scoreward.rewards.{name}" for name in rewards} <= loaded
+    heavy = {"transformers", "tokenizers", "huggingface_hub", "onnxruntime", "PIL.Image"}
+    assert not loaded & (heavy | {"efficientnet_lite_pytorch"})
 
 
 def test_the_scale_is_the_exponential_of_the_learned_number(folder: Path) -> None:
