@@ -246,7 +246,7 @@ def test_transformers_waits_until_weights_are_read() -> None:
     loaded = set(done.stdout.split())
     rewards = {"clip", "detection", "hpsv3", "image_reward"}
     assert {f"scoreward.rewards.{name}" for name in rewards} <= loaded
-    heavy = {"transformers", "tokenizers", "huggingface_hub", "onnxruntime", "PIL.Image"}
+    heavy = {"transformers", "tokenizers", "huggingface_hub", "onnxruntime"}
     assert not loaded & (heavy | {"efficientnet_lite_pytorch"})
 
 
