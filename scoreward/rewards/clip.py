@@ -135,7 +135,9 @@ class Likeness:
     divisor: float | None = None
 
     def __call__(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
-        pictures = self.towers.pictures(checked(media, prompts))
+        if not len(checked(media, prompts)):
+            return media.new_zeros(0)
+        pictures = self.towers.pictures(media)
         value = (pictures * self.towers.prompts(prompts, media.device)).sum(1)
         return value if self.divisor is None else value * (self.towers.scale / self.divisor)
 

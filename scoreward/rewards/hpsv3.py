@@ -49,7 +49,9 @@ class HPSv3:
         return torch.cat(parts) if parts else media.new_zeros(0)
 
     def _some(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
-        model, head = (part.to(media.device) for part in self._network)
+        model, head = self._network
+        for part in self._network:
+            part.to(media.device)
         eyes = model.config.vision_config
         factor = eyes.patch_size * eyes.spatial_merge_size
         size = smart_size(media.shape[2], media.shape[3], self.pixels, factor)
@@ -98,7 +100,8 @@ class HPSv3:
             raise missing("hpsv3", self.base, first_line(error)) from error
         config.get_text_config().vocab_size = len(rows)  # with the marks that were added
         rest = {k: v for k, v in state.items() if not k.startswith("rm_head.")}
-        model, info = transformers.Qwen2VLForConditionalGeneration.from_pretrained(
+        build: Any = transformers.Qwen2VLForConditionalGeneration
+        model, info = build.from_pretrained(
             None, config=config, state_dict=rest, dtype=self.dtype, output_loading_info=True
         )
         if wrong := sorted([*info["missing_keys"], *info["unexpected_keys"]]):

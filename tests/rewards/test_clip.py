@@ -135,6 +135,10 @@ def test_a_batch_is_judged_as_its_pictures_are_one_by_one(folder: Path, batch: i
     torch.testing.assert_close(again(media, prompts), one_by_one, atol=1e-5, rtol=0)
 
 
+def test_no_pictures_earn_no_rewards(folder: Path) -> None:
+    assert clip.clip_score(str(folder))(torch.zeros(0, 3, 8, 8), []).shape == (0,)
+
+
 def test_half_precision_is_close_and_answers_in_float32(folder: Path) -> None:
     media, whole = pictures(), find(f"clip_score={folder}")
     half = clip.clip_score(str(folder), dtype=torch.bfloat16)

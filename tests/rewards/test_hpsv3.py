@@ -53,7 +53,7 @@ def expected(folder: Path, picture: Image.Image, prompt: str) -> Tensor:
     words = transformers.AutoTokenizer.from_pretrained(folder)
     words.add_special_tokens({"additional_special_tokens": ["<|Reward|>"]})
     state = load_file(folder / "HPSv3.safetensors")
-    config = transformers.AutoConfig.from_pretrained(folder)
+    config: Any = transformers.AutoConfig.from_pretrained(folder)
     config.text_config.vocab_size = len(state["model.embed_tokens.weight"])
     model: Any = transformers.Qwen2VLForConditionalGeneration(config).eval()
     renamed = {}

@@ -119,18 +119,18 @@ def save_qwen(folder: Path) -> transformers.Qwen2VLForConditionalGeneration:
     """Configuration, tokenizer, and a checkpoint as HPSv3 is published: old names, a head."""
     torch.manual_seed(1)
     marks = ["<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|image_pad|>", "<|vision_end|>"]
-    words = word_tokenizer(
+    words: Any = word_tokenizer(
         {"pad_token": "<|endoftext|>", "unk_token": "<unk>"}, extra_special_tokens=marks
     )
     words.chat_template = TEMPLATE
     words.save_pretrained(folder)
     size = len(words)
-    text: dict[str, Any] = {"vocab_size": size + 40, "hidden_size": 32, "intermediate_size": 48}
+    text: dict[str, Any] = {"vocab_size": size + 9, "hidden_size": 32, "intermediate_size": 48}
     text |= {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
     text["rope_parameters"] = {"rope_type": "default", "mrope_section": [2, 1, 1]}
     text["rope_parameters"]["rope_theta"] = 10000.0
     vision: dict[str, Any] = {"depth": 2, "embed_dim": 32, "hidden_size": 32, "num_heads": 4}
-    config = transformers.Qwen2VLConfig(
+    config: Any = transformers.Qwen2VLConfig(
         text_config=text,
         vision_config={**vision, "patch_size": 4},
         image_token_id=words.convert_tokens_to_ids("<|image_pad|>"),
