@@ -60,13 +60,24 @@ def logits(folder: Path, media: Tensor, prompts: list[str]) -> Tensor:
 
 @pytest.mark.parametrize(("name", "divisor"), [("clip_score", 100), ("pickscore", 26)])
 def test_logits_are_those_of_transformers(folder: Path, name: str, divisor: float) -> None:
-    reward = clip.pickscore(str(folder), str(folder)) if name == "pickscore" else None
-    reward = reward or find(f"{name}={folder}")
-    media = pictures()
+    reward, media = find(f"{name}={folder}"), pictures()
     expected = logits(folder, media, PROMPTS) / divisor
     value = scored(name, reward, media, PROMPTS)
     assert expected.std() > 0.01  # the tiny model does tell them apart
     torch.testing.assert_close(value, expected, atol=2e-3, rtol=0)
+
+
+def test_without_a_processor_of_their_own_they_use_that_of_clip_h(
+    folder: Path, tmp_path: Path
+) -> None:
+    transformers.CLIPModel.from_pretrained(folder).save_pretrained(tmp_path)
+    for name in ("pickscore", "hpsv2"):
+        with pytest.raises(RewardError, match="needs the weights 'laion/CLIP-ViT-H-14-laion2B"):
+            scored(name, find(f"{name}={tmp_path}"), pictures(), PROMPTS)
+        other = vars(clip)[name](str(tmp_path), str(folder))
+        assert torch.equal(
+            other(pictures(), PROMPTS), find(f"{name}={folder}")(pictures(), PROMPTS)
+        )
 
 
 def test_hpsv2_is_the_cosine(folder: Path) -> None:
