@@ -41,6 +41,7 @@ NAMES: dict[str, Entry] = {
     "pickscore": Entry("clip", "pickscore", "PickScore: what users picked, / 26", FOLDER),
     "hpsv2": Entry("clip", "hpsv2", "HPSv2.1: human preference, the cosine", "FOLDER_OR_FILE"),
     "aesthetic": Entry("clip", "Aesthetic", "LAION's aesthetic score, 1 to 10", "FOLDER_OR_FILE"),
+    "hpsv3": Entry("hpsv3", "HPSv3", "HPSv3: human preference, by Qwen2-VL", "FOLDER_OR_FILE"),
     "image_reward": Entry("image_reward", "ImageReward", "ImageReward, −2 to 2", "FOLDER_OR_FILE"),
     "unified_reward": Entry("judge", "unified_reward", "a vision-language judge, 0.2 to 1", "URL"),
     "checklist": Entry("judge", "checklist", "a judge that answers yes or no, 0 to 1", "URL"),

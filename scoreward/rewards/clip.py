@@ -135,7 +135,9 @@ class Likeness:
     divisor: float | None = None
 
     def __call__(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
-        pictures = self.towers.pictures(checked(media, prompts))
+        if not len(checked(media, prompts)):
+            return media.new_zeros(0)
+        pictures = self.towers.pictures(media)
         value = (pictures * self.towers.prompts(prompts, media.device)).sum(1)
         return value if self.divisor is None else value * (self.towers.scale / self.divisor)
 
@@ -151,23 +153,33 @@ def siglip_score(weights: str = SIGLIP, dtype: torch.dtype = torch.float32) -> L
 
 
 def pickscore(
-    weights: str = PICKSCORE, processor: str = CLIP_H, dtype: torch.dtype = torch.float32
+    weights: str = PICKSCORE, processor: str = "", dtype: torch.dtype = torch.float32
 ) -> Likeness:
-    """Logits / 26 as in Flow-GRPO's code, about 0.7 to 0.95; papers print logits / 100."""
+    """Logits / 26 as in Flow-GRPO's code, about 0.7 to 0.95; papers print logits / 100.
+
+    `processor` is CLIP-H's, unless the folder of the weights has one of its own.
+    """
+    processor = processor or _own_processor(weights)
     return Likeness(Towers("pickscore", weights, processor=processor, dtype=dtype), divisor=26)
 
 
-def hpsv2(
-    weights: str = HPS, processor: str = CLIP_H, dtype: torch.dtype = torch.float32
-) -> Likeness:
+def hpsv2(weights: str = HPS, processor: str = "", dtype: torch.dtype = torch.float32) -> Likeness:
     """HPSv2.1, the cosine: about 0.20 to 0.37.
 
     `weights` is the public HPS_v2.1_compressed.pt, a folder or a hub id that holds it, or a folder
-    of transformers (one with a config.json).
+    of transformers (one with a config.json). `processor` as in `pickscore`.
     """
+    processor = processor or _own_processor(weights)
     folder = (Path(weights) / "config.json").is_file()
     load = pretrained if folder else from_open_clip
     return Likeness(Towers("hpsv2", weights, processor=processor, dtype=dtype, load=load))
+
+
+def _own_processor(weights: str) -> str:
+    """The folder of the weights if it has a processor, else CLIP-H's identifier."""
+    path = Path(weights)
+    folder = path.parent if path.is_file() else path
+    return str(folder) if (folder / "preprocessor_config.json").is_file() else CLIP_H
 
 
 class AestheticHead(nn.Module):

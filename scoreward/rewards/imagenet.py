@@ -21,7 +21,7 @@ from scoreward.rewards.weights import frozen
 
 FILE = "efficientnet-lite0-57934424.pth"
 CLASSES = 1000
-MEAN, STD = 127 / 255, 128 / 255  # of the lite models, for all three colours
+MEAN, STD = (127 / 255, 127 / 255, 127 / 255), (128 / 255, 128 / 255, 128 / 255)  # the lite models'
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class EfficientNet:
     @property
     def preparation(self) -> Preparation:
         """The middle of the picture, as a square."""
-        return Preparation(self.side, (self.side, self.side), (MEAN,) * 3, (STD,) * 3)
+        return Preparation(self.side, (self.side, self.side), MEAN, STD)
 
     @cached_property
     def _network(self) -> Any:

@@ -46,7 +46,7 @@ def pretrained(reward: str, kind: str, where: str, dtype: torch.dtype) -> Any:
 
     build = getattr(transformers, kind)
     try:
-        model, info = build.from_pretrained(where, dtype=dtype, output_loading_info=True)
+        model, info = build.from_pretrained(where, output_loading_info=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise missing(reward, where, first_line(error)) from error
     absent = sorted(info["missing_keys"])
@@ -55,7 +55,7 @@ def pretrained(reward: str, kind: str, where: str, dtype: torch.dtype) -> Any:
             f"reward {reward!r}: the weights in {where!r} have no {absent[0]!r} "
             f"({len(absent)} are absent); expected those of a {kind}"
         )
-    return frozen(model)
+    return frozen(model.to(dtype))
 
 
 def tokenizer(reward: str, where: str) -> Any:

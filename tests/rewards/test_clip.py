@@ -60,13 +60,24 @@ def logits(folder: Path, media: Tensor, prompts: list[str]) -> Tensor:
 
 @pytest.mark.parametrize(("name", "divisor"), [("clip_score", 100), ("pickscore", 26)])
 def test_logits_are_those_of_transformers(folder: Path, name: str, divisor: float) -> None:
-    reward = clip.pickscore(str(folder), str(folder)) if name == "pickscore" else None
-    reward = reward or find(f"{name}={folder}")
-    media = pictures()
+    reward, media = find(f"{name}={folder}"), pictures()
     expected = logits(folder, media, PROMPTS) / divisor
     value = scored(name, reward, media, PROMPTS)
     assert expected.std() > 0.01  # the tiny model does tell them apart
     torch.testing.assert_close(value, expected, atol=2e-3, rtol=0)
+
+
+def test_without_a_processor_of_their_own_they_use_that_of_clip_h(
+    folder: Path, tmp_path: Path
+) -> None:
+    transformers.CLIPModel.from_pretrained(folder).save_pretrained(tmp_path)
+    for name in ("pickscore", "hpsv2"):
+        with pytest.raises(RewardError, match="needs the weights 'laion/CLIP-ViT-H-14-laion2B"):
+            scored(name, find(f"{name}={tmp_path}"), pictures(), PROMPTS)
+        other = vars(clip)[name](str(tmp_path), str(folder))
+        assert torch.equal(
+            other(pictures(), PROMPTS), find(f"{name}={folder}")(pictures(), PROMPTS)
+        )
 
 
 def test_hpsv2_is_the_cosine(folder: Path) -> None:
@@ -133,6 +144,10 @@ def test_a_batch_is_judged_as_its_pictures_are_one_by_one(folder: Path, batch: i
     one_by_one = torch.cat([reward(m[None], [p]) for m, p in zip(media, prompts)])
     again = clip.Likeness(Towers("test", str(folder), batch=batch))
     torch.testing.assert_close(again(media, prompts), one_by_one, atol=1e-5, rtol=0)
+
+
+def test_no_pictures_earn_no_rewards(folder: Path) -> None:
+    assert clip.clip_score(str(folder))(torch.zeros(0, 3, 8, 8), []).shape == (0,)
 
 
 def test_half_precision_is_close_and_answers_in_float32(folder: Path) -> None:
@@ -238,12 +253,16 @@ def test_a_head_of_another_shape_is_refused() -> None:
 
 
 def test_transformers_waits_until_weights_are_read() -> None:
-    """In a fresh interpreter; building the reward does not read them either."""
-    probe = "import sys; from scoreward.rewards.catalogue import find; "
-    probe += "[find(n) for n in ('clip_score', 'siglip_score', 'pickscore', 'hpsv2', 'aesthetic')];"
-    probe += "print('transformers' in sys.modules, 'scoreward.rewards.clip' in sys.modules)"
+    """In a fresh interpreter; building the rewards reads no weights either."""
+    probe = "import sys; from scoreward.rewards.catalogue import NAMES, find; "
+    probe += "[find(n) for n, e in NAMES.items() if e.takes not in ('URL', 'NUMBER')]; "
+    probe += "print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "True"]
+    loaded = set(done.stdout.split())
+    rewards = {"clip", "detection", "hpsv3", "image_reward"}
+    assert {f"scoreward.rewards.{name}" for name in rewards} <= loaded
+    heavy = {"transformers", "tokenizers", "huggingface_hub", "onnxruntime"}
+    assert not loaded & (heavy | {"efficientnet_lite_pytorch"})
 
 
 def test_the_scale_is_the_exponential_of_the_learned_number(folder: Path) -> None:

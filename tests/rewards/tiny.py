@@ -107,6 +107,42 @@ def save_detr(folder: Path, kinds: tuple[str, ...] = ("cat", "dog", "kite")) -> 
     DetrImageProcessorPil(size={"shortest_edge": 48, "longest_edge": 96}).save_pretrained(folder)
 
 
+TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }} "
+    "{% for c in message['content'] %}"
+    "{% if c['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% else %}{{ c['text'] }}{% endif %}{% endfor %}<|im_end|> {% endfor %}<|im_start|>assistant"
+)
+
+
+def save_qwen(folder: Path) -> transformers.Qwen2VLForConditionalGeneration:
+    """Configuration, tokenizer, and a checkpoint as HPSv3 is published: old names, a head."""
+    torch.manual_seed(1)
+    marks = ["<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|image_pad|>", "<|vision_end|>"]
+    words: Any = word_tokenizer(
+        {"pad_token": "<|endoftext|>", "unk_token": "<unk>"}, extra_special_tokens=marks
+    )
+    words.chat_template = TEMPLATE
+    words.save_pretrained(folder)
+    size = len(words)
+    text: dict[str, Any] = {"vocab_size": size + 9, "hidden_size": 32, "intermediate_size": 48}
+    text |= {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    text["rope_parameters"] = {"rope_type": "default", "mrope_section": [2, 1, 1]}
+    text["rope_parameters"]["rope_theta"] = 10000.0
+    vision: dict[str, Any] = {"depth": 2, "embed_dim": 32, "hidden_size": 32, "num_heads": 4}
+    config: Any = transformers.Qwen2VLConfig(
+        text_config=text,
+        vision_config={**vision, "patch_size": 4},
+        image_token_id=words.convert_tokens_to_ids("<|image_pad|>"),
+        vision_start_token_id=words.convert_tokens_to_ids("<|vision_start|>"),
+    )
+    config.save_pretrained(folder)
+    config.text_config.vocab_size = size + 1  # and the mark
+    model = transformers.Qwen2VLForConditionalGeneration(config).eval()
+    spread(model)
+    return model
+
+
 def spread(model: torch.nn.Module) -> None:
     """Weights large enough that different pictures get different answers."""
     for name, weight in model.named_parameters():
