@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from scoreward.prediction import Kind, Prediction
 from scoreward.process import Process
-from scoreward.rows import Rows, join
+from scoreward.rows import Rows, join, whole
 
 Cond = Tensor | Rows | None
 """What the network is conditioned on; the first axis is the batch."""
@@ -33,7 +33,7 @@ class Reading:
     def __call__(
         self, x_t: Float[Tensor, "batch *shape"], t: Float[Tensor, " batch"], cond: Cond
     ) -> Prediction:
-        output = self.network(x_t, t, cond).to(x_t.dtype)
+        output = self.network(x_t, t, whole(cond)).to(x_t.dtype)
         return Prediction.of(self.kind, output, x_t, t, self.process)
 
 
@@ -52,7 +52,8 @@ class Guided:
     def __call__(
         self, x_t: Float[Tensor, "batch *shape"], t: Float[Tensor, " batch"], cond: Cond
     ) -> Prediction:
-        both = join([cond, self.null(cond)])
+        given = whole(cond)
+        both = join([given, self.null(given)])
         pair = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), both)
         x0, eps = (self._mix(both) for both in (pair.x0, pair.eps))
         return Prediction(x_t, t, x0, eps, pair.process)
@@ -60,6 +61,27 @@ class Guided:
     def _mix(self, both: Float[Tensor, "twice *shape"]) -> Float[Tensor, "batch *shape"]:
         conditional, unconditional = both.chunk(2)
         return unconditional + self.scale * (conditional - unconditional)
+
+
+@dataclass(frozen=True)
+class InBatches:
+    """Asks for at most `size` rows at once, which bounds memory; for answers without gradients."""
+
+    denoiser: Denoiser
+    size: int
+
+    def __call__(
+        self, x_t: Float[Tensor, "batch *shape"], t: Float[Tensor, " batch"], cond: Cond
+    ) -> Prediction:
+        if len(x_t) <= self.size:
+            return self.denoiser(x_t, t, cond)
+        parts = []
+        for start in range(0, len(x_t), self.size):
+            piece = slice(start, start + self.size)
+            given = None if cond is None else cond[piece]
+            parts.append(self.denoiser(x_t[piece], t[piece], given))
+        x0, eps = (torch.cat([getattr(p, name) for p in parts]) for name in ("x0", "eps"))
+        return Prediction(x_t, t, x0, eps, parts[0].process)
 
 
 @dataclass

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Self, TypeVar, cast
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 T = TypeVar("T", bound="Tensor | Rows | None")
@@ -46,6 +47,38 @@ class Rows:
             yield self[start : start + size]
 
 
+@dataclass(frozen=True)
+class Looked(Rows):
+    """Rows that are looked up in a table when they are needed: many samples of few prompts.
+
+    Indexing, repeating and joining move numbers, not rows of the table.
+    """
+
+    table: "Tensor | Rows"
+    index: Int[Tensor, " rows"]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, index: "Tensor | slice") -> "Looked":
+        return Looked(self.table, self.index[index])
+
+    def to(self, device: "torch.device | str") -> "Looked":
+        return Looked(self.table.to(device), self.index.to(device))
+
+    def repeat(self, times: int) -> "Looked":
+        return Looked(self.table, self.index.repeat_interleave(times))
+
+    def rows(self) -> "Tensor | Rows":
+        """The rows themselves."""
+        return self.table[self.index]
+
+
+def whole(value: "Tensor | Rows | None") -> "Tensor | Rows | None":
+    """Rows that are only looked up as themselves; anything else as it is."""
+    return value.rows() if isinstance(value, Looked) else value
+
+
 def repeat_rows(value: T, times: int) -> T:
     """Each row `times` times in a row, for a tensor, rows or None."""
     if value is None:
@@ -60,6 +93,11 @@ def join(parts: Sequence[T]) -> T:
     first = parts[0]
     if first is None:
         return first
+    if isinstance(first, Looked):
+        same = all(p.table is first.table for p in parts if isinstance(p, Looked))
+        if same and all(isinstance(p, Looked) for p in parts):
+            return cast(T, Looked(first.table, torch.cat([cast(Looked, p).index for p in parts])))
+        return cast(T, join([whole(p) for p in parts]))
     if isinstance(first, Rows):
         names = [f.name for f in fields(first)]
         return type(first)(**{n: join([getattr(p, n) for p in parts]) for n in names})

@@ -20,6 +20,7 @@ from scoreward.objectives.paths import PathObjective
 from scoreward.objectives.replay import PathRows, Replay, place, reduced
 from scoreward.prediction import Prediction
 from scoreward.ratio import ratio_metrics
+from scoreward.rows import whole
 
 BETAS, TINY = (0.9, 0.999), 1e-8
 
@@ -65,7 +66,7 @@ class DPOK(PathObjective):
 def features(rows: PathRows) -> Float[Tensor, "rows width"]:
     """State, condition and time of each transition, flat."""
     t = rows.path.t[:, None]
-    return torch.cat([rows.path.x.flatten(1), described(rows.cond, len(t)).to(t), t], 1)
+    return torch.cat([rows.path.x.flatten(1), described(whole(rows.cond), len(t)).to(t), t], 1)
 
 
 def described(cond: Cond, count: int) -> Float[Tensor, "rows width"]:

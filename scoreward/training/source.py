@@ -18,7 +18,7 @@ from scoreward.keys import Key, normal_each
 from scoreward.models.base import Model
 from scoreward.objectives.base import Objective, Policy, Samples, Score
 from scoreward.rewards.base import Reward, differentiated, scored
-from scoreward.rows import Rows, join
+from scoreward.rows import Looked, Rows, join
 from scoreward.training.clock import Clock
 from scoreward.training.geometry import Geometry
 from scoreward.training.remembering import Remembering
@@ -135,7 +135,7 @@ class Online(Source):
             samples = Samples(made.x0, made.cond, zero, index // size, index, zero)
             return Collected(samples, None, {}, score=self._scorer(words, here.start, work))
         with work.clock.section("reward"):
-            mine = team.all_or_none(lambda: self._score(made.x0, words, work.model))
+            mine = team.all_or_none(lambda: self._score(here, made.x0, words, work.model))
         rewards, group = self._everyone(mine, team)
         advantage = self._advantage(rewards, group, chosen, work.policy.memory)
         metrics = self._metrics(rewards, group, advantage) | {"sample/rms": rms(made.x0, team)}
@@ -149,7 +149,7 @@ class Online(Source):
         """x0, conditions and, if wanted, transitions of this process's samples."""
         sampler, cond = self.sampler(round), None
         if words:
-            cond = to_device(work.model.encode(words), work.team)
+            cond = self._conditions(here, words, work)
         drawer = Drawer(sampler, work, self.geometry, self.tree, len(words))
         for start in range(0, len(words), drawer.size):
             numbers = here[start : start + drawer.size]
@@ -158,6 +158,19 @@ class Online(Source):
             keys = [self._address(key, i) for i in numbers]
             drawer.add(x, keys, given, numbers.start)
         return drawer.made(cond, (0, *work.model.shape))
+
+    def _conditions(self, here: range, words: list[str], work: Work) -> Cond:
+        """One row a prompt, looked up by its samples."""
+        groups = [i // self.geometry.group for i in here]
+        first: dict[int, int] = {}
+        for n, group in enumerate(groups):
+            first.setdefault(group, n)
+        table = to_device(work.model.encode([words[n] for n in first.values()]), work.team)
+        if table is None:
+            return None
+        place = {g: row for row, g in enumerate(first)}
+        rows = torch.tensor([place[g] for g in groups], device=work.team.device)
+        return Looked(table, rows)
 
     def _address(self, key: Key, sample: int) -> Key:
         size = self.geometry.group
@@ -202,13 +215,21 @@ class Online(Source):
 
         return score
 
-    def _score(self, x0: Tensor, words: list[str], model: Model) -> list[list[float]]:
-        """One list of rewards per sample, in the order of `self.rewards`."""
-        if not words:
-            return []
-        media = model.decode(x0)
-        each = [scored(name, reward, media, words) for name, reward in self.rewards.items()]
-        return torch.stack([r.cpu() for r in each], 1).tolist()
+    def _score(self, here: range, x0: Tensor, words: list[str], model: Model) -> list[list[float]]:
+        """One list of rewards per sample, in the order of `self.rewards`.
+
+        Media are made and scored in pieces of whole groups, as many as `rollout_batch` allows: a
+        reward may compare the samples of a prompt, and all pictures at once may not fit.
+        """
+        size = self.geometry.group * max(1, self.geometry.rollout_batch // self.geometry.group)
+        rows: list[list[float]] = []
+        while len(rows) < len(here):
+            first = len(rows)
+            piece = slice(first, first + size - here[first] % size)
+            media = model.decode(x0[piece])
+            each = [scored(n, r, media, words[piece]) for n, r in self.rewards.items()]
+            rows += torch.stack([r.cpu() for r in each], 1).tolist()
+        return rows
 
     def _everyone(self, mine: list[list[float]], team: Team) -> tuple[Tensor, Tensor]:
         """Rewards [kinds, samples] and groups [samples] of the whole round."""

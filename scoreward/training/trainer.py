@@ -12,7 +12,7 @@ from math import inf, isfinite
 import torch
 from torch import Tensor
 
-from scoreward.denoiser import Denoiser, Guided
+from scoreward.denoiser import Denoiser, Guided, InBatches
 from scoreward.keys import Key
 from scoreward.models.base import Model
 from scoreward.models.weights import Snapshot, Weights
@@ -175,16 +175,22 @@ class Trainer:
         return {name: Watched(reading, self.clock) for name, reading in readings.items()}
 
     def _policy(self, index: int, watched: dict[str, Watched]) -> Policy:
-        single = self.source.geometry.updates == 1
+        geometry = self.source.geometry
+        single, most = geometry.updates == 1, geometry.rollout_batch
+        frozen = {
+            name: InBatches(self._guided(reading), most)
+            for name, reading in watched.items()
+            if name != "current"
+        }
         return Policy(
             current=self._guided(watched["current"]),
-            old=self._guided(watched["old"]),
-            reference=self._guided(watched["reference"]),
+            old=frozen["old"],
+            reference=frozen["reference"],
             process=self.model.process,
             sampler=self.source.sampler(index),
             on_policy=single and self.fresh and index % self.guards.verify_every != 0,
             kind=self.model.kind,
-            slow=self._guided(watched["slow"]) if "slow" in watched else None,
+            slow=frozen.get("slow"),
             memory=self.memory,
             null=self.model.null,
         )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from scoreward.chain import draw, uniform
-from scoreward.denoiser import Cond, Counted, Guided, Reading, Switched
+from scoreward.denoiser import Cond, Counted, Guided, InBatches, Reading, Switched
 from scoreward.kernel import ddim
 from scoreward.keys import Key
 from scoreward.prediction import KINDS, Kind, Prediction
@@ -112,3 +112,20 @@ def test_hybrid_inference_hands_over_after_the_first_steps() -> None:
     keys = [Key(("k", i)) for i in range(3)]
     draw(sampler, Switched(early, late, at), X, keys, COND)
     assert (early.count, late.count) == (3 * 8, 3 * 2)
+
+
+def test_asking_in_batches_changes_nothing_but_how_many_are_asked_at_once() -> None:
+    sizes: list[int] = []
+
+    def denoiser(x_t: Tensor, t: Tensor, cond: Cond) -> Prediction:
+        sizes.append(len(x_t))
+        assert isinstance(cond, Tensor)
+        return Prediction.of("velocity", x_t * cond, x_t, t, RectifiedFlow())
+
+    x, t, cond = torch.randn(7, 3), torch.linspace(0.1, 0.9, 7), torch.randn(7, 1)
+    whole, parts = denoiser(x, t, cond), InBatches(denoiser, 3)(x, t, cond)
+    assert sizes == [7, 3, 3, 1]
+    assert torch.equal(whole.x0, parts.x0)
+    assert torch.equal(whole.eps, parts.eps)
+    InBatches(denoiser, 7)(x, t, cond)
+    assert sizes[-1] == 7

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.rows import Rows, join, repeat_rows
+from scoreward.rows import Looked, Rows, join, repeat_rows, whole
 
 
 @dataclass(frozen=True)
@@ -72,3 +72,25 @@ def test_rows_move_with_everything_in_them() -> None:
 def test_rows_cannot_be_changed_in_place() -> None:
     with pytest.raises(AttributeError):
         rows().number = torch.zeros(5)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_looked_up_rows_are_the_rows() -> None:
+    table, index = torch.arange(6.0).reshape(3, 2), torch.tensor([2, 0, 0, 1])
+    looked = Looked(table, index)
+    assert len(looked) == 4
+    assert torch.equal(looked.rows(), table[index])  # pyright: ignore
+    assert torch.equal(looked[1:].repeat(2).rows(), table[index[1:].repeat_interleave(2)])  # pyright: ignore
+    assert torch.equal(whole(looked[torch.tensor([3])]), table[[1]])  # pyright: ignore
+    assert looked[1:].table is table  # numbers move, the table does not
+    assert whole(None) is None
+    assert whole(table) is table
+
+
+def test_joining_looked_up_rows_keeps_one_table() -> None:
+    table = torch.arange(6.0).reshape(3, 2)
+    one, two = Looked(table, torch.tensor([0, 1])), Looked(table, torch.tensor([2]))
+    both = join([one, two])
+    assert both.table is table
+    assert both.index.tolist() == [0, 1, 2]
+    other = Looked(table + 10, torch.tensor([2]))
+    assert torch.equal(join([one, other]), torch.cat([table[:2], table[2:] + 10]))  # pyright: ignore
