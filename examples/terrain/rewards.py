@@ -34,7 +34,7 @@ def squared_slope(heights: Heights) -> Float[Tensor, "batch h-1 w-1"]:
 class Gentle:
     """Reward in [0, 1]: share of cells no steeper than `angle`, with soft edges for a gradient.
 
-    A cell of slope g counts 1/(1 + (g/limit)⁴): 1 if flat, 1/2 at the limit, 1/17 at twice the limit.
+    A cell of slope g counts 1/(1 + (g/limit)⁴): 1 if flat, 1/2 at the limit, 1/17 at twice that.
     """
 
     angle: float = 15.0  # degrees
@@ -202,4 +202,3 @@ def shape_spread(
     """
     heights = metres(media)
     return planes(heights, heights.shape[-1]).roughness[:, 0, 0]
-

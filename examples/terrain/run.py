@@ -87,7 +87,10 @@ def table() -> str:
     lines, names = [], [*judges(), "diversity"]
     for place in ("", "far_"):
         shown = [n for n in names if n != "diversity"] if place else names
-        lines += [f"| {place or 'held out '}| " + " | ".join(shown) + " |", "|---" * (len(shown) + 1) + "|"]
+        lines += [
+            f"| {place or 'held out '}| " + " | ".join(shown) + " |",
+            "|---" * (len(shown) + 1) + "|",
+        ]
         base = rows()[0][f"{place}before"]
         lines.append("| untouched | " + " | ".join(f"{base[n]:.3f}" for n in shown) + " |")
         for arm in ARMS:
@@ -102,7 +105,9 @@ def spread_over(values: list[float]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("what", nargs="?", choices=["train", "table", "picture"], default="train")
     parser.add_argument("--arm", choices=list(ARMS), default="excess")
     parser.add_argument("--seed", type=int, default=0)

@@ -33,7 +33,8 @@ class Node:
 class OnnxGraph(nn.Module):
     """Runs a graph; initializers under `prefix` are parameters, with the names they have there.
 
-    Every other initializer is a constant. Gradients reach the inputs too.
+    Every other initializer is a constant. Gradients reach the inputs too. Integers, which are
+    shapes and axes, stay on the CPU whatever the module's device.
     """
 
     def __init__(self, path: Path, prefix: str = "") -> None:
@@ -45,8 +46,11 @@ class OnnxGraph(nn.Module):
         for node in self.nodes:
             check(node)
         self._constants: list[str] = []  # in the order of the buffers `constant_0`, …
+        self._integers: dict[str, Tensor] = {}
         for name, value in initializers(graph):
-            if name.startswith(prefix) and value.is_floating_point():
+            if not value.is_floating_point():
+                self._integers[name] = value
+            elif name.startswith(prefix):
                 plant(self, name, nn.Parameter(value))
             else:
                 self.register_buffer(f"constant_{len(self._constants)}", value, persistent=False)
@@ -60,7 +64,7 @@ class OnnxGraph(nn.Module):
                 f"the graph takes {len(self.inputs)} inputs ({', '.join(self.inputs)}), "
                 f"got {len(inputs)}"
             )
-        values: dict[str, Any] = {"": None, **dict(zip(self.inputs, inputs))}
+        values: dict[str, Any] = {"": None, **self._integers, **dict(zip(self.inputs, inputs))}
         values |= dict(zip(self._constants, self.buffers()))
         values |= dict(self.named_parameters(remove_duplicate=False))
         for node, finished in zip(self.nodes, self._finished):
@@ -77,7 +81,9 @@ def read(path: Path) -> Any:
     try:
         import onnx
     except ImportError:
-        raise ImportError("reading an ONNX graph needs onnx; install it with pip install onnx") from None
+        raise ImportError(
+            "reading an ONNX graph needs onnx; install it with pip install onnx"
+        ) from None
     return onnx.load(path).graph
 
 
@@ -218,7 +224,9 @@ def resize(x: Inputs, a: Attributes) -> Tensor:
     """Nearest neighbour by whole factors; inputs are (x, roi, scales, sizes)."""
     factors = x[2].tolist() if given(x, 2) is not None else None
     if factors is None or any(f < 1 or f != int(f) for f in factors):
-        raise ValueError(f"the graph resizes by {factors}; scoreward enlarges by whole factors only")
+        raise ValueError(
+            f"the graph resizes by {factors}; scoreward enlarges by whole factors only"
+        )
     value = x[0]
     for axis, factor in enumerate(factors):
         value = value.repeat_interleave(int(factor), axis) if factor > 1 else value
