@@ -290,8 +290,11 @@ def test_relief_is_measured_against_the_floor_of_the_difficulty() -> None:
     assert reward.floor("difficulty 0.7") == pytest.approx(0.3)
     assert reward.floor("difficulty 0.1") == 0.1
     assert reward.floor("difficulty 1.0") == 0.5
+    assert Relief(((0.6, 0.09),))(media, ASKED).item() == 1  # more relief than asked is no better
     both = reward(media.repeat(2, 1, 1, 1), ["difficulty 1.0", "difficulty 0.6"])
-    assert both.tolist() == pytest.approx([0.02 * math.sqrt(255 / 12) / 0.5, 0.9219544], abs=1e-6)
+    assert both.tolist() == pytest.approx(
+        [0.02 * math.sqrt(255 / 12) / 0.5, 0.02 * math.sqrt(255 / 12) / 0.1], abs=1e-6
+    )
 
 
 def test_a_crossing_goes_around_corners_and_not_through_them() -> None:
