@@ -4,6 +4,8 @@
     python -m examples.terrain.run --arm no_floor --seed 1
     python -m examples.terrain.run table                  the figures of results.jsonl
     python -m examples.terrain.run picture                terrain.png from the runs of seed 0
+    python -m examples.terrain.run floors                 the floors of the recipe
+    python -m examples.terrain.run steps                  what more than one step does
 
 Arms: `excess` is the recipe; `share` rewards the share of gentle cells instead; `no_floor` is the
 recipe without the floor under the relief.
@@ -18,7 +20,9 @@ from statistics import mean, stdev
 import torch
 from torch import Tensor
 
+from examples.terrain.measure import floors, steps
 from examples.terrain.model import difficulties, metres, one_step
+from examples.terrain.picture import picture
 from examples.terrain.recipe import FAR, Wanted, judges, terrain
 from scoreward.chain import draw
 from scoreward.keys import Key, normal_each
@@ -35,6 +39,7 @@ ARMS = {
     "no_floor": Wanted(floor=0.0),
 }
 SHOWN = [f"terrain of difficulty {d}" for d in ("0.625", "0.725", "0.825", "0.925", "0.975")]
+WHAT = ("train", "table", "picture", "floors", "steps")
 FAR_NOISES = 2  # fields of each prompt
 
 
@@ -83,21 +88,22 @@ def rows() -> list[dict]:
 
 
 def table() -> str:
-    """Mean over seeds, ± standard deviation where there are several."""
-    lines, names = [], [*judges(), "diversity"]
-    for place in ("", "far_"):
-        shown = [n for n in names if n != "diversity"] if place else names
-        lines += [
-            f"| {place or 'held out '}| " + " | ".join(shown) + " |",
-            "|---" * (len(shown) + 1) + "|",
-        ]
+    """Two tables, mean over seeds ± standard deviation: held-out and far difficulties."""
+    blocks, names = [], list(judges())
+    for place, shown in (("", [*names, "diversity"]), ("far_", names)):
         base = rows()[0][f"{place}before"]
+        lines = ["| | " + " | ".join(shown) + " |", "|---" * (len(shown) + 1) + "|"]
         lines.append("| untouched | " + " | ".join(f"{base[n]:.3f}" for n in shown) + " |")
         for arm in ARMS:
             after = [r[f"{place}after"] for r in rows() if r["arm"] == arm]
-            cells = [spread_over([a[n] for a in after]) for n in shown] if after else []
-            lines.append(f"| {arm}, {len(after)} seeds | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+            cells = [spread_over([a[n] for a in after]) for n in shown]
+            lines.append(f"| {arm}, {counted(len(after))} | " + " | ".join(cells) + " |")
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def counted(seeds: int) -> str:
+    return f"{seeds} seed" + ("s" if seeds > 1 else "")
 
 
 def spread_over(values: list[float]) -> str:
@@ -108,25 +114,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("what", nargs="?", choices=["train", "table", "picture"], default="train")
+    parser.add_argument("what", nargs="?", choices=list(WHAT), default="train")
     parser.add_argument("--arm", choices=list(ARMS), default="excess")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where run folders are")
     options = parser.parse_args()
-    if options.what == "table":
-        print(table())
-    elif options.what == "picture":
-        from examples.terrain.picture import picture
+    torch.set_num_threads(1)
+    match options.what:
+        case "train":
+            train(options.arm, options.seed, options.runs)
+        case "table":
+            print(table())
+        case "picture":
+            draw_picture(options.runs)
+        case "floors":
+            print(floors())
+        case "steps":
+            print(steps())
 
-        names = [options.runs / f"terrain_{arm}_0" / "fields.pt" for arm in ARMS]
-        picture(dict(zip(ARMS, names)), SHOWN).save(HERE / "terrain.png")
-    else:
-        torch.set_num_threads(1)
-        folder = options.runs / f"terrain_{options.arm}_{options.seed}"
-        row = trained(options.arm, options.seed, folder)
-        with RESULTS.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        print(json.dumps(row, indent=1))
+
+def train(arm: str, seed: int, runs: Path) -> None:
+    """One run and its line in results.jsonl."""
+    row = trained(arm, seed, runs / f"terrain_{arm}_{seed}")
+    with RESULTS.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+    print(json.dumps(row, indent=1))
+
+
+def draw_picture(runs: Path) -> None:
+    """terrain.png, in 256 colours."""
+    stored = {arm: runs / f"terrain_{arm}_0" / "fields.pt" for arm in ARMS}
+    picture(stored, SHOWN).quantize(256).save(HERE / "terrain.png", optimize=True)
 
 
 if __name__ == "__main__":
