@@ -1,8 +1,9 @@
 """Micro-batches: requests that come at about the same time are scored together.
 
-Each reward has one thread. It takes what waits, up to a batch, or what has come some milliseconds
-after the first; while it scores, the next batch gathers. A served reward must therefore score each
-sample by itself: one that looks at its whole batch, like `Variety`, would see strangers' samples.
+Each reward has two threads. One takes what waits, up to a batch, or what has come some milliseconds
+after the first, and makes it ready; the other scores, so that neither waits for the other. A served
+reward must score each sample by itself: one that looks at its whole batch, like `Variety`, would
+see strangers' samples.
 """
 
 import threading
@@ -11,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 
 import torch
 from torch import Tensor
@@ -52,8 +54,21 @@ class Job:
         return (self.media.dtype, *self.media.shape[1:])
 
 
+@dataclass(frozen=True)
+class Ready:
+    """Jobs whose media are joined, in [0, 1] and where the reward wants them."""
+
+    jobs: list[Job]
+    media: Tensor
+
+    def each(self) -> list["Ready"]:
+        """The same, every job alone."""
+        parts = self.media.split([len(job.prompts) for job in self.jobs])
+        return [Ready([job], part) for job, part in zip(self.jobs, parts)]
+
+
 class Batcher:
-    """The queue and the thread of one reward; `note(samples, seconds)` hears of every batch."""
+    """The queue and the threads of one reward; `note(samples, seconds)` hears of every batch."""
 
     def __init__(
         self, name: str, reward: Reward, how: Batching, note: Callable[[int, float], None]
@@ -62,8 +77,14 @@ class Batcher:
         self._jobs: deque[Job] = deque()
         self._change = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name=f"reward {name}", daemon=True)
-        self._thread.start()
+        self._free = threading.Semaphore(1)  # for one batch made ready while another is scored
+        self._ready: SimpleQueue[Ready | None] = SimpleQueue()
+        self._threads = [
+            threading.Thread(target=work, name=f"reward {name}", daemon=True)
+            for work in (self._gather, self._work)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, job: Job) -> Future[list[float]]:
         """Puts samples into the queue.  Raises Refusal if it is full or closed."""
@@ -82,7 +103,7 @@ class Batcher:
             return sum(len(job.prompts) for job in self._jobs)
 
     def alive(self) -> bool:
-        return self._thread.is_alive()
+        return all(thread.is_alive() for thread in self._threads)
 
     def close(self, seconds: float = 10.0) -> None:
         """Refuses what waits, and lets the batch in work finish for so long."""
@@ -94,13 +115,36 @@ class Batcher:
         for job in left:
             if job.answer.set_running_or_notify_cancel():
                 job.answer.set_exception(Refusal(503, "the server is stopping"))
-        self._thread.join(seconds)
+        for thread in self._threads:
+            thread.join(seconds)
+
+    def _gather(self) -> None:
+        """The first thread: makes batches ready, one ahead."""
+        while self._free.acquire() and (jobs := self._take()):
+            ready = self._prepared([job for job in jobs if _wanted(job)])
+            if ready is None:
+                self._free.release()
+            else:
+                self._ready.put(ready)
+        self._ready.put(None)
 
     def _work(self) -> None:
-        while jobs := self._take():
-            wanted = [job for job in jobs if _wanted(job)]
-            if wanted:
-                self._answer(wanted)
+        """The second thread: scores them."""
+        while (ready := self._ready.get()) is not None:
+            self._free.release()
+            self._answer(ready)
+
+    def _prepared(self, jobs: list[Job]) -> Ready | None:
+        """The jobs' media as the reward gets them; None if there are no jobs, or it fails."""
+        if not jobs:
+            return None
+        try:
+            media = jobs[0].media if len(jobs) == 1 else torch.cat([job.media for job in jobs])
+            return Ready(jobs, restored(media.to(self.how.device)))
+        except BaseException as error:  # the thread goes on, and the clients hear
+            for job in jobs:
+                job.answer.set_exception(error)
+            return None
 
     def _take(self) -> list[Job]:
         """Jobs of one kind that make a batch, the oldest first; none when closed."""
@@ -130,17 +174,17 @@ class Batcher:
             self._jobs.remove(job)
         return picked
 
-    def _answer(self, jobs: list[Job]) -> None:
+    def _answer(self, ready: Ready) -> None:
         """Answers every job; if a batch of several fails, each alone: one harms no other."""
+        jobs = ready.jobs
         try:
-            prompts = [p for job in jobs for p in job.prompts]
-            values = self._score(torch.cat([job.media for job in jobs]), prompts)
+            values = self._score(ready.media, [p for job in jobs for p in job.prompts])
         except BaseException as error:  # whatever it was, the thread goes on and the client hears
             if len(jobs) == 1:
                 jobs[0].answer.set_exception(error)
                 return
-            for job in jobs:
-                self._answer([job])
+            for one in ready.each():
+                self._answer(one)
             return
         for job, part in zip(jobs, values.split([len(job.prompts) for job in jobs])):
             job.answer.set_result(part.tolist())
@@ -151,8 +195,7 @@ class Batcher:
         for start in range(0, len(prompts), size):
             piece, words = media[start : start + size], prompts[start : start + size]
             begun = time.perf_counter()
-            moved = restored(piece.to(self.how.device))
-            parts.append(scored(self.name, self.reward, moved, words).cpu())
+            parts.append(scored(self.name, self.reward, piece, words).cpu())
             self.note(len(words), time.perf_counter() - begun)
         return torch.cat(parts)
 

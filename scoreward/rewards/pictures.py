@@ -22,6 +22,7 @@ from torch import Tensor
 
 Encoding = Literal["png", "webp", "float16", "float32"]
 ENCODINGS: tuple[Encoding, ...] = ("png", "webp", "float16", "float32")
+TOGETHER = 1 << 20  # numbers worked on at once; more would leave the caches
 NPY = b"\x93NUMPY"
 FLOATS = (np.dtype("<f2"), np.dtype("<f4"))
 
@@ -33,21 +34,26 @@ def encoded(media: Float[Tensor, "batch 3 *shape"], encoding: Encoding) -> list[
         frames = frames.transpose(1, 2).flatten(0, 1)
     if not math.isfinite(sum(v.item() for v in frames.aminmax())):
         raise ValueError("the media have values that are not finite; a reward server refuses them")
+    together = max(1, TOGETHER // max(1, frames[0].numel()))
+    return [b for few in frames.split(together) for b in _written(few, encoding)]
+
+
+def _written(frames: Float[Tensor, "batch 3 height width"], encoding: Encoding) -> list[bytes]:
     if encoding in ("float16", "float32"):
-        half = torch.float16 if encoding == "float16" else torch.float32
-        return [npy(f) for f in frames.to(half).cpu().contiguous().numpy()]
+        kind = torch.float16 if encoding == "float16" else torch.float32
+        return [npy(f) for f in frames.to(kind).cpu().contiguous().numpy()]
     write = png if encoding == "png" else webp
     return [write(f) for f in quantised(frames).permute(0, 2, 3, 1).contiguous().cpu().numpy()]
 
 
 def quantised(media: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
     """round(255 x), cut off at 0 and 255."""
-    return (media.float().clamp(0, 1) * 255).round_().to(torch.uint8)
+    return media.float().clamp(0, 1).mul_(255).round_().to(torch.uint8)
 
 
 def restored(media: Tensor) -> Float32[Tensor, "*shape"]:
     """What the server gives to a reward: 8 bits as x / 255, floats as they are."""
-    return media.float() / 255 if media.dtype == torch.uint8 else media.float()
+    return media.float().div_(255) if media.dtype == torch.uint8 else media.float()
 
 
 def png(picture: np.ndarray) -> bytes:
@@ -106,7 +112,7 @@ def opened(blob: memoryview) -> Opened:
 
 def _pixels(image: Image.Image) -> UInt8[Tensor, "3 height width"]:
     array = np.array(image)
-    return torch.from_numpy(array).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(array).permute(2, 0, 1)
 
 
 def _opened_npy(blob: memoryview) -> Opened:
