@@ -83,6 +83,8 @@ class Batcher:
             threading.Thread(target=work, name=f"reward {name}", daemon=True)
             for work in (self._gather, self._work)
         ]
+
+    def start(self) -> None:
         for thread in self._threads:
             thread.start()
 
@@ -116,7 +118,8 @@ class Batcher:
             if job.answer.set_running_or_notify_cancel():
                 job.answer.set_exception(Refusal(503, "the server is stopping"))
         for thread in self._threads:
-            thread.join(seconds)
+            if thread.is_alive():
+                thread.join(seconds)
 
     def _gather(self) -> None:
         """The first thread: makes batches ready, one ahead."""

@@ -84,6 +84,22 @@ class Server:
                 raise
             return self._post(self._connected(), body, seconds)
 
+    def check(self) -> None:
+        """Asks a server that had failed whether it is well, before it gets samples again."""
+        connection = self._connected()
+        try:
+            connection.request("GET", self._path("health"))
+            status = connection.getresponse().status
+        except (OSError, HTTPException, ValueError) as error:
+            raise Unavailable(f"broke off ({_said(error)})") from error
+        finally:
+            connection.close()
+        if status != 200:
+            raise Unavailable(f"answered {status} when asked for its health")
+
+    def _path(self, word: str) -> str:
+        return f"{self._parts.path.rstrip('/')}/{word}"
+
     def _connected(self) -> HTTPConnection:
         kind = HTTPSConnection if self._parts.scheme == "https" else HTTPConnection
         connection = kind(self._parts.hostname or "", self._parts.port, timeout=self.how.connect)
@@ -99,8 +115,7 @@ class Server:
         end = time.monotonic() + seconds
         try:
             connection.sock.settimeout(seconds)
-            path = f"{self._parts.path.rstrip('/')}/score"
-            connection.request("POST", path, body, self._headers())
+            connection.request("POST", self._path("score"), body, self._headers())
             connection.sock.settimeout(max(0.001, end - time.monotonic()))
             response = connection.getresponse()
             answer = response.read(ANSWER)
@@ -199,6 +214,8 @@ class Fleet:
             begun = time.monotonic()
             seconds = max(0.001, min(self.how.timeout, until - begun))
             try:
+                if server.failures:
+                    server.check()
                 answer = piece.understood(*server.post(piece.body(seconds), seconds))
             except (Unavailable, Wrong) as error:
                 self._failed(server, piece, begun, str(error))
@@ -226,7 +243,7 @@ class Fleet:
                 now = time.monotonic()
                 ready = [s for s in self.servers if s.ready <= now and not (s.failures and s.busy)]
                 if ready:
-                    server = min(ready, key=lambda s: (s.failures > 0, s.busy))
+                    server = min(ready, key=lambda s: (s.busy, s.failures))
                     server.busy += samples
                     return server
                 resting = [s.ready - now for s in self.servers if s.ready > now]

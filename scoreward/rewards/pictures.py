@@ -28,13 +28,14 @@ FLOATS = (np.dtype("<f2"), np.dtype("<f4"))
 
 
 def encoded(media: Float[Tensor, "batch 3 *shape"], encoding: Encoding) -> list[bytes]:
-    """One picture after another; of a video, frame after frame.  Outside [0, 1] is cut off."""
+    """One picture after another; of a video, frame after frame."""
     frames = media.detach()
     if frames.ndim == 5:
         frames = frames.transpose(1, 2).flatten(0, 1)
-    if not math.isfinite(sum(v.item() for v in frames.aminmax())):
+    low, high = (value.item() for value in frames.aminmax())
+    if not math.isfinite(low + high):
         raise ValueError("the media have values that are not finite; a reward server refuses them")
-    together = max(1, TOGETHER // max(1, frames[0].numel()))
+    together = max(1, TOGETHER // frames[0].numel())
     return [b for few in frames.split(together) for b in _written(few, encoding)]
 
 
@@ -48,7 +49,7 @@ def _written(frames: Float[Tensor, "batch 3 height width"], encoding: Encoding) 
 
 def quantised(media: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
     """round(255 x), cut off at 0 and 255."""
-    return media.float().clamp(0, 1).mul_(255).round_().to(torch.uint8)
+    return (media.float() * 255).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def restored(media: Tensor) -> Float32[Tensor, "*shape"]:

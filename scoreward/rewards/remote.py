@@ -131,8 +131,8 @@ class Common:
 
 
 def sizes(total: int, servers: int, largest: int) -> list[int]:
-    """Samples of each piece: small at first, and at least four for each server in the end."""
-    most = max(1, min(largest, -(-total // (4 * servers))))
+    """Samples of each piece: few at first, and so many pieces that every server has several."""
+    most = min(largest, max(FIRST, -(-total // (4 * servers))))
     parts, next_one = [], min(FIRST, most)
     while total > 0:
         parts.append(min(next_one, total))

@@ -26,7 +26,7 @@ SWITCH = 0.0005  # seconds that reading a request may keep a reward's thread fro
 
 
 def create_app(rewards: Mapping[str, Reward], how: Serving = Serving()) -> Any:
-    """The FastAPI application; its rewards' threads end with it."""
+    """The FastAPI application; its rewards' threads begin and end with it."""
     try:
         from fastapi import FastAPI, Request
         from fastapi.responses import JSONResponse, PlainTextResponse
@@ -38,6 +38,7 @@ def create_app(rewards: Mapping[str, Reward], how: Serving = Serving()) -> Any:
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
+        service.start()
         yield
         service.close()
 

@@ -78,7 +78,7 @@ class Serving:
 
 
 class Service:
-    """Rewards with their queues; `close` ends their threads."""
+    """Rewards with their queues; `start` and `close` begin and end their threads."""
 
     def __init__(self, rewards: Mapping[str, Reward], how: Serving = Serving()) -> None:
         if not rewards:
@@ -88,6 +88,10 @@ class Service:
             name: Batcher(name, reward, how.batching, self._noting(name))
             for name, reward in rewards.items()
         }
+
+    def start(self) -> None:
+        for batcher in self.batchers.values():
+            batcher.start()
 
     def close(self) -> None:
         for batcher in self.batchers.values():

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from scoreward.rewards.pictures import Opened, opened
@@ -146,6 +147,8 @@ def decoded(request: Request, limits: Limits) -> Tensor:
 def _opened(number: int, picture: memoryview) -> Opened:
     try:
         return opened(picture)
+    except Image.DecompressionBombError as error:
+        raise Refusal(413, f"picture {number} is too large: {_short(error)}") from error
     except Exception as error:  # a stranger's bytes may break a decoder in any way
         raise Refusal(400, f"picture {number} cannot be read: {_short(error)}") from error
 
