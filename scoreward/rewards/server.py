@@ -20,7 +20,14 @@ MISSING = (
     "a reward server needs the packages fastapi and uvicorn; install them with: "
     'pip install "scoreward[server]"'
 )
-LATER = {503: {"Retry-After": "1"}, 401: {"WWW-Authenticate": "Bearer"}}  # headers of refusals
+CLOSE = {"Connection": "close"}  # where the rest of a request may never be read
+HEADERS = {
+    401: {"WWW-Authenticate": "Bearer"},
+    408: CLOSE,
+    411: CLOSE,
+    413: CLOSE,
+    503: {"Retry-After": "1"},
+}
 KEEP_ALIVE = 300  # seconds that an idle connection is kept; a round of training may take as long
 SWITCH = 0.0005  # seconds that reading a request may keep a reward's thread from going on
 
@@ -60,7 +67,7 @@ def create_app(rewards: Mapping[str, Reward], how: Serving = Serving()) -> Any:
 
     @app.exception_handler(Refusal)
     async def refused(_: Any, error: Refusal) -> Any:
-        headers = LATER.get(error.status)
+        headers = HEADERS.get(error.status)
         return JSONResponse({"error": str(error)}, error.status, headers)
 
     @app.exception_handler(ClientDisconnect)
