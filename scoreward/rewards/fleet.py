@@ -39,7 +39,7 @@ class Wrong(Exception):
 class Asking:
     """How servers are asked; seconds."""
 
-    encoding: Encoding = "png"  # 8 bits exactly; webp: fewer bytes; float32: the media exactly
+    encoding: Encoding = "uint8"  # 8 bits; webp: the same, fewer bytes; float32: exactly
     deadline: float = 300.0  # for a whole batch; then an error
     timeout: float = 60.0  # for one try; raise it for rewards that take longer to load or score
     connect: float = 5.0  # for a connection

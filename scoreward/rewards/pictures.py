@@ -1,7 +1,8 @@
-"""Pictures as bytes: PNG and WebP for 8 bits, NPY for floats; each tells its own size.
+"""Pictures as bytes: PNG, WebP or NPY; each tells its own size.
 
-Eight bits round: a value x in [0, 1] becomes round(255 x) / 255, so a reward over the wire agrees
-with one in the process only up to that. The float encodings are exact for their precision.
+Eight bits ("uint8", "png" and "webp") round: a value x in [0, 1] becomes round(255 x) / 255, so a
+reward over the wire agrees with one in the process only up to that. The float encodings are exact
+for their precision. "uint8" is the fastest, "webp" the smallest.
 """
 
 import math
@@ -20,11 +21,11 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 from torch import Tensor
 
-Encoding = Literal["png", "webp", "float16", "float32"]
-ENCODINGS: tuple[Encoding, ...] = ("png", "webp", "float16", "float32")
+Encoding = Literal["uint8", "png", "webp", "float16", "float32"]
+ENCODINGS: tuple[Encoding, ...] = ("uint8", "png", "webp", "float16", "float32")
 TOGETHER = 1 << 20  # numbers worked on at once; more would leave the caches
 NPY = b"\x93NUMPY"
-FLOATS = (np.dtype("<f2"), np.dtype("<f4"))
+KINDS = (np.dtype("u1"), np.dtype("<f2"), np.dtype("<f4"))
 
 
 def encoded(media: Float[Tensor, "batch 3 *shape"], encoding: Encoding) -> list[bytes]:
@@ -43,8 +44,11 @@ def _written(frames: Float[Tensor, "batch 3 height width"], encoding: Encoding) 
     if encoding in ("float16", "float32"):
         kind = torch.float16 if encoding == "float16" else torch.float32
         return [npy(f) for f in frames.to(kind).cpu().contiguous().numpy()]
+    whole = quantised(frames)
+    if encoding == "uint8":
+        return [npy(f) for f in whole.cpu().contiguous().numpy()]
     write = png if encoding == "png" else webp
-    return [write(f) for f in quantised(frames).permute(0, 2, 3, 1).contiguous().cpu().numpy()]
+    return [write(f) for f in whole.permute(0, 2, 3, 1).contiguous().cpu().numpy()]
 
 
 def quantised(media: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
@@ -122,21 +126,22 @@ def _opened_npy(blob: memoryview) -> Opened:
     if np.lib.format.read_magic(head) != (1, 0):
         raise ValueError("it is an NPY file of another version than 1.0")
     shape, by_column, kind = np.lib.format.read_array_header_1_0(head)
-    if by_column or kind not in FLOATS or len(shape) != 3 or shape[0] != 3:
+    if by_column or kind not in KINDS or len(shape) != 3 or shape[0] != 3:
         raise ValueError(
-            f"it is an array of {kind} of shape {shape}; expected float16 or float32, "
-            "(3, height, width), in C order"
+            f"it is an array of {kind} of shape {shape}; expected uint8, float16 or "
+            "float32, (3, height, width), in C order"
         )
     start, count = head.tell(), math.prod(shape)
     if len(blob) - start != count * kind.itemsize:
         raise ValueError(f"its {len(blob) - start} bytes are not {shape} of {kind}")
-    return Opened(shape[1], shape[2], lambda: _floats(blob[start:], kind, shape))
+    return Opened(shape[1], shape[2], lambda: _array(blob[start:], kind, shape))
 
 
-def _floats(
-    data: memoryview, kind: np.dtype, shape: tuple[int, ...]
-) -> Float32[Tensor, "3 height width"]:
-    values = torch.from_numpy(np.frombuffer(data, kind).astype(np.float32).reshape(shape))
-    if not values.isfinite().all():
+def _array(data: memoryview, kind: np.dtype, shape: tuple[int, ...]) -> Tensor:
+    values = np.frombuffer(data, kind).reshape(shape)
+    if kind == np.uint8:
+        return torch.from_numpy(values if values.flags.writeable else values.copy())
+    floats = torch.from_numpy(values.astype(np.float32))
+    if not floats.isfinite().all():
         raise ValueError("it has values that are not finite")
-    return values
+    return floats

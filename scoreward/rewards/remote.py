@@ -22,6 +22,7 @@ from scoreward.rewards.fleet import Asking, Fleet, Piece
 from scoreward.rewards.pictures import encoded
 
 LANES = 8  # pieces on their way to each server; the others wait to be encoded
+NUMBERS = 4 << 20  # in a piece, unless one sample has more: larger ones would be waited for
 FIRST = 2  # samples of the first piece, so that a server starts soon; the next are larger
 
 
@@ -156,7 +157,8 @@ def together(
         frames = piece.shape[2] if piece.ndim == 5 else None
         return fleet.ask(Piece(names, words, pictures, frames), until, stop)
 
-    parts = sizes(len(prompts), len(fleet.servers), fleet.how.piece)
+    largest = min(fleet.how.piece, max(1, NUMBERS // media[0].numel()))
+    parts = sizes(len(prompts), len(fleet.servers), largest)
     ends = [sum(parts[: i + 1]) for i in range(len(parts))]
     pool = ThreadPoolExecutor(min(len(parts), LANES * len(fleet.servers)), "remote reward")
     try:

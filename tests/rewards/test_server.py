@@ -118,9 +118,10 @@ def test_a_video_is_the_frames_of_each_sample_in_order(url: str) -> None:
     torch.testing.assert_close(torch.tensor(said["rewards"]["last_frame"]), expected)
 
 
-def test_the_same_may_come_as_plain_json(url: str) -> None:
+@pytest.mark.parametrize("encoding", ["png", "uint8"])
+def test_the_same_may_come_as_plain_json(url: str, encoding: Encoding) -> None:
     media = pictures(2)
-    words = [base64.b64encode(p).decode() for p in encoded(media, "png")]
+    words = [base64.b64encode(p).decode() for p in encoded(media, encoding)]
     body = {"rewards": ["brightness"], "prompts": ["a", "ü"], "pictures": words}
     kind = {"Content-Type": PLAIN}
     status, said = talk(url, "POST", "/score", json.dumps(body).encode(), kind)
@@ -180,7 +181,7 @@ NAN = np.full((3, 8, 8), np.nan, np.float32)
         (file(PIXEL.convert("RGBA")), "its mode is RGBA; expected RGB"),
         (file(PIXEL.convert("L")), "its mode is L; expected RGB"),
         (file(PIXEL, save_all=True, append_images=[Image.new("RGB", (8, 8), "red")]), "animated"),
-        (OBJECTS.getvalue(), "it is an array of object of shape (1,); expected float16"),
+        (OBJECTS.getvalue(), "it is an array of object of shape (1,); expected uint8, f"),
         (npy(np.zeros((3, 8, 8), np.float64)), "it is an array of float64 of shape (3, 8, 8)"),
         (npy(np.zeros((3, 8, 8), np.float32))[:-4], "bytes are not (3, 8, 8) of float32"),
         (npy(NAN), "it has values that are not finite"),
