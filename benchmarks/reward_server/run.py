@@ -1,10 +1,11 @@
 """What a reward costs behind a server, and what the death of a server costs.
 
-    python -m benchmarks.reward_server.run      about four minutes; results.json
+    python -m benchmarks.reward_server.run      about five minutes, on Linux
 
 Each repetition scores the same 64 pictures in this process and behind a server in another, one
-after the other, so that both meet the same load of the machine. Then one of two servers is killed
-with SIGKILL while it works; the round must end with the same numbers.
+after the other, so that both meet the same load of the machine; how much of it other programs
+took meanwhile is written down. Then one of two servers is killed with SIGKILL while it works; the
+round must end with the same numbers. Writes results.json and README.md.
 """
 
 import json
@@ -27,7 +28,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.reward_server.work import Busy, rewards
+from benchmarks.reward_server import page
+from benchmarks.reward_server.work import KILL_AFTER, PER_PICTURE, PICTURES, Busy, rewards
 from scoreward.rewards.base import Reward, scored
 from scoreward.rewards.fleet import Asking
 from scoreward.rewards.pictures import ENCODINGS, quantised, restored
@@ -35,9 +37,7 @@ from scoreward.rewards.remote import Remote
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-PICTURES, PER_PICTURE = 64, 0.010
-REPETITIONS, FEWER, DEATHS = 9, 3, 5
-KILL_AFTER = 0.1  # seconds into the round, which takes about 0.35 with two servers
+REPETITIONS, FEWER, DEATHS = 7, 3, 5
 
 
 def free_port() -> int:
@@ -89,13 +89,13 @@ def pictures(size: int) -> Tensor:
 
 
 def calibrated() -> int:
-    """Steps of `Busy` that take 10 ms on this machine now."""
+    """Steps of `Busy` that take 10 ms of a processor, however busy the machine is now."""
     one, weight = torch.rand(3, 64, 64), torch.randn(256, 256) / 16
     tries = []
     for _ in range(15):
-        begun = time.perf_counter()
+        begun = time.thread_time()
         Busy(100).one(one, weight)
-        tries.append((time.perf_counter() - begun) / 100)
+        tries.append((time.thread_time() - begun) / 100)
     return max(1, round(PER_PICTURE / median(tries)))
 
 
@@ -105,14 +105,36 @@ def seconds(reward: Reward, media: Tensor) -> float:
     return time.perf_counter() - begun
 
 
-def cost(reward: Reward, remote: Remote, size: int, repetitions: int) -> dict[str, Any]:
-    """Paired seconds of a round, and their ratios."""
-    media = pictures(size)
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def used() -> float:
+    """Processor seconds of all programs since the machine started."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    idle = int(fields[3]) + int(fields[4])
+    return (sum(map(int, fields[:8])) - idle) / TICK
+
+
+def used_by(process: int) -> float:
+    """Processor seconds of one program."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def cost(remote: Remote, reward: Reward, size: int, server: int) -> dict[str, Any]:
+    """Paired seconds of a round, their ratios, and processor seconds of client and server."""
+    media, mine = pictures(size), os.getpid()
     seconds(reward, media), seconds(remote, media)  # warm
-    here, there = [], []
+    here, there, client, served = [], [], 0.0, 0.0
+    repetitions = REPETITIONS if remote.how.encoding in ("uint8", "png") else FEWER
+    begun, before, ours = time.perf_counter(), used(), used_by(mine) + used_by(server)
     for _ in range(repetitions):
         here.append(seconds(reward, media))
+        client, served = client - used_by(mine), served - used_by(server)
         there.append(seconds(remote, media))
+        client, served = client + used_by(mine), served + used_by(server)
+    passed = (time.perf_counter() - begun) * (os.cpu_count() or 1)
+    others = used() - before - (used_by(mine) + used_by(server) - ours)
     ratios = sorted(b / a for a, b in zip(here, there))
     return {
         "reward": remote.name,
@@ -123,6 +145,9 @@ def cost(reward: Reward, remote: Remote, size: int, repetitions: int) -> dict[st
         "ratio_median": round(median(ratios), 4),
         "ratio_min": round(ratios[0], 4),
         "ratio_max": round(ratios[-1], 4),
+        "client_processor_seconds": round(client / repetitions, 3),
+        "server_processor_seconds": round(served / repetitions, 3),
+        "share_of_processors_used_by_others": round(others / passed, 2),
     }
 
 
@@ -130,13 +155,12 @@ def costs(steps: int) -> list[dict[str, Any]]:
     """Every reward, size and encoding, one server."""
     found = []
     ports = [free_port()]
-    with servers(ports, steps):
+    with servers(ports, steps) as running:
         for name, reward in rewards(steps).items():
             for size in (64, 512):
                 for encoding in ENCODINGS:
-                    repetitions = REPETITIONS if encoding == "png" else FEWER
                     remote = Remote(name, addresses(ports), Asking(encoding=encoding))
-                    found.append(cost(reward, remote, size, repetitions))
+                    found.append(cost(remote, reward, size, running[ports[0]].pid))
                     print(found[-1], flush=True)
     return found
 
@@ -189,6 +213,7 @@ def main() -> None:
     }
     told["machine"]["load_after"] = os.getloadavg()
     (HERE / "results.json").write_text(json.dumps(told, indent=1) + "\n")
+    page.main()
 
 
 if __name__ == "__main__":
