@@ -160,14 +160,11 @@ class Service:
         return int(length)
 
     async def _drained(self, chunks: AsyncIterator[bytes]) -> None:
-        """Reads a refused body without keeping it, as much as would have been allowed."""
+        """Reads a refused body without keeping it, for as long as one may take to come."""
         try:
             async with asyncio.timeout(self.how.reading):
-                left = self.how.limits.bytes
-                async for chunk in chunks:
-                    left -= len(chunk)
-                    if left < 0:
-                        return
+                async for _ in chunks:
+                    pass
         except TimeoutError:
             return
 

@@ -39,7 +39,9 @@ def unchecked(side: int) -> bytes:
         ([unchecked(5000)], "picture 0 has 5000 x 5000 pixels; the server takes at most 1024 in a"),
         ([unchecked(60000)], "picture 0 is too large: Image size (3600000000 pixels) exceeds"),
         ([b"x" * 200_000], "bytes came; the server takes at most 100000"),
+        ([b"x" * (24 << 20)], "bytes came; the server takes at most 100000"),  # heard to its end
     ],
+    ids=range(7),
 )
 def test_what_is_too_large_is_refused(small: str, files: list[bytes], sentence: str) -> None:
     status, said = score(small, files, ["a"] * len(files))
