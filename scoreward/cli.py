@@ -17,13 +17,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("look", "write the HTML report of a run folder"),
     "compare": ("compare", "compare several runs at equal network evaluations, on one page"),
     "diagnose": ("diagnose", "why the reward of a run does not rise: bug, setting or no signal"),
+    "serve-reward": ("serve", "serve rewards to training runs: scoreward serve-reward NAME..."),
     "equations": ("look", "where each equation of each paper is, and its test"),
 }
 
 
 def usage() -> str:
     """The list of commands."""
-    lines = [f"  {name:10} {text}" for name, (_, text) in COMMANDS.items()]
+    lines = [f"  {name:12} {text}" for name, (_, text) in COMMANDS.items()]
     return "\n".join(
         [
             "scoreward: better diffusion and flow models after pretraining",
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return refuse(f"unknown command {words[0]!r}{_suggest(words[0])}")
     try:
         module = import_module(f"scoreward.commands.{COMMANDS[words[0]][0]}")
-        return getattr(module, words[0])(words[1:])
+        return getattr(module, words[0].replace("-", "_"))(words[1:])
     except (ValueError, RuntimeError, OSError, ImportError) as error:
         return refuse(str(error))
     except KeyboardInterrupt:

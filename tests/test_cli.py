@@ -69,7 +69,7 @@ def test_without_arguments_it_lists_its_commands(cli: Cli) -> None:
         code, out, _ = cli(*words)
         assert code == 0
         assert "usage: scoreward COMMAND [options]" in out
-        listed = re.findall(r"^  (\w+) +\w", out, re.MULTILINE)
+        listed = re.findall(r"^  ([\w-]+) +\w", out, re.MULTILINE)
         assert listed == list(COMMANDS)
     assert {"demo", "train", "sample", "evaluate", "report", "resume", "equations"} <= set(listed)
 

@@ -1,0 +1,196 @@
+"""What travels between a reward server and its clients: JSON and pictures in, numbers out.
+
+A request is `POST /score`. Its body is the length of a JSON object (4 bytes, big endian), the
+object, then the pictures one after another (type `application/x-scoreward`). The same object may
+come alone, with the pictures in base64 under "pictures" (type `application/json`). Its fields:
+
+    rewards   names, each answered for every sample
+    prompts   one per sample
+    frames    null for pictures; for video the number of frames of every sample
+    sizes     bytes of each picture, sample after sample, of each its frames
+    seconds   how long the client waits; later the work is dropped
+
+The answer is {"rewards": {name: [one number per sample]}}, an error {"error": "one sentence"}.
+"""
+
+import base64
+import json
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from scoreward.rewards.encodings import Opened, opened
+
+FRAMED, PLAIN = "application/x-scoreward", "application/json"
+LONGEST = 3600.0  # seconds that a client may ask to be waited for
+
+
+class Refusal(Exception):
+    """A request is not answered: the status of HTTP and one sentence."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may hold; beyond it is refused before any picture is decoded."""
+
+    bytes: int = 256 << 20
+    pictures: int = 2048  # frames of videos count
+    pixels: int = 2048 * 2048  # of one picture
+    total_pixels: int = 64 << 20  # of all pictures of a request
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 1:
+                raise ValueError(f"the limit `{name}` must be at least 1, got {value}")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request whose pictures are not decoded yet."""
+
+    rewards: tuple[str, ...]
+    prompts: list[str]
+    pictures: list[memoryview]
+    frames: int | None
+    seconds: float
+
+
+def packed(head: dict[str, Any], pictures: Sequence[bytes]) -> bytes:
+    """The body of a request."""
+    text = json.dumps({**head, "sizes": [len(p) for p in pictures]}).encode()
+    return b"".join((struct.pack(">I", len(text)), text, *pictures))
+
+
+def parsed(kind: str, body: bytearray) -> Request:
+    """A request out of a body of this content type.  Raises Refusal."""
+    kind = kind.partition(";")[0].strip().lower()
+    if kind not in (FRAMED, PLAIN):
+        raise Refusal(415, f"content type {kind!r} is unknown; expected {FRAMED} or {PLAIN}")
+    try:
+        head, pictures = _framed(body) if kind == FRAMED else _plain(body)
+    except (ValueError, TypeError, RecursionError, struct.error) as error:
+        raise Refusal(400, f"the request cannot be read: {error}") from error
+    return _checked(head, pictures)
+
+
+def _framed(body: bytearray) -> tuple[Any, list[memoryview]]:
+    (length,) = struct.unpack_from(">I", body)
+    view = memoryview(body)[4 + length :]
+    head = json.loads(body[4 : 4 + length])
+    sizes = head.get("sizes") if isinstance(head, dict) else None
+    if not isinstance(sizes, list) or not all(type(n) is int and n >= 0 for n in sizes):
+        raise ValueError("`sizes` must be a list of whole numbers, the bytes of each picture")
+    if sum(sizes) != len(view):
+        raise ValueError(f"`sizes` add up to {sum(sizes)} bytes, {len(view)} came")
+    pictures = []
+    for size in sizes:
+        pictures.append(view[:size])
+        view = view[size:]
+    return head, pictures
+
+
+def _plain(body: bytearray) -> tuple[Any, list[memoryview]]:
+    head = json.loads(body)
+    pictures = head.get("pictures") if isinstance(head, dict) else None
+    if not isinstance(pictures, list):
+        raise ValueError("`pictures` must be a list of pictures in base64")
+    return head, [memoryview(base64.b64decode(p, validate=True)) for p in pictures]
+
+
+def _checked(head: Any, pictures: list[memoryview]) -> Request:
+    """The fields of a request, each of its kind and as many pictures as they promise."""
+    rewards, prompts = _words(head, "rewards"), _words(head, "prompts")
+    frames, seconds = head.get("frames"), head.get("seconds", LONGEST)
+    if frames is not None and (type(frames) is not int or frames < 1):
+        raise Refusal(400, f"`frames` must be null or at least 1, got {frames!r}")
+    if type(seconds) not in (int, float) or not 0 < seconds <= LONGEST:
+        raise Refusal(400, f"`seconds` must be in (0, {LONGEST:g}], got {seconds!r}")
+    if len(pictures) != len(prompts) * (frames or 1):
+        each = f" of {frames} frames" if frames else ""
+        raise Refusal(400, f"{len(pictures)} pictures came for {len(prompts)} prompts{each}")
+    return Request(tuple(dict.fromkeys(rewards)), prompts, pictures, frames, float(seconds))
+
+
+def _words(head: Any, field: str) -> list[str]:
+    words = head.get(field)
+    if not isinstance(words, list) or not words or not all(isinstance(w, str) for w in words):
+        raise Refusal(400, f"`{field}` must be a list of at least one string")
+    return words
+
+
+def decoded(request: Request, limits: Limits) -> Tensor:
+    """The media, 8 bits or floats: [batch, 3, h, w] or [batch, 3, frames, h, w].  Raises Refusal.
+
+    All headers are read and the sizes they promise checked before the first picture is decoded.
+    """
+    if len(request.pictures) > limits.pictures:
+        count = len(request.pictures)
+        raise Refusal(413, f"{count} pictures came; the server takes at most {limits.pictures}")
+    heads = [_opened(i, p) for i, p in enumerate(request.pictures)]
+    _small_enough(heads, limits)
+    media = _stacked([_read(i, head) for i, head in enumerate(heads)])
+    if request.frames is not None:
+        media = media.unflatten(0, (-1, request.frames)).transpose(1, 2).contiguous()
+    return media
+
+
+def _opened(number: int, picture: memoryview) -> Opened:
+    try:
+        return opened(picture)
+    except Image.DecompressionBombError as error:
+        raise Refusal(413, f"picture {number} is too large: {_short(error)}") from error
+    except Exception as error:  # a stranger's bytes may break a decoder in any way
+        raise Refusal(400, f"picture {number} cannot be read: {_short(error)}") from error
+
+
+def _read(number: int, head: Opened) -> Tensor:
+    try:
+        return head.read()
+    except Exception as error:
+        raise Refusal(400, f"picture {number} cannot be read: {_short(error)}") from error
+
+
+def _short(error: Exception) -> str:
+    """One line, without the address of a file object."""
+    text = str(error).partition(" <_io.")[0].splitlines()
+    return text[0] if text else type(error).__name__
+
+
+def _small_enough(heads: list[Opened], limits: Limits) -> None:
+    size = (heads[0].height, heads[0].width)
+    for number, head in enumerate(heads):
+        mine = (head.height, head.width)
+        if math.prod(mine) > limits.pixels:
+            raise Refusal(
+                413,
+                f"picture {number} has {mine[0]} x {mine[1]} pixels; the server takes at most "
+                f"{limits.pixels} in a picture",
+            )
+        if mine != size or not math.prod(mine):
+            raise Refusal(
+                400,
+                f"picture {number} has {mine[0]} x {mine[1]} pixels and the first "
+                f"{size[0]} x {size[1]}; the pictures of a request must be of one size, not empty",
+            )
+    if len(heads) * math.prod(size) > limits.total_pixels:
+        raise Refusal(
+            413,
+            f"{len(heads)} pictures of {size[0]} x {size[1]} pixels came; the server takes at "
+            f"most {limits.total_pixels} pixels in a request",
+        )
+
+
+def _stacked(pictures: list[Tensor]) -> Tensor:
+    if len({p.dtype for p in pictures}) > 1:
+        raise Refusal(400, "some pictures have 8 bits and some are floats; send one kind")
+    return torch.stack(pictures)
