@@ -154,7 +154,7 @@ def strict(found: Sequence[Found], wanted: Wanted, color_of: ColorOf) -> bool:
             holds = all(color_of(f) == clause.color for f in chosen)
         if holds and clause.position is not None:
             relation, other = clause.position
-            holds = bool(groups[other]) and _all_in(relation, chosen, groups[other])
+            holds = _all_in(relation, chosen, groups[other])
         groups.append(chosen if holds else [])
     forbidden = (len([f for f in found if f.label == c.kind]) >= c.count for c in wanted.exclude)
     return all(groups) and not any(forbidden)
