@@ -9,6 +9,7 @@ from importlib import import_module
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("train", "train the built-in model with a reward and write a report"),
     "train": ("train", "run a recipe: scoreward train RECIPE, or my_recipe.py:function"),
+    "plan": ("plan", "memory and network evaluations of a recipe, before anything is loaded"),
     "resume": ("train", "go on with an interrupted run"),
     "pretrain": ("train", "train the built-in model from scratch on its pictures"),
     "sample": ("look", "draw pictures for prompts"),

@@ -31,8 +31,8 @@ from torch import Tensor
 from benchmarks.reward_server import page
 from benchmarks.reward_server.work import KILL_AFTER, PER_PICTURE, PICTURES, Busy, rewards
 from scoreward.rewards.base import Reward, scored
-from scoreward.rewards.fleet import Asking
 from scoreward.rewards.encodings import ENCODINGS, quantised, restored
+from scoreward.rewards.fleet import Asking
 from scoreward.rewards.remote import Remote
 
 HERE = Path(__file__).parent

@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scoreward.rewards.fleet import Asking, Fleet, Piece
 from scoreward.rewards.encodings import encoded
+from scoreward.rewards.fleet import Asking, Fleet, Piece
 
 LANES = 8  # pieces on their way to each server; the others wait to be encoded
 NUMBERS = 4 << 20  # in a piece, unless one sample has more: larger ones would be waited for

@@ -226,10 +226,13 @@ class Online(Source):
         while len(rows) < len(here):
             first = len(rows)
             piece = slice(first, first + size - here[first] % size)
-            media = model.decode(x0[piece])
-            each = [scored(n, r, media, words[piece]) for n, r in self.rewards.items()]
-            rows += torch.stack([r.cpu() for r in each], 1).tolist()
+            rows += self._scored(model.decode(x0[piece]), words[piece])
         return rows
+
+    def _scored(self, media: Tensor, words: list[str]) -> list[list[float]]:
+        """The same of media; a function of its own, so that they are gone before the next."""
+        each = [scored(n, r, media, words) for n, r in self.rewards.items()]
+        return torch.stack([r.cpu() for r in each], 1).tolist()
 
     def _everyone(self, mine: list[list[float]], team: Team) -> tuple[Tensor, Tensor]:
         """Rewards [kinds, samples] and groups [samples] of the whole round."""

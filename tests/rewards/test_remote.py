@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from scoreward.rewards.base import RewardError, scored
-from scoreward.rewards.fleet import Asking, RemoteError
 from scoreward.rewards.encodings import ENCODINGS, Encoding, quantised, restored
+from scoreward.rewards.fleet import Asking, RemoteError
 from scoreward.rewards.remote import Remote, remote_rewards, sizes
 from scoreward.rewards.secret import Secret
 from scoreward.training.run import described

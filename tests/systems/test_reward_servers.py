@@ -19,8 +19,8 @@ from torch import Tensor
 from scoreward.models.base import Model
 from scoreward.recipes.toy import CORNERS, closeness, toy_vgrpo
 from scoreward.rewards.base import Reward, RewardError, scored
-from scoreward.rewards.fleet import Asking
 from scoreward.rewards.encodings import quantised, restored
+from scoreward.rewards.fleet import Asking
 from scoreward.rewards.remote import Remote
 from scoreward.training.folder import RunFolder
 from scoreward.training.geometry import Geometry

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from scoreward.models.base import Model
 from scoreward.models.diffusers.export import saver
 from scoreward.models.diffusers.families import family_of, pipeline_class
 from scoreward.models.diffusers.family import Family, Network, Size
 from scoreward.models.diffusers.prompts import Pictures, Prompts
+from scoreward.models.diffusers.skeleton import CONFIGURATION, configured, faked, on_paper
 from scoreward.models.diffusers.text import Remembered, cache_folder, fingerprint
 from scoreward.models.diffusers.versions import check_diffusers, quietly
 from scoreward.models.lora import LoRA, add_lora
@@ -46,6 +48,7 @@ class Loading:
     tokens: int | None = None  # of text; default: the family's
     guidance_input: float | None = None  # of a model that takes its guidance as an input
     checkpointing: bool = False  # compute activations twice instead of keeping them
+    decode: int = 4  # pictures or videos decoded at once; memory only
     tiling: bool = False  # decode large pictures in tiles, one picture at a time
     offload: bool = False  # VAE on the CPU between uses, text encoders dropped after use
     cache: bool = True  # keep prompt embeddings on disk ($SCOREWARD_CACHE)
@@ -53,6 +56,8 @@ class Loading:
     def __post_init__(self) -> None:
         if not self.lora and self.quantise != "no":
             raise ValueError("quantised weights cannot train; keep `lora` or set quantise to 'no'")
+        if self.decode < 1:
+            raise ValueError(f"`decode` must be at least 1, got {self.decode}")
         if not self.lora and self.dtype == "fp16":
             raise ValueError(
                 "weights in fp16 lose small updates; train all weights in float32 (with bf16 "
@@ -74,6 +79,9 @@ def load(path: str | Path, loading: Loading = Loading(), family: Family | None =
     size = wanted(adapter, pipe, loading)
     shape = adapter.shape(pipe, size)
     network = trainable(adapter, pipe, size, loading)
+    if mode := on_paper():
+        for part in (network, *(p for p in pipe.components.values() if isinstance(p, nn.Module))):
+            faked(part, mode)
     model = assembled(Opened(folder, pipe, adapter), network, size, shape, loading)
     return replace(model, name=str(path))
 
@@ -100,8 +108,9 @@ def assembled(
     tokens = loading.tokens or family.tokens
     salt = f"{type(family).__name__} {tokens} {size} {loading.dtype}"
     folder = cache_folder() / "prompts" if loading.cache else None
-    known = Remembered(folder, f"{salt} {fingerprint(opened.folder, opened.reading)}")
-    pictures = Pictures(pipe, family, loading.offload)
+    content = "" if on_paper() else fingerprint(opened.folder, opened.reading)
+    known = Remembered(folder, f"{salt} {content}")
+    pictures = Pictures(pipe, family, loading.offload, loading.decode)
     where, dtype = opened.folder, DTYPES[loading.dtype]
     prompts = Prompts(pipe, family, where, tokens, known, pictures, size, loading.offload, dtype)
     return Model(
@@ -129,8 +138,11 @@ def found(path: str | Path) -> Path:
             "(from_single_file, then save_pretrained) and name the folder that makes"
         )
     from diffusers import DiffusionPipeline
+    from huggingface_hub import snapshot_download
 
     try:
+        if on_paper():
+            return Path(snapshot_download(str(path), allow_patterns=CONFIGURATION))
         return Path(DiffusionPipeline.download(str(path)))
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -174,11 +186,16 @@ def opened(folder: Path, name: str, loading: Loading) -> Any:
         given["quantization_config"] = quantised(loading.quantise, base)
     try:
         with quietly():
-            pipe = pipeline_class(name).from_pretrained(folder, **given, **absent)
+            if on_paper():
+                pipe = configured(folder, index_of(folder), pipeline_class(name), base, UNUSED)
+            else:
+                pipe = pipeline_class(name).from_pretrained(folder, **given, **absent)
     except OSError as error:
         raise PretrainedError(f"{folder} cannot be loaded: {error}") from error
+    for part in pipe.components.values():
+        if isinstance(part, nn.Module):
+            part.requires_grad_(False).eval()
     pipe.set_progress_bar_config(disable=True)
-    pipe.vae.requires_grad_(False).eval()
     if loading.tiling:
         pipe.vae.enable_tiling()
         pipe.vae.enable_slicing()
@@ -247,4 +264,4 @@ def with_adapters(part: Any, loading: Loading, targets: tuple[str, ...]) -> None
 
 
 def _linear(module: Any) -> bool:
-    return isinstance(module, torch.nn.Linear)
+    return isinstance(module, nn.Linear)

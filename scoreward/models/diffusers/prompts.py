@@ -27,21 +27,29 @@ class Pictures:
     pipe: Any
     family: Family
     offload: bool = False
+    at_once: int = 4
 
     def __call__(self, x0: Float[Tensor, "batch *latent"]) -> Float[Tensor, "batch 3 *media"]:
-        vae = self.pipe.vae.to(x0.device)
-        media = self.family.decode(self.pipe, x0).float()
-        if self.offload:
-            vae.to("cpu")
+        vae = self._vae(x0.device)
+        pieces = x0.split(self.at_once)
+        media = torch.cat([self.family.decode(self.pipe, z).float() for z in pieces])
+        self._rest(vae)
         return (media / 2 + 0.5).clamp(0, 1)
+
+    def _vae(self, device: torch.device) -> Any:
+        vae = self.pipe.vae
+        return vae if vae.device == device else vae.to(device)
+
+    def _rest(self, vae: Any) -> None:
+        if self.offload and vae.device.type != "cpu":
+            vae.to("cpu")
 
     @torch.no_grad()
     def latents(self, media: Float[Tensor, "batch 3 *media"]) -> Float[Tensor, "batch *latent"]:
         """The inverse, as far as a VAE has one: media in [0, 1]."""
-        vae = self.pipe.vae.to(media.device)
+        vae = self._vae(media.device)
         z = self.family.latents(self.pipe, media * 2 - 1).float()
-        if self.offload:
-            vae.to("cpu")
+        self._rest(vae)
         return z
 
 
@@ -95,12 +103,12 @@ class Prompts:
         else:
             text = self.family.text(self.pipe, prompts, self.tokens)
         if self.offload:
-            self.pipe.register_modules(**dict.fromkeys(self._parts))
+            self.pipe.register_modules(**dict.fromkeys(self.reading))
         return text
 
     def _load(self) -> None:
         """Bring the encoders into memory, on the device of the network."""
-        parts = self._parts
+        parts = self.reading
         if all(getattr(self.pipe, name, None) is not None for name in parts):
             return
         others = {n: None for n in self.pipe.components if n not in parts}
@@ -121,7 +129,7 @@ class Prompts:
         return next(part.parameters()).device
 
     @cached_property
-    def _parts(self) -> list[str]:
+    def reading(self) -> list[str]:
         from scoreward.models.diffusers.pretrained import reading_parts
 
         return reading_parts(self.folder)

@@ -34,16 +34,18 @@ def quietly() -> Iterator[None]:
     from transformers.utils import logging as theirs
 
     bars = ours.is_progress_bar_enabled(), theirs.is_progress_bar_enabled()
-    loudness = theirs.get_verbosity()
+    loudness = ours.get_verbosity(), theirs.get_verbosity()
     ours.disable_progress_bar()
     theirs.disable_progress_bar()
+    ours.set_verbosity_error()
     theirs.set_verbosity_error()  # it warns that torchvision is absent, which nothing here needs
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*torch_dtype.*")
             yield
     finally:
-        theirs.set_verbosity(loudness)
+        ours.set_verbosity(loudness[0])
+        theirs.set_verbosity(loudness[1])
         for module, shown in zip((ours, theirs), bars, strict=True):
             if shown:
                 module.enable_progress_bar()

@@ -54,7 +54,7 @@ class Wan(Family):
 
     def call(self, network: Network, x_t: Tensor, t: Tensor, cond: Text) -> Tensor:
         late = t < network.boundary
-        if not bool(late.any()) or len(network.parts) == 1:
+        if len(network.parts) == 1 or not bool(late.any()):
             return self._ask(network, "transformer", x_t, t, cond)
         if bool(late.all()):
             return self._ask(network, "transformer_2", x_t, t, cond)

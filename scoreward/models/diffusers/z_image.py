@@ -52,8 +52,8 @@ class ZImage(Family):
         return padded(rows, tokens)
 
     def call(self, network: Network, x_t: Tensor, t: Tensor, cond: Text) -> Tensor:
-        assert cond.mask is not None  # noqa: S101 (made by `padded`)
-        lengths = cond.mask.sum(1).tolist()
+        full = [cond.states.shape[1]] * len(x_t)
+        lengths = full if cond.mask is None else cond.mask.sum(1).tolist()
         words = [row[:n] for row, n in zip(cond.states, lengths, strict=True)]
         answer = network.main(list(x_t[:, :, None]), 1 - t, words, return_dict=False)[0]
         return -torch.stack(list(answer)).squeeze(2)

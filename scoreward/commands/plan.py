@@ -1,0 +1,131 @@
+"""Command `plan`: what a recipe needs, computed before anything is loaded."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from scoreward.chain import Sampler
+from scoreward.commands.train import build
+from scoreward.keys import Key
+from scoreward.likelihood import draw_times
+from scoreward.models.diffusers.plan import Memory, Sizes, planned
+from scoreward.models.diffusers.skeleton import without_weights
+from scoreward.objectives.pairs import PairObjective
+from scoreward.objectives.paths import PathObjective
+from scoreward.training.run import Run
+
+console = Console()
+CARDS = (12, 16, 24, 48, 80)
+OWN = 2**30  # bytes that a driver and its kernels take besides tensors; ours
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of a round of one run: rows of the network, and what a device holds."""
+
+    sizes: Sizes
+    behaviour: int  # evaluations without gradient
+    trained: int  # evaluations with gradient, each costing three
+
+
+def plan(words: list[str]) -> int:
+    """scoreward plan RECIPE [options]"""
+    if not words or words[0].startswith("-"):
+        raise ValueError(
+            "which recipe? usage: scoreward plan RECIPE [options of the recipe], for example: "
+            "scoreward plan sd35_vgrpo --model FOLDER"
+        )
+    run, memory, cost = on_paper(words[0], words[1:])
+    for line in run.source.geometry.explain():
+        console.print(f"[dim]{line}[/dim]")
+    _show(memory, cost)
+    return 0
+
+
+def on_paper(recipe: str, words: list[str]) -> tuple[Run, Memory, Cost]:
+    """The run a command line means, its memory and its cost, without any weights."""
+    with without_weights() as mode, tempfile.TemporaryDirectory() as nowhere:
+        run, _ = build(recipe, [*words, "--folder", str(Path(nowhere) / "run")], "scoreward plan")
+        cost = cost_of(run)
+        return run, planned(run.model, mode, cost.sizes), cost
+
+
+def cost_of(run: Run, processes: int = 1) -> Cost:
+    """Rows and evaluations of a round; the largest share, if several processes make it."""
+    geometry, objective = run.source.geometry, run.objective
+    sampler: Sampler = run.source.sampler(0)
+    samples = max(len(geometry.share(r, processes)) for r in range(processes))
+    rows, others, kept = _rows(run, sampler)
+    twice = 1 if run.guidance == 1 else 2
+    sizes = Sizes(
+        samples=samples,
+        prompts=-(-samples // geometry.group),
+        rollout=min(geometry.rollout_batch, samples),
+        scored=min(samples, geometry.group * max(1, geometry.rollout_batch // geometry.group)),
+        train=min(geometry.micro_batch, samples * rows) * _at_once(objective, rows),
+        stored=kept,
+        snapshots=3 + (objective.slow_decay(0) is not None),
+        guidance=run.guidance,
+    )
+    behaviour = samples * (sampler.calls + rows * others) * twice
+    return Cost(sizes, behaviour, samples * rows * geometry.epochs * twice)
+
+
+def _rows(run: Run, sampler: Sampler) -> tuple[int, int, int]:
+    """Of each sample: rows trained, frozen readings of each row, latents kept."""
+    objective = run.objective
+    several = run.source.geometry.updates > 1
+    if isinstance(objective, PathObjective):
+        stochastic = sampler.stochastic(run.model.process)
+        rows = len(objective.trained(stochastic, sampler.steps))
+        return rows, int(objective.kl > 0), rows * (3 + (objective.kl > 0))
+    if isinstance(objective, PairObjective):
+        rows = len(draw_times(sampler.times, objective.pairs, Key((0,)), objective.times))
+        old = objective.compares and (several or objective.old_decay(1) != 0)
+        others = int(old) + objective.refers
+        others += objective.slow_anchor > 0
+        return rows, others, rows * (2 + others)
+    return getattr(objective, "last", sampler.steps), 0, 0
+
+
+def _at_once(objective: Any, rows: int) -> int:
+    """Rows of the network in one row of a micro-batch: pairs of a sample are asked together."""
+    return 1 if isinstance(objective, PathObjective) else rows
+
+
+def _show(memory: Memory, cost: Cost) -> None:
+    table = Table("part", "GiB", title="memory of one device, computed", title_justify="left")
+    for name, size in memory.resident.items():
+        table.add_row(name, gib(size))
+    for name, size in memory.phases.items():
+        table.add_row(f"while {name}", gib(size))
+    table.add_row("[bold]peak[/bold]", f"[bold]{gib(memory.peak)}[/bold]")
+    console.print(table)
+    total = cost.behaviour + 3 * cost.trained
+    console.print(
+        f"{memory.parameters:,} parameters, {memory.trainable:,} of them trained; a round costs "
+        f"{total:,} network evaluations: {cost.behaviour:,} without gradient and {cost.trained:,} "
+        "with, which count three."
+    )
+    console.print(verdict(memory.peak))
+
+
+def verdict(peak: int) -> str:
+    """The smallest usual card that holds it, with 1 GiB to spare for the driver."""
+    for card in CARDS:
+        if peak + OWN <= card * 2**30:
+            return f"computed to fit a card of {card} GB; not measured on one."
+    return (
+        f"needs {gib(peak + OWN)} GiB, more than one card of {CARDS[-1]} GB: lower "
+        "geometry.micro_batch and geometry.rollout_batch, choose loading.checkpointing, "
+        "loading.offload, or loading.quantise nf4"
+    )
+
+
+def gib(size: int) -> str:
+    """Bytes in GiB."""
+    return f"{size / 2**30:.3f}" if size < 2**30 else f"{size / 2**30:.2f}"

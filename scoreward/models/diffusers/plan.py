@@ -1,0 +1,137 @@
+"""What a round costs in memory, computed from a model on paper.
+
+Resident is what stays: weights, their snapshots and the optimiser's moments, the samples of a
+round. Each phase adds what lives while it runs; the peak is the resident part and the largest
+phase. Numbers are bytes of tensors; what rewards take, and a framework's own needs (kernels,
+fragmentation, on a GPU about 1 GiB), come on top.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from scoreward.denoiser import Denoiser, Guided
+from scoreward.kernel import ddim
+from scoreward.models.base import Model
+from scoreward.models.diffusers.prompts import Pictures, Prompts
+from scoreward.models.diffusers.skeleton import text_on_paper
+from scoreward.models.diffusers.text import Text
+from scoreward.models.measuring import bytes_of, living
+from scoreward.rows import Looked
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of a round on one device: how many rows each phase has."""
+
+    samples: int
+    prompts: int
+    rollout: int  # samples drawn at once
+    scored: int  # samples decoded and scored at once: whole groups
+    train: int  # rows of one backward pass, as the network sees them without guidance
+    stored: int  # latents kept for each sample: paths, pairs and their old answers
+    snapshots: int  # copies of what trains, besides the live weights
+    guidance: float
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on one device."""
+
+    parameters: int  # numbers, not bytes
+    trainable: int  # numbers, not bytes
+    resident: dict[str, int]
+    phases: dict[str, int]
+
+    @property
+    def peak(self) -> int:
+        return sum(self.resident.values()) + max(self.phases.values())
+
+
+def planned(model: Model, mode: FakeTensorMode, sizes: Sizes) -> Memory:
+    """The memory of a model that was loaded without weights."""
+    pictures, prompts = model.decode, model.encode
+    if not isinstance(pictures, Pictures) or not isinstance(prompts, Prompts):
+        raise TypeError("only models loaded from a diffusers pipeline can be planned")
+    pipe, network = pictures.pipe, model.network
+    with mode:
+        text = text_on_paper(prompts.family, pipe, prompts.tokens)
+        phases = measured(model, pictures, text, sizes)
+    latent = _latent(model)
+    trains = bytes_of(network, trainable=True)
+    row = sum(t.numel() * t.element_size() for t in vars(text).values() if t is not None)
+    resident = {
+        "denoiser, frozen": bytes_of(network) - trains,
+        "denoiser, trained": trains,
+        "snapshots": sizes.snapshots * trains,
+        "optimiser": 2 * trains,
+        "VAE": 0 if pictures.offload else bytes_of(pipe.vae),
+        "text encoders": 0 if prompts.offload else _readers(pipe, prompts),
+        "samples of a round": sizes.samples * (1 + sizes.stored) * latent,
+        "conditions of a round": sizes.prompts * row,
+    }
+    if pictures.offload:
+        phases["decoding"] += bytes_of(pipe.vae)
+    count = [p.numel() for p in network.parameters()]
+    train = [p.numel() for p in network.parameters() if p.requires_grad]
+    return Memory(sum(count), sum(train), resident, phases)
+
+
+def measured(model: Model, pictures: Pictures, text: Text, sizes: Sizes) -> dict[str, int]:
+    """Bytes that live at most while samples are drawn, decoded and trained on."""
+    denoiser: Denoiser = model.denoiser
+    if sizes.guidance != 1:
+        denoiser = Guided(denoiser, sizes.guidance, lambda cond: cond)
+
+    def noise(rows: int) -> tuple[Tensor, Looked]:
+        return torch.zeros(rows, *model.shape), Looked(text, torch.zeros(rows, dtype=torch.long))
+
+    def rollout() -> Any:
+        x, cond = noise(sizes.rollout)
+        with torch.no_grad():
+            for t, s in pairwise((1.0, 0.7, 0.4)):
+                times = (x.new_full((len(x),), time) for time in (t, s))
+                x = _step(denoiser, x, *times, cond)
+
+    def decoding() -> Any:
+        with torch.no_grad():
+            return pictures(noise(sizes.scored)[0])
+
+    def training() -> Any:
+        x, cond = noise(sizes.train)
+        answer = denoiser(x, torch.full((sizes.train,), 0.5), cond).as_(model.kind)
+        (answer - x).square().flatten(1).mean(1).mean().backward()
+
+    found = {
+        name: _peak(model, pictures, work)
+        for name, work in (("rollout", rollout), ("decoding", decoding), ("training", training))
+    }
+    for parameter in model.network.parameters():
+        parameter.grad = None
+    return found
+
+
+def _step(denoiser: Denoiser, x: Tensor, t: Tensor, s: Tensor, cond: Looked) -> Tensor:
+    return ddim()(denoiser(x, t, cond), s).mean
+
+
+def _peak(model: Model, pictures: Pictures, work: Callable[[], Any]) -> int:
+    with living(model.network, pictures.pipe.vae) as counted:
+        work()
+    return counted.peak
+
+
+def _latent(model: Model) -> int:
+    return 4 * torch.Size(model.shape).numel()
+
+
+def _readers(pipe: Any, prompts: Prompts) -> int:
+    """Of the text encoders, which stay once a new prompt was met."""
+    names = prompts.reading
+    parts = [getattr(pipe, name, None) for name in names]
+    return sum(bytes_of(p) for p in parts if isinstance(p, torch.nn.Module))

@@ -1,0 +1,82 @@
+"""What is planned on paper is what a round takes."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from scoreward.commands.plan import on_paper, verdict
+from scoreward.commands.train import build
+from scoreward.models.diffusers.prompts import Pictures, Prompts
+from scoreward.models.measuring import bytes_of, living
+from scoreward.training.run import Run
+from scoreward.training.team import Team
+from scoreward.training.trainer import Trainer
+from tests.families.test_recipes import TINY, prompts, words_of
+
+assert prompts  # a fixture, used by name
+CASES = [
+    "sd35_vgrpo",
+    "sd35_diffusion_nft",
+    "sd35_flow_grpo",
+    "sd35_mixgrpo",
+    "flux_vgrpo",
+    "sd15_ddpo",
+    "sdxl_ddpo",
+    "wan_flow_grpo",
+    "wan_vgrpo",
+]
+
+
+def measured(run: Run) -> tuple[int, tuple[int, int], Trainer]:
+    """Bytes of a second round: at most living then, with all that stays; evaluations of it."""
+    trainer = Trainer(
+        run.model, run.objective, run.source, run.optimizer, Team(), guidance=run.guidance
+    )
+    trainer.step()
+    pictures, words = run.model.decode, run.model.encode
+    assert isinstance(pictures, Pictures)
+    assert isinstance(words, Prompts)
+    readers = [p for p in pictures.pipe.components.values() if isinstance(p, torch.nn.Module)]
+    modules = {id(m): m for m in (run.model.network, *readers)}
+    for part in run.model.network.parts.values():  # pyright: ignore
+        modules.pop(id(part), None)
+    stays = sum(bytes_of(m) for m in modules.values())
+    moments = trainer.torch_optimizer.state_dict()["state"].values()
+    stays += sum(t.numel() * t.element_size() for state in moments for t in state.values())
+    copies = [trainer.weights.snapshot(n) for n in trainer.weights.names()]
+    stays += sum(t.numel() * t.element_size() for copy in copies for t in copy.values())
+    before = replace(trainer.evaluations)
+    with living(*modules.values()) as counted:
+        trainer.step()
+    after = trainer.evaluations
+    behaviour = after.behaviour - before.behaviour
+    trained = after.training_forward - before.training_forward
+    return stays + counted.peak, (behaviour, trained), trainer
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", CASES)
+def test_the_planned_peak_is_the_measured_one(
+    recipe: str, saved: Callable[[str], Path], prompts: Path
+) -> None:
+    folder = saved(TINY.get(recipe.partition("_")[0], "wan21"))
+    mean = prompts.with_name("reward.py")  # takes no memory, which a plan does not count
+    mean.write_text("def mean(media, prompts):\n    return media.flatten(1).mean(1)\n")
+    words = [*words_of(recipe, folder, prompts), "--loading.decode", "1"]
+    words += ["--task.reward", f"{mean}:mean"]
+    words += ["--geometry.rollout-batch", "2", "--geometry.micro-batch", "4"]
+    run, _ = build(recipe, words, "test")
+    peak, evaluations, trainer = measured(run)
+    _, memory, cost = on_paper(recipe, words)
+    assert memory.peak == pytest.approx(peak, rel=0.15)
+    assert memory.trainable == sum(p.numel() for p in trainer.weights.parameters.values())
+    assert evaluations == (cost.behaviour, cost.trained)
+
+
+def test_the_verdict_names_a_card_or_what_to_do() -> None:
+    assert verdict(10 * 2**30) == "computed to fit a card of 12 GB; not measured on one."
+    assert "card of 80 GB" in verdict(78 * 2**30)
+    assert "lower geometry.micro_batch" in verdict(90 * 2**30)
