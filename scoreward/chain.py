@@ -54,6 +54,11 @@ class Sampler:
         """Network evaluations per sample (Heun's last step onto σ = 0 uses one less)."""
         return sum(kernel.calls for kernel in self.kernels)
 
+    def start(self, process: Process) -> float:
+        """Standard deviation of the noise a chain starts from: 1, or σ where it is larger (VE)."""
+        first = torch.tensor(self.times[0], dtype=torch.float64)
+        return max(1.0, process.sigma(first).item())
+
     def check(self, process: Process) -> None:
         """Raise ValueError if a step is not defined for this process."""
         for kernel, t, s in zip(self.kernels, self.times, self.times[1:], strict=False):

@@ -25,7 +25,7 @@ from scoreward.recipes.sampling import Sampling
 from scoreward.report import write_report
 from scoreward.training.checkpoint import CheckpointError, newest, read_snapshot, read_tensors
 from scoreward.training.evaluation import evaluate as measure
-from scoreward.training.folder import RunFolder, save_grid
+from scoreward.training.folder import LARGEST, RunFolder, save_grid, stills
 from scoreward.training.team import Team
 
 console = Console()
@@ -107,7 +107,7 @@ class SampleOptions:
     sampling: Sampling = Sampling()
     count: int = 8  # pictures per prompt
     seed: int = 0  # of the noise
-    scale: int = 8  # screen pixels per picture pixel
+    scale: int = 8  # screen pixels per picture pixel of small pictures
     out: Path = Path("samples.png")  # the picture written
 
 
@@ -121,13 +121,15 @@ def sample(words: list[str]) -> int:
     keys = [
         Key(("sample", options.seed, p, i)) for p in options.prompts for i in range(options.count)
     ]
-    x = normal_each((k / "start" for k in keys), model.shape)
-    if len(model.shape) != 3:
+    steps = options.sampling
+    sampler = steps.sampler(model.grid(steps.steps) if steps.shift == 1 else None)
+    x = sampler.start(model.process) * normal_each((k / "start" for k in keys), model.shape)
+    with torch.no_grad():
+        media = stills(model.decode(draw(sampler, denoiser, x, keys, cond)))
+    if media is None:
         raise ValueError("the model of this run makes vectors; there is nothing to draw")
-    media = model.decode(draw(options.sampling.sampler(), denoiser, x, keys, cond))
-    save_grid(
-        media.repeat_interleave(options.scale, 2).repeat_interleave(options.scale, 3), options.out
-    )
+    scale = options.scale if max(media.shape[-2:]) < LARGEST // 2 else 1
+    save_grid(media.repeat_interleave(scale, 2).repeat_interleave(scale, 3), options.out)
     console.print(f"{len(media)} pictures: {options.out}")
     return 0
 

@@ -32,18 +32,72 @@ class Cost:
     trained: int  # evaluations with gradient, each costing three
 
 
+@dataclass(frozen=True)
+class Rung:
+    """Settings that save memory, and what they change."""
+
+    words: tuple[str, ...]
+    changes: str
+
+
+LADDER = (
+    Rung((), "nothing"),
+    Rung(("--loading.offload",), "time: VAE and text encoders leave the device after use"),
+    Rung(
+        ("--geometry.rollout-batch", "2", "--geometry.micro-batch", "1", "--loading.decode", "1"),
+        "time: smaller batches in memory, the same round",
+    ),
+    Rung(("--loading.checkpointing",), "time: activations are computed twice"),
+    Rung(("--loading.tiling",), "pictures: large ones are decoded in overlapping tiles"),
+    Rung(("--loading.quantise", "nf4"), "the model: frozen weights are rounded to 4 bits"),
+    Rung(("--loading.height", "512", "--loading.width", "512"), "the task: smaller pictures"),
+)
+"""Tried in this order, each with those before it."""
+
+
 def plan(words: list[str]) -> int:
-    """scoreward plan RECIPE [options]"""
+    """scoreward plan RECIPE [--card GB] [options]"""
     if not words or words[0].startswith("-"):
         raise ValueError(
-            "which recipe? usage: scoreward plan RECIPE [options of the recipe], for example: "
-            "scoreward plan sd35_vgrpo --model FOLDER"
+            "which recipe? usage: scoreward plan RECIPE [--card GB] [options of the recipe], for "
+            "example: scoreward plan sd35_vgrpo --model FOLDER --card 24"
         )
-    run, memory, cost = on_paper(words[0], words[1:])
+    card, rest = _card(words[1:])
+    used = () if card is None else fitting(words[0], rest, card)
+    if used is None:
+        console.print(f"no setting tried here makes it fit {card} GB:")
+        used = tuple(LADDER)
+    more = [word for rung in used for word in rung.words]
+    run, memory, cost = on_paper(words[0], [*rest, *more])
     for line in run.source.geometry.explain():
         console.print(f"[dim]{line}[/dim]")
     _show(memory, cost)
+    for rung in used:
+        if rung.words:
+            console.print(f"add {' '.join(rung.words)}: changes {rung.changes}")
     return 0
+
+
+def _card(words: list[str]) -> tuple[int | None, list[str]]:
+    """--card GB, and the other words."""
+    if "--card" not in words:
+        return None, words
+    at = words.index("--card")
+    given = words[at + 1] if at + 1 < len(words) else "nothing"
+    if not given.isdigit() or int(given) < 1:
+        raise ValueError(f"--card takes the memory of a card in whole GB, got {given}")
+    return int(given), words[:at] + words[at + 2 :]
+
+
+def fitting(recipe: str, words: list[str], card: int) -> tuple[Rung, ...] | None:
+    """The first rungs of the ladder with which a recipe fits, or None."""
+    for length in range(1, len(LADDER) + 1):
+        rungs = LADDER[:length]
+        more = [word for rung in rungs for word in rung.words]
+        _, memory, _ = on_paper(recipe, [*words, *more])
+        if memory.peak + OWN <= card * 2**30:
+            return rungs
+    return None
 
 
 def on_paper(recipe: str, words: list[str]) -> tuple[Run, Memory, Cost]:

@@ -70,6 +70,7 @@ PRETRAINED = {
         "flux_flow_grpo",
         "kontext_vgrpo",
     ),
+    "pretrained_sft": ("sd35_sft",),
     "pretrained_more": ("sd15_ddpo", "sd15_vgrpo", "sdxl_ddpo", "wan_flow_grpo", "wan_vgrpo"),
 }
 BUILT_IN |= {name: f"scoreward.recipes.{f}" for f, names in PRETRAINED.items() for name in names}

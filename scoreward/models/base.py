@@ -20,7 +20,8 @@ class Model:
 
     `encode` turns prompts into a condition whose first axis is the batch, `decode` turns x0 into
     media in [0, 1], `null` gives the condition of guidance, `shape` is one sample's shape. `grid`
-    gives the times at which a number of steps asks the network; `save` writes trained weights in
+    gives the times at which a number of steps asks the network; `read` makes x0 of picture files,
+    where there is more to it than reading pixels; `save` writes trained weights in
     the format of the model's own ecosystem, where it has one; `name` is where it was loaded from.
     """
 
@@ -32,6 +33,7 @@ class Model:
     decode: Callable[[Tensor], Tensor]
     null: Callable[[Cond], Cond]
     grid: Callable[[int], tuple[float, ...]] = time_grid
+    read: Callable[[Sequence[Path]], Tensor] | None = None
     save: Save | None = None
     name: str = ""
 

@@ -168,10 +168,10 @@ class Tester:
     def _states(self, prompts: list[str], keys: list[Key]) -> Tensor:
         """Finished samples."""
         cond = to_device(self.model.encode(prompts), self.team) if prompts else None
-        pieces = []
+        pieces, scale = [], self.sampler.start(self.model.process)
         for start in range(0, len(prompts), self.evaluation.batch):
             piece = slice(start, start + self.evaluation.batch)
-            x = normal_each((k / "start" for k in keys[piece]), self.model.shape)
+            x = scale * normal_each((k / "start" for k in keys[piece]), self.model.shape)
             given = None if cond is None else cond[piece]
             x = x.to(self.team.device)
             pieces.append(draw(self.sampler, self.denoiser, x, keys[piece], given))

@@ -148,13 +148,14 @@ class Online(Source):
     ) -> Generated:
         """x0, conditions and, if wanted, transitions of this process's samples."""
         sampler, cond = self.sampler(round), None
+        start = sampler.start(work.model.process)
         if words:
             cond = self._conditions(here, words, work)
         drawer = Drawer(sampler, work, self.geometry, self.tree, len(words))
-        for start in range(0, len(words), drawer.size):
-            numbers = here[start : start + drawer.size]
-            x = self._starts(numbers, key, work.model.shape).to(work.team.device)
-            given = None if cond is None else cond[start : start + len(numbers)]
+        for first in range(0, len(words), drawer.size):
+            numbers = here[first : first + drawer.size]
+            x = start * self._starts(numbers, key, work.model.shape).to(work.team.device)
+            given = None if cond is None else cond[first : first + len(numbers)]
             keys = [self._address(key, i) for i in numbers]
             drawer.add(x, keys, given, numbers.start)
         return drawer.made(cond, (0, *work.model.shape))
@@ -180,6 +181,7 @@ class Online(Source):
         """x0 of a round's samples, drawn again by the network that is trained."""
         here, numbers = key / "round" / round, samples.sample.tolist()
         x = self._starts(numbers, here, work.model.shape).to(samples.x0)
+        x = self.sampler(round).start(work.model.process) * x
         keys = [self._address(here, i) for i in numbers]
         return draw(self.sampler(round), work.policy.current, x, keys, samples.cond)
 

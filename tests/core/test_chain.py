@@ -26,7 +26,7 @@ from scoreward.kernel import (
 )
 from scoreward.keys import Key
 from scoreward.models.analytic import GaussianPolicy
-from scoreward.process import LinearVP, RectifiedFlow, time_grid
+from scoreward.process import VE, DiscreteVP, LinearVP, Process, RectifiedFlow, time_grid
 from tests.core.laws import F64
 
 KEY = Key(("chain",))
@@ -300,3 +300,14 @@ def test_check_looks_at_every_step() -> None:
     Sampler(times, (ok,) * 10).check(LinearVP())
     with pytest.raises(ValueError, match=r"0\.1090 -> 0\.0100 asks for noise"):
         Sampler(times, (ok,) * 9 + (bad,)).check(LinearVP())
+
+
+@pytest.mark.parametrize(
+    ("process", "first", "expected"),
+    [(RectifiedFlow(), 1.0, 1.0), (DiscreteVP(), 1.0, 1.0), (VE(), 1.0, 50.0)],
+)
+def test_a_chain_starts_from_noise_of_the_size_of_its_process(
+    process: Process, first: float, expected: float
+) -> None:
+    sampler = Sampler((first, 0.0), (ddim(),))
+    assert sampler.start(process) == pytest.approx(expected)

@@ -66,7 +66,7 @@ def planned(model: Model, mode: FakeTensorMode, sizes: Sizes) -> Memory:
     trains = bytes_of(network, trainable=True)
     row = sum(t.numel() * t.element_size() for t in vars(text).values() if t is not None)
     resident = {
-        "denoiser, frozen": bytes_of(network) - trains,
+        "denoiser, frozen": round((bytes_of(network) - trains) * pictures.rounded),
         "denoiser, trained": trains,
         "snapshots": sizes.snapshots * trains,
         "optimiser": 2 * trains,

@@ -17,15 +17,19 @@ from scoreward.models.base import Model
 from scoreward.models.diffusers.export import saver
 from scoreward.models.diffusers.families import family_of, pipeline_class
 from scoreward.models.diffusers.family import Family, Network, Size
+from scoreward.models.diffusers.latents import PictureFiles
 from scoreward.models.diffusers.prompts import Pictures, Prompts
 from scoreward.models.diffusers.skeleton import CONFIGURATION, configured, faked, on_paper
-from scoreward.models.diffusers.text import Remembered, cache_folder, fingerprint
+from scoreward.models.diffusers.text import Remembered, Store, cache_folder, fingerprint
 from scoreward.models.diffusers.versions import check_diffusers, quietly
 from scoreward.models.lora import LoRA, add_lora
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 TEXT = ("text_encoder", "tokenizer", "text_processor")  # how parts that read prompts are called
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
+
+
+ROUNDED = {"no": 1.0, "int8": 0.51, "nf4": 0.28}  # of 16 bits, with scales; ours
 
 
 class PretrainedError(ValueError):
@@ -99,6 +103,10 @@ class Opened:
         """The names of the parts that read prompts."""
         return reading_parts(self.folder)
 
+    def content(self, parts: list[str]) -> str:
+        """A hash of what these parts are."""
+        return fingerprint(self.folder, parts)
+
 
 def assembled(
     opened: Opened, network: Network, size: Size, shape: tuple[int, ...], loading: Loading
@@ -107,10 +115,13 @@ def assembled(
     pipe, family = opened.pipe, opened.family
     tokens = loading.tokens or family.tokens
     salt = f"{type(family).__name__} {tokens} {size} {loading.dtype}"
-    folder = cache_folder() / "prompts" if loading.cache else None
-    content = "" if on_paper() else fingerprint(opened.folder, opened.reading)
-    known = Remembered(folder, f"{salt} {content}")
-    pictures = Pictures(pipe, family, loading.offload, loading.decode)
+    folder = cache_folder() if loading.cache else None
+    texts, seen = (
+        Store(folder and folder / kind, "" if on_paper() else f"{salt} {opened.content(parts)}")
+        for kind, parts in (("prompts", opened.reading), ("latents", ["vae"]))
+    )
+    known = Remembered(texts)
+    pictures = Pictures(pipe, family, loading.offload, loading.decode, rounded(loading))
     where, dtype = opened.folder, DTYPES[loading.dtype]
     prompts = Prompts(pipe, family, where, tokens, known, pictures, size, loading.offload, dtype)
     return Model(
@@ -122,6 +133,7 @@ def assembled(
         decode=pictures,
         null=prompts.null,
         grid=lambda steps: family.grid(pipe, steps, size),
+        read=PictureFiles(pictures, size, seen, len(shape) == 4),
         save=saver(opened.folder, pipe, network, LoRA(loading.rank, loading.alpha), loading.lora),
     )
 
@@ -182,7 +194,7 @@ def opened(folder: Path, name: str, loading: Loading) -> Any:
     absent |= {n: None for n in UNUSED if n in index_of(folder)}
     base = DTYPES[loading.dtype] if loading.lora else torch.float32
     given: dict[str, Any] = {"torch_dtype": {"default": base, "vae": torch.float32}}
-    if loading.quantise != "no":
+    if loading.quantise != "no" and not on_paper():
         given["quantization_config"] = quantised(loading.quantise, base)
     try:
         with quietly():
@@ -200,6 +212,12 @@ def opened(folder: Path, name: str, loading: Loading) -> Any:
         pipe.vae.enable_tiling()
         pipe.vae.enable_slicing()
     return pipe
+
+
+def rounded(loading: Loading) -> float:
+    """Bytes of frozen weights after quantisation relative to those of `dtype`."""
+    share = ROUNDED[loading.quantise]
+    return share / 2 if loading.quantise != "no" and loading.dtype == "float32" else share
 
 
 def quantised(how: str, compute: torch.dtype) -> Any:

@@ -28,6 +28,7 @@ class Pictures:
     family: Family
     offload: bool = False
     at_once: int = 4
+    rounded: float = 1.0  # what quantisation leaves of the bytes of frozen weights, for a plan
 
     def __call__(self, x0: Float[Tensor, "batch *latent"]) -> Float[Tensor, "batch 3 *media"]:
         vae = self._vae(x0.device)

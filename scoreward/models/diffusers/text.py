@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int, Shaped
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -84,26 +85,11 @@ def _content(path: Path) -> bytes:
 
 
 @dataclass(frozen=True)
-class Remembered:
-    """Rows by key: made once, kept in a folder, read as often as wanted."""
+class Store:
+    """Named tensors by key, in a folder.  Nothing is half written; what is damaged is not there."""
 
     folder: Path | None  # None keeps nothing
     salt: str  # what besides the key decides the content
-
-    def __call__(
-        self, keys: Sequence[str], make: Callable[[list[int]], Text], batch: int = 16
-    ) -> Text:
-        """Rows of all keys; `make` is asked for the positions of those that are not there yet."""
-        first = {key: i for i, key in reversed(list(enumerate(keys)))}
-        found = {key: row for key in first if (row := self._read(key)) is not None}
-        missing = [i for key, i in first.items() if key not in found]
-        for start in range(0, len(missing), batch):
-            places = missing[start : start + batch]
-            made = make(places)
-            for n, place in enumerate(places):
-                found[keys[place]] = row = made[n : n + 1].to("cpu")
-                self._write(keys[place], row)
-        return join([found[key] for key in keys])
 
     def _path(self, key: str) -> Path | None:
         if self.folder is None:
@@ -111,22 +97,43 @@ class Remembered:
         name = hashlib.sha256(f"{self.salt}\n{key}".encode()).hexdigest()
         return self.folder / name[:2] / f"{name}.safetensors"
 
-    def _read(self, key: str) -> Text | None:
+    def read(self, key: str) -> dict[str, Tensor] | None:
         path = self._path(key)
         if path is None or not path.is_file():
             return None
         try:
-            stored = load_file(path)
-            return Text(**stored)
-        except Exception:  # damaged by a crash or a full disk: made again
+            return load_file(path)
+        except (OSError, SafetensorError):  # damaged by a crash or a full disk: made again
             return None
 
-    def _write(self, key: str, row: Text) -> None:
+    def write(self, key: str, tensors: dict[str, Tensor]) -> None:
         path = self._path(key)
         if path is None:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_suffix(f".{os.getpid()}.writing")
-        tensors = {name: value for name, value in vars(row).items() if value is not None}
         save_file({n: t.contiguous() for n, t in tensors.items()}, aside)
         aside.replace(path)
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """Rows by key: made once, kept in a store, read as often as wanted."""
+
+    store: Store
+
+    def __call__(
+        self, keys: Sequence[str], make: Callable[[list[int]], Text], batch: int = 16
+    ) -> Text:
+        """Rows of all keys; `make` is asked for the positions of those that are not there yet."""
+        first = {key: i for i, key in reversed(list(enumerate(keys)))}
+        found = {k: Text(**row) for k in first if (row := self.store.read(k)) is not None}
+        missing = sorted(i for key, i in first.items() if key not in found)
+        for start in range(0, len(missing), batch):
+            places = missing[start : start + batch]
+            made = make(places)
+            for n, place in enumerate(places):
+                found[keys[place]] = row = made[n : n + 1].to("cpu")
+                parts = {name: value for name, value in vars(row).items() if value is not None}
+                self.store.write(keys[place], parts)
+        return join([found[key] for key in keys])
