@@ -1,8 +1,10 @@
 """Tiny random-weight pipelines of every family, text encoders included, built from config alone."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
+import diffusers
 import torch
 
 from scoreward.models.diffusers import Loading
@@ -30,6 +32,28 @@ PIPELINES: dict[str, Callable[[], Any]] = {
     "cogvideox": video.cogvideox,
 }
 
+CLASSES = {
+    "sd15": "StableDiffusionPipeline",
+    "sd21": "StableDiffusionPipeline",
+    "sdxl": "StableDiffusionXLPipeline",
+    "sd3": "StableDiffusion3Pipeline",
+    "flux_dev": "FluxPipeline",
+    "flux_schnell": "FluxPipeline",
+    "flux_kontext": "FluxKontextPipeline",
+    "flux2_dev": "Flux2Pipeline",
+    "flux2_klein": "Flux2KleinPipeline",
+    "qwen_image": "QwenImagePipeline",
+    "sana": "SanaPipeline",
+    "z_image": "ZImagePipeline",
+    "pixart": "PixArtSigmaPipeline",
+    "wan21": "WanPipeline",
+    "wan22": "WanPipeline",
+    "ltx": "LTXPipeline",
+    "hunyuan_video": "HunyuanVideoPipeline",
+    "cogvideox": "CogVideoXPipeline",
+}
+"""The class in diffusers of each."""
+
 SIZES: dict[str, dict[str, int]] = {
     "sd15": {"height": 32, "width": 48},
     "sdxl": {"height": 32, "width": 48},
@@ -53,6 +77,16 @@ def loading(name: str, **more: Any) -> Loading:
     """Small sizes and adapters."""
     settings: dict[str, Any] = {"rank": 2, "alpha": 4.0, "tokens": TOKENS, **size_of(name)}
     return Loading(**settings | more)
+
+
+def lacking(name: str) -> str | None:
+    """What the installed diffusers does not have of a pipeline, in a sentence; None if all."""
+    kind = getattr(diffusers, CLASSES[name], None)
+    if kind is None:
+        return f"diffusers {diffusers.__version__} has no {CLASSES[name]}"
+    if name == "wan22" and "transformer_2" not in inspect.signature(kind).parameters:
+        return f"diffusers {diffusers.__version__} has no WanPipeline with a second transformer"
+    return None
 
 
 def build(name: str) -> Any:

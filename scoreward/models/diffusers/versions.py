@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 
-OLDEST, BEFORE = (0, 35), (1, 0)
+OLDEST, BEFORE = (0, 33), (1, 0)
 """The oldest minor version that passes the tests, and the first that nobody has tried."""
 
 

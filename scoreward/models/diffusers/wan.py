@@ -39,17 +39,26 @@ class Wan(Family):
         return (pipe.transformer.config.in_channels, frames, height, width)
 
     def text(self, pipe: Any, prompts: Sequence[str], tokens: int) -> Text:
-        states, _ = pipe.encode_prompt(
-            list(prompts),
-            do_classifier_free_guidance=False,
-            device=pipe.text_encoder.device,
-            max_sequence_length=tokens,
-        )
+        try:
+            states, _ = pipe.encode_prompt(
+                list(prompts),
+                do_classifier_free_guidance=False,
+                device=pipe.text_encoder.device,
+                max_sequence_length=tokens,
+            )
+        except NameError as error:  # diffusers 0.36 and older use it without asking
+            if error.name != "ftfy":
+                raise
+            raise ImportError(
+                "the Wan pipeline of this diffusers cannot read prompts without ftfy; install it "
+                "with: pip install ftfy"
+            ) from error
         return Text(states)
 
     def adjust(self, network: Network, pipe: Any) -> Network:
-        network.boundary = pipe.config.boundary_ratio or 0.0
-        network.per_token = bool(pipe.config.expand_timesteps)
+        setting = pipe.config  # before diffusers 0.35 with neither of these
+        network.boundary = setting.get("boundary_ratio") or 0.0
+        network.per_token = bool(setting.get("expand_timesteps"))
         return network
 
     def call(self, network: Network, x_t: Tensor, t: Tensor, cond: Text) -> Tensor:
