@@ -38,7 +38,8 @@ CPU. It shows that our mathematics and formats are those of that version of diff
 published model trains well.
 
 Supported is diffusers `{supported}`; other versions are refused when a model is loaded, with this
-range. A pipeline that the installed diffusers does not have yet is refused by its name.
+range. A pipeline that the installed diffusers does not have yet is refused by its name, before
+anything is loaded.
 
 This page is generated. `make compatibility` makes an environment for each combination below, runs
 `pytest -m "not slow" tests/families` in it and writes `docs/compatibility.json` and this page;
@@ -69,7 +70,9 @@ OLDER = """
 What older versions want besides: in diffusers 0.36 and older the Wan pipeline cannot read
 prompts without the package ftfy. With `HF_HUB_OFFLINE=1` most of them do not look for the LoRA
 file in a folder; name it there:
-`pipe.load_lora_weights(FOLDER, weight_name="pytorch_lora_weights.safetensors")`.
+`pipe.load_lora_weights(FOLDER, weight_name="pytorch_lora_weights.safetensors")`. Qwen-Image is
+refused before 0.37: its network ignored the mask of padded prompts, so that an answer depended on
+the other prompts of its batch.
 """
 
 
@@ -89,7 +92,7 @@ def page(tables: Sequence[Table]) -> str:
         columns_of(newest),
         MEANING,
         "## All versions\n",
-        "diffusers / transformers. *yes*: all of the table above; *–*: not in diffusers yet.",
+        "diffusers / transformers. *yes*: all of the table above; *–*: refused by name.",
         "",
         side_by_side(tables),
         OLDER,

@@ -194,6 +194,7 @@ def test_a_pipeline_that_came_later_is_named_with_what_to_install(
     """Really absent from an old diffusers; a new one is replaced by one that has nothing."""
     index = {"_class_name": tiny.CLASSES[name], "_diffusers_version": "0.99.0"}
     (tmp_path / "model_index.json").write_text(json.dumps(index))
+    monkeypatch.setattr(versions, "version", lambda name: "0.99.0")  # new enough for any adapter
     found = diffusers.__version__
     if tiny.CLASSES[name] in dir(diffusers):
         found = "0.1.0"
@@ -270,6 +271,16 @@ def test_wrong_settings_are_named(saved: Folder) -> None:
         Loading(lora=False, quantise="int8")
     with pytest.raises(ValueError, match="weights in fp16 lose small updates"):
         Loading(lora=False, dtype="fp16")
+
+
+def test_an_adapter_may_need_a_newer_diffusers_than_others(
+    saved: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = changed_index(saved("sd3"), tmp_path / "other", "QwenImagePipeline")
+    monkeypatch.setattr(versions, "version", lambda name: "0.36.0")
+    with pytest.raises(ImportError, match=r"diffusers 0.36.0 is not supported.*>=0\.37,<1\.0"):
+        load(folder)
+    load(saved("sd3"), tiny.loading("sd3"))
 
 
 @pytest.mark.parametrize("found", ["0.30.1", "1.2.0"])

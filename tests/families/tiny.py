@@ -7,7 +7,7 @@ from typing import Any
 import diffusers
 import torch
 
-from scoreward.models.diffusers import Loading
+from scoreward.models.diffusers import Loading, family_of
 from tests.families import newer, pictures, video
 
 TOKENS = 32  # of text
@@ -80,12 +80,15 @@ def loading(name: str, **more: Any) -> Loading:
 
 
 def lacking(name: str) -> str | None:
-    """What the installed diffusers does not have of a pipeline, in a sentence; None if all."""
+    """Why the installed diffusers cannot have a pipeline, in a sentence; None if it can."""
+    found, since = diffusers.__version__, family_of(CLASSES[name]).since
     kind = getattr(diffusers, CLASSES[name], None)
     if kind is None:
-        return f"diffusers {diffusers.__version__} has no {CLASSES[name]}"
+        return f"diffusers {found} has no {CLASSES[name]}"
+    if tuple(int(piece) for piece in found.split(".")[:2]) < since:
+        return f"the adapter of {CLASSES[name]} needs diffusers {since[0]}.{since[1]}, not {found}"
     if name == "wan22" and "transformer_2" not in inspect.signature(kind).parameters:
-        return f"diffusers {diffusers.__version__} has no WanPipeline with a second transformer"
+        return f"diffusers {found} has no WanPipeline with a second transformer"
     return None
 
 
