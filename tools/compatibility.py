@@ -54,12 +54,13 @@ class Combination:
 
 
 COMBINATIONS = (
-    Combination("0.33.1", "4.48.3", "0.14.0", ("ftfy",)),
-    Combination("0.34.0", "4.52.4", "0.15.2", ("ftfy",)),
+    Combination("0.33.1", "4.48.3", "0.14.0"),
+    Combination("0.34.0", "4.52.4", "0.15.2"),
     Combination("0.35.2", "4.55.4", "0.17.1", ("ftfy",)),
     Combination("0.36.0", "4.57.6", "0.18.1", ("ftfy",)),
     Combination("0.37.1", "5.0.0", "0.18.1"),
     Combination("0.38.0", "5.5.4", "0.19.1"),
+    Combination("0.39.0", "5.9.0", "0.19.1"),
     Combination("0.40.0", "5.12.1", "0.20.0"),
     Combination("0.42.1", "5.24.0", "0.21.2"),
 )

@@ -67,12 +67,16 @@ for every token, bases in 4 or 8 bits, and half precision beyond one call of SD3
 """
 
 OLDER = """
-What older versions want besides: in diffusers 0.36 and older the Wan pipeline cannot read
+What older versions want besides: in diffusers 0.35 and 0.36 the Wan pipeline cannot read
 prompts without the package ftfy. With `HF_HUB_OFFLINE=1` most of them do not look for the LoRA
 file in a folder; name it there:
-`pipe.load_lora_weights(FOLDER, weight_name="pytorch_lora_weights.safetensors")`. Qwen-Image is
-refused before 0.37: its network ignored the mask of padded prompts, so that an answer depended on
-the other prompts of its batch.
+`pipe.load_lora_weights(FOLDER, weight_name="pytorch_lora_weights.safetensors")`.
+
+Some pipelines are refused although that diffusers has them. Wan before 0.35: the second network of
+Wan 2.2 would be left out without an error. Qwen-Image before 0.37: its network ignored the mask of
+padded prompts, so that an answer depended on the other prompts of its batch. FLUX.2 before 0.37:
+its config does not say whether the network takes guidance as an input. Z-Image before 0.39: the
+pipeline spent its last step at t = 0, on other times than ours.
 """
 
 

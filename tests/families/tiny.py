@@ -1,6 +1,5 @@
 """Tiny random-weight pipelines of every family, text encoders included, built from config alone."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -87,8 +86,6 @@ def lacking(name: str) -> str | None:
         return f"diffusers {found} has no {CLASSES[name]}"
     if tuple(int(piece) for piece in found.split(".")[:2]) < since:
         return f"the adapter of {CLASSES[name]} needs diffusers {since[0]}.{since[1]}, not {found}"
-    if name == "wan22" and "transformer_2" not in inspect.signature(kind).parameters:
-        return f"diffusers {found} has no WanPipeline with a second transformer"
     return None
 
 

@@ -26,6 +26,7 @@ class Wan(Family):
     pipelines: ClassVar = ("WanPipeline",)
     parts: ClassVar = ("transformer", "transformer_2")
     tokens: ClassVar = 512
+    since: ClassVar = (0, 35)  # before, the second network was left out without an error
 
     def size(self, pipe: Any) -> Size:
         return Size(480, 832, 81)
@@ -56,9 +57,8 @@ class Wan(Family):
         return Text(states)
 
     def adjust(self, network: Network, pipe: Any) -> Network:
-        setting = pipe.config  # before diffusers 0.35 with neither of these
-        network.boundary = setting.get("boundary_ratio") or 0.0
-        network.per_token = bool(setting.get("expand_timesteps"))
+        network.boundary = pipe.config.boundary_ratio or 0.0
+        network.per_token = bool(pipe.config.expand_timesteps)
         return network
 
     def call(self, network: Network, x_t: Tensor, t: Tensor, cond: Text) -> Tensor:
