@@ -19,7 +19,7 @@ help:
 	@echo "make check    formatter, linter, types, import rule, size budget, equation index"
 	@echo "make format   apply the formatter and the linter's own fixes"
 	@echo "make pages    write the generated pages of docs/ anew"
-	@echo "make compatibility  run the families' tests with old and new diffusers (an hour, 5 GB in build/)"
+	@echo "make compatibility  run the families' tests with old and new diffusers (half an hour, 4 GB)"
 	@echo "make clean    remove the environment and the caches"
 
 demo: $(VENV)/core.stamp

@@ -191,7 +191,9 @@ def outcomes(report: ElementTree.Element) -> dict[str, tuple[str, str]]:
 
 
 def first_line(message: str) -> str:
-    return message.strip().partition("\n")[0][:200]
+    """Without the folders of this machine."""
+    line = message.strip().partition("\n")[0]
+    return re.sub(r"(?<![\w.])/[^\s:'\"]*/", "", line)[:200]
 
 
 def families(cases: Mapping[str, tuple[str, str]]) -> dict[str, dict[str, str]]:
