@@ -10,7 +10,7 @@ export PYTHON
 # One thread per process: two test processes on two cores, and sums that do not depend on the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: help demo test format pages clean \
+.PHONY: help demo test format pages compatibility clean \
 	check check-format check-lint check-types check-imports check-structure
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make check    formatter, linter, types, import rule, size budget, equation index"
 	@echo "make format   apply the formatter and the linter's own fixes"
 	@echo "make pages    write the generated pages of docs/ anew"
+	@echo "make compatibility  run the families' tests with old and new diffusers (half an hour, 4 GB)"
 	@echo "make clean    remove the environment and the caches"
 
 demo: $(VENV)/core.stamp
@@ -52,6 +53,9 @@ format: $(VENV)/dev.stamp
 
 pages: $(VENV)/dev.stamp
 	$(BIN)/python -m tools.equations_page
+
+compatibility: $(VENV)/dev.stamp
+	$(BIN)/python -m tools.compatibility
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info

@@ -107,5 +107,6 @@ def qwen_vl(width: int = 32) -> Any:
             "num_heads": 2,
             "out_hidden_size": width,
         },
+        vision_start_token_id=151652,  # as published; older versions have no default
     )
     return transformers.Qwen2_5_VLForConditionalGeneration(config)

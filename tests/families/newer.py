@@ -139,6 +139,9 @@ def z_image() -> Any:
         axes_dims=[4, 4, 8],
         axes_lens=[1024, 64, 64],
     )
+    with torch.no_grad():  # older versions leave these as they find the memory
+        network.x_pad_token.normal_()
+        network.cap_pad_token.normal_()
     return diffusers.ZImagePipeline(
         transformer=network,
         vae=vae(shift=0.1, use_quant_conv=False, use_post_quant_conv=False),

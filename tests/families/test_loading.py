@@ -2,11 +2,15 @@
 
 import json
 import pickle
+import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import diffusers
 import pytest
 import torch
 
@@ -183,6 +187,55 @@ def test_a_pipeline_without_adapter_is_told_what_is_missing(saved: Folder, tmp_p
         load(folder, tiny.loading("sd3", height=33))
 
 
+@pytest.mark.parametrize("name", tiny.PIPELINES)
+def test_a_pipeline_that_came_later_is_named_with_what_to_install(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Really absent from an old diffusers; a new one is replaced by one that has nothing."""
+    index = {"_class_name": tiny.CLASSES[name], "_diffusers_version": "0.99.0"}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    monkeypatch.setattr(versions, "version", lambda name: "0.99.0")  # new enough for any adapter
+    found = diffusers.__version__
+    if tiny.CLASSES[name] in dir(diffusers):
+        found = "0.1.0"
+        monkeypatch.setitem(sys.modules, "diffusers", SimpleNamespace(__version__=found))
+    said = f"diffusers {found} has no {tiny.CLASSES[name]}; install a newer one with: pip install"
+    with pytest.raises(UnsupportedPipeline, match=re.escape(said)):
+        load(tmp_path)
+
+
+class TooNew:
+    """A diffusers that wants what the installed transformers does not have."""
+
+    __version__ = "0.99.0"
+
+    def __getattr__(self, name: str) -> None:
+        raise RuntimeError("Failed to import it because of:\ncannot import name 'Mistral3'")
+
+
+def test_a_pipeline_that_transformers_is_too_old_for(
+    saved: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = saved("sd3")
+    monkeypatch.setitem(sys.modules, "diffusers", TooNew())
+    said = r"diffusers 0.99.0 cannot import StableDiffusion3Pipeline with transformers [\d.]+"
+    with pytest.raises(UnsupportedPipeline, match=said + r" \(cannot import name 'Mistral3'\)"):
+        load(folder)
+
+
+def test_prompts_of_wan_may_need_ftfy(saved: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load(saved("wan21"), tiny.loading("wan21", cache=False))
+    pipe = prompts_of(model).pipe
+    prompts_of(model)._load()
+
+    def without(*given: Any, **named: Any) -> Any:
+        return ftfy.fix_text(given[0])  # pyright: ignore (the name that is missing)
+
+    monkeypatch.setattr(pipe, "encode_prompt", without)
+    with pytest.raises(ImportError, match="without ftfy; install it with: pip install ftfy"):
+        prompts_of(model)(["a fox"])
+
+
 def test_an_adapter_of_ones_own_is_taken(saved: Folder, tmp_path: Path) -> None:
     from scoreward.models.diffusers.sd3 import StableDiffusion3
 
@@ -220,8 +273,18 @@ def test_wrong_settings_are_named(saved: Folder) -> None:
         Loading(lora=False, dtype="fp16")
 
 
+def test_an_adapter_may_need_a_newer_diffusers_than_others(
+    saved: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = changed_index(saved("sd3"), tmp_path / "other", "QwenImagePipeline")
+    monkeypatch.setattr(versions, "version", lambda name: "0.36.0")
+    with pytest.raises(ImportError, match=r"diffusers 0.36.0 is not supported.*>=0\.37,<1\.0"):
+        load(folder)
+    load(saved("sd3"), tiny.loading("sd3"))
+
+
 @pytest.mark.parametrize("found", ["0.30.1", "1.2.0"])
 def test_versions_out_of_range_are_refused(found: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versions, "version", lambda name: found)
-    with pytest.raises(ImportError, match=rf"diffusers {found} is not supported.*>=0\.35,<1\.0"):
+    with pytest.raises(ImportError, match=rf"diffusers {found} is not supported.*>=0\.33,<1\.0"):
         versions.check_diffusers()

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+import diffusers
 import torch
 
-from scoreward.models.diffusers import Loading
+from scoreward.models.diffusers import Loading, family_of
 from tests.families import newer, pictures, video
 
 TOKENS = 32  # of text
@@ -30,6 +31,28 @@ PIPELINES: dict[str, Callable[[], Any]] = {
     "cogvideox": video.cogvideox,
 }
 
+CLASSES = {
+    "sd15": "StableDiffusionPipeline",
+    "sd21": "StableDiffusionPipeline",
+    "sdxl": "StableDiffusionXLPipeline",
+    "sd3": "StableDiffusion3Pipeline",
+    "flux_dev": "FluxPipeline",
+    "flux_schnell": "FluxPipeline",
+    "flux_kontext": "FluxKontextPipeline",
+    "flux2_dev": "Flux2Pipeline",
+    "flux2_klein": "Flux2KleinPipeline",
+    "qwen_image": "QwenImagePipeline",
+    "sana": "SanaPipeline",
+    "z_image": "ZImagePipeline",
+    "pixart": "PixArtSigmaPipeline",
+    "wan21": "WanPipeline",
+    "wan22": "WanPipeline",
+    "ltx": "LTXPipeline",
+    "hunyuan_video": "HunyuanVideoPipeline",
+    "cogvideox": "CogVideoXPipeline",
+}
+"""The class in diffusers of each."""
+
 SIZES: dict[str, dict[str, int]] = {
     "sd15": {"height": 32, "width": 48},
     "sdxl": {"height": 32, "width": 48},
@@ -53,6 +76,17 @@ def loading(name: str, **more: Any) -> Loading:
     """Small sizes and adapters."""
     settings: dict[str, Any] = {"rank": 2, "alpha": 4.0, "tokens": TOKENS, **size_of(name)}
     return Loading(**settings | more)
+
+
+def lacking(name: str) -> str | None:
+    """Why the installed diffusers cannot have a pipeline, in a sentence; None if it can."""
+    found, since = diffusers.__version__, family_of(CLASSES[name]).since
+    kind = getattr(diffusers, CLASSES[name], None)
+    if kind is None:
+        return f"diffusers {found} has no {CLASSES[name]}"
+    if tuple(int(piece) for piece in found.split(".")[:2]) < since:
+        return f"the adapter of {CLASSES[name]} needs diffusers {since[0]}.{since[1]}, not {found}"
+    return None
 
 
 def build(name: str) -> Any:

@@ -1,5 +1,6 @@
 """Which adapter speaks for which diffusers pipeline."""
 
+from importlib.metadata import version
 from typing import Any
 
 from scoreward.models.diffusers.cogvideox import CogVideoX
@@ -53,10 +54,18 @@ def family_of(name: str) -> Family:
 
 
 def pipeline_class(name: str) -> Any:
-    """The class in the installed diffusers.  Raises UnsupportedPipeline where it has none."""
+    """The class in the installed diffusers.  Raises UnsupportedPipeline where there is none."""
     import diffusers
 
-    found = getattr(diffusers, name, None)
+    try:
+        found = getattr(diffusers, name, None)
+    except RuntimeError as error:  # it is imported now, and with it its text encoders
+        reason = str(error).strip().splitlines()[-1]
+        raise UnsupportedPipeline(
+            f"diffusers {diffusers.__version__} cannot import {name} with transformers "
+            f"{version('transformers')} ({reason}); docs/compatibility.md lists versions that fit "
+            "together; mostly this is enough: pip install -U transformers"
+        ) from error
     if found is None:
         raise UnsupportedPipeline(
             f"diffusers {diffusers.__version__} has no {name}; install a newer one with: "

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from scoreward.models.diffusers.text import Text
+from scoreward.models.diffusers.versions import OLDEST
 from scoreward.prediction import Kind
 from scoreward.process import DiscreteVP, Process, RectifiedFlow
 
@@ -38,6 +39,7 @@ class Family(ABC):
     targets: ClassVar[tuple[str, ...]] = ATTENTION  # layers that get LoRA unless told otherwise
     tokens: ClassVar[int] = 0  # of text, where the pipeline itself does not fix it
     edits: ClassVar[bool] = False  # whether prompts are instructions about a picture
+    since: ClassVar[tuple[int, int]] = OLDEST  # the first diffusers in which it works
 
     def process(self, pipe: Any) -> Process:
         """How the pipeline adds noise."""

@@ -30,6 +30,7 @@ class Flux2(Family):
     pipelines: ClassVar = ("Flux2Pipeline", "Flux2KleinPipeline")
     targets: ClassVar = (*JOINT, *QKV)
     tokens: ClassVar = 512
+    since: ClassVar = (0, 37)  # before, a network did not say whether it takes its guidance
 
     def guidance(self, pipe: Any) -> float | None:
         return 4.0 if pipe.transformer.config.guidance_embeds else None

@@ -79,6 +79,7 @@ def load(path: str | Path, loading: Loading = Loading(), family: Family | None =
     folder = found(path)
     name = class_name(folder)
     adapter = family or family_of(name)
+    check_diffusers(adapter.since)
     pipe = opened(folder, name, loading)
     size = wanted(adapter, pipe, loading)
     shape = adapter.shape(pipe, size)

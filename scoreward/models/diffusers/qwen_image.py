@@ -28,6 +28,7 @@ class QwenImage(Family):
     pipelines: ClassVar = ("QwenImagePipeline",)
     targets: ClassVar = JOINT
     tokens: ClassVar = 512
+    since: ClassVar = (0, 37)  # before, an answer depends on the padding of its batch
 
     def size(self, pipe: Any) -> Size:
         side = pipe.default_sample_size * pipe.vae_scale_factor

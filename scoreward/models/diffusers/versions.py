@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 
-OLDEST, BEFORE = (0, 35), (1, 0)
+OLDEST, BEFORE = (0, 33), (1, 0)
 """The oldest minor version that passes the tests, and the first that nobody has tried."""
 
 
-def check_diffusers() -> None:
-    """Raises ImportError unless a supported diffusers is installed."""
-    supported = f">={OLDEST[0]}.{OLDEST[1]},<{BEFORE[0]}.{BEFORE[1]}"
+def check_diffusers(oldest: tuple[int, int] = OLDEST) -> None:
+    """Raises ImportError unless a supported diffusers is installed; some models need newer ones."""
+    supported = f">={oldest[0]}.{oldest[1]},<{BEFORE[0]}.{BEFORE[1]}"
     try:
         found = version("diffusers")
     except PackageNotFoundError:
@@ -20,10 +20,10 @@ def check_diffusers() -> None:
             'pip install "scoreward[diffusers]"'
         ) from None
     major, minor = (int(piece) for piece in found.split(".")[:2])
-    if not OLDEST <= (major, minor) < BEFORE:
+    if not oldest <= (major, minor) < BEFORE:
         raise ImportError(
-            f"diffusers {found} is not supported, the adapters need {supported}; install one with: "
-            f'pip install "diffusers{supported}"'
+            f"diffusers {found} is not supported, this model's adapter needs {supported}; install "
+            f'one with: pip install "diffusers{supported}"'
         )
 
 

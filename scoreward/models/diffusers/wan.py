@@ -26,6 +26,7 @@ class Wan(Family):
     pipelines: ClassVar = ("WanPipeline",)
     parts: ClassVar = ("transformer", "transformer_2")
     tokens: ClassVar = 512
+    since: ClassVar = (0, 35)  # before, the second network was left out without an error
 
     def size(self, pipe: Any) -> Size:
         return Size(480, 832, 81)
@@ -39,12 +40,20 @@ class Wan(Family):
         return (pipe.transformer.config.in_channels, frames, height, width)
 
     def text(self, pipe: Any, prompts: Sequence[str], tokens: int) -> Text:
-        states, _ = pipe.encode_prompt(
-            list(prompts),
-            do_classifier_free_guidance=False,
-            device=pipe.text_encoder.device,
-            max_sequence_length=tokens,
-        )
+        try:
+            states, _ = pipe.encode_prompt(
+                list(prompts),
+                do_classifier_free_guidance=False,
+                device=pipe.text_encoder.device,
+                max_sequence_length=tokens,
+            )
+        except NameError as error:  # diffusers 0.36 and older use it without asking
+            if error.name != "ftfy":
+                raise
+            raise ImportError(
+                "the Wan pipeline of this diffusers cannot read prompts without ftfy; install it "
+                "with: pip install ftfy"
+            ) from error
         return Text(states)
 
     def adjust(self, network: Network, pipe: Any) -> Network:

@@ -30,6 +30,7 @@ class ZImage(Family):
 
     pipelines: ClassVar = ("ZImagePipeline",)
     tokens: ClassVar = 512
+    since: ClassVar = (0, 39)  # before, the pipeline spent its last step at t = 0
 
     def size(self, pipe: Any) -> Size:
         return Size(1024, 1024)
