@@ -127,9 +127,14 @@ class EmojiMatch:
             )
 
     def __call__(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
-        told = self.encode(list(prompts)).to(media.device)
-        pictures = self.heads.of_pictures(features(media, self.heads.side), self.count)
-        cosines = (pictures * self.heads.of_texts(told, self.count)).sum(-1)
+        return self.of(features(media, self.heads.side), prompts)
+
+    def of(
+        self, seen: Float[Tensor, "batch features"], prompts: Sequence[str]
+    ) -> Float[Tensor, " batch"]:
+        """The same from features that were already computed."""
+        told = self.heads.of_texts(self.encode(list(prompts)).to(seen.device), self.count)
+        cosines = (self.heads.of_pictures(seen, self.count) * told).sum(-1)
         if not self.caution:
             return cosines.mean(0)
         return cosines.mean(0) - self.caution * cosines.var(0, correction=0).add(1e-8).sqrt()
@@ -145,15 +150,18 @@ class Found:
     best: int = 10
 
     def __call__(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
-        return (self.ranks(media, prompts) < self.best).float()
-
-    def ranks(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
-        """How many captions fit the picture better than its prompt does."""
         with torch.no_grad():
-            pictures = self.heads.of_pictures(features(media, self.heads.side), 1)[0]
-            asked, others = (
-                self.heads.of_texts(self.encode(texts).to(media.device), 1)[0]
-                for texts in (list(prompts), list(self.captions))
-            )
+            seen = features(media, self.heads.side)
+        return (self.ranks(seen, prompts) < self.best).float()
+
+    def ranks(
+        self, seen: Float[Tensor, "batch features"], prompts: Sequence[str]
+    ) -> Float[Tensor, " batch"]:
+        """How many captions fit the pictures, given by their features, better than their own."""
+        pictures = self.heads.of_pictures(seen, 1)[0]
+        asked, others = (
+            self.heads.of_texts(self.encode(texts).to(seen.device), 1)[0]
+            for texts in (list(prompts), list(self.captions))
+        )
         mine = (pictures * asked).sum(-1, keepdim=True)
         return (pictures @ others.T > mine + 1e-6).sum(1).float()

@@ -95,10 +95,7 @@ def fitted(images: Tensor, captions: Sequence[str], how: Training) -> Heads:
 def retrieval(heads: Heads, emoji: data.Emoji) -> dict[str, float]:
     """How often the right one of all captions is first, among five and among ten."""
     found = Found(heads, whole, data.every_caption())
-    batches = zip(emoji.images.split(64), range(0, len(emoji), 64))
-    ranks = torch.cat(
-        [found.ranks((x + 1) / 2, emoji.captions[i : i + 64]) for x, i in batches],
-    )
+    ranks = found.ranks(seen(emoji.images, heads.side), emoji.captions)
     return {f"top{k}": round(float((ranks < k).float().mean()), 3) for k in (1, 5, 10)}
 
 
