@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 BUDGET = 20_000  # network evaluations of a run, a trained one counting three
 POINTS = 5  # measurements after the start
-SHORT = "--sampling.solver dpmpp --sampling.steps 5 --geometry.prompts 8 --geometry.group 8"
+SHORT = "--sampling.solver dpmpp --sampling.steps 5 --optimizer.decay constant"
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Arm:
     cautious: bool = False
 
 
-DIRECT = f"{SHORT} --optimizer.lr 2e-4 --optimizer.decay constant"
-GROUPS = f"{SHORT} --optimizer.lr 3e-4 --optimizer.decay constant --objective.pairs 2"
+DIRECT = f"{SHORT} --geometry.prompts 16 --geometry.group 2 --optimizer.lr 2e-4"
+GROUPS = f"{SHORT} --geometry.prompts 8 --geometry.group 8 --objective.pairs 2 --optimizer.lr 2e-4"
 ARMS = {
     "draft_free": Arm("emoji_draft", f"{DIRECT} --objective.anchor 0"),
-    "draft_anchor": Arm("emoji_draft", f"{DIRECT} --objective.anchor 1.0"),
+    "draft_anchor": Arm("emoji_draft", f"{DIRECT} --objective.anchor 0.5"),
     "draft_cautious": Arm("emoji_draft", f"{DIRECT} --objective.anchor 0", cautious=True),
     "vgrpo_free": Arm("emoji_vgrpo", f"{GROUPS} --objective.anchor 0"),
     "vgrpo_anchor": Arm("emoji_vgrpo", f"{GROUPS} --objective.anchor 0.3"),

@@ -40,7 +40,7 @@ from scoreward.training.trainer import Trainer
 HERE = Path(__file__).parent
 CURVES = HERE / "curves.jsonl"
 SEEDS = {"draft": 3, "vgrpo": 1}
-SHOWN = {"train": 32, "validation": 64, "test": 128}  # captions of each split that are measured
+SHOWN = {"train": 32, "validation": 64, "test": 96}  # captions of each split that are measured
 
 
 def prompts() -> dict[str, list[str]]:
