@@ -122,14 +122,18 @@ def emoji_pretrain(
         weight_decay=1e-4,
         warmup=100,
         decay="linear",
+        total=6_000,
         ema=0.999,
     ),
-    budget: Budget = Budget(rounds=60),
+    budget: Budget = Budget(rounds=40),
     held_out: HeldOutEmoji = HeldOutEmoji(split="validation", every=20),
     start: Path | None = None,
     dropout: float = 0.1,
 ) -> Run:
-    """Pretraining of the emoji model on three styles; `start` goes on from a weights file."""
+    """Pretraining of the emoji model on three styles; `start` goes on from a weights file.
+
+    It stops at two thirds of the decay, to leave something for a reward to improve.
+    """
     train = data.load("train")
     model = built_in.untrained(size)
     if start is not None:
