@@ -7,8 +7,8 @@ their own: they are other ways of using a free run.
 
 from dataclasses import dataclass
 
-BUDGET = 20_000  # network evaluations of a run, a trained one counting three
-POINTS = 5  # measurements after the start
+BUDGET = 12_000  # network evaluations of a run, a trained one counting three
+POINTS = 4  # measurements after the start
 SHORT = "--sampling.solver dpmpp --sampling.steps 5 --optimizer.decay constant"
 
 
@@ -21,7 +21,7 @@ class Arm:
     cautious: bool = False
 
 
-DIRECT = f"{SHORT} --geometry.prompts 16 --geometry.group 2 --optimizer.lr 2e-4"
+DIRECT = f"{SHORT} --geometry.prompts 16 --geometry.group 2 --optimizer.lr 5e-4"
 GROUPS = f"{SHORT} --geometry.prompts 8 --geometry.group 8 --objective.pairs 2 --optimizer.lr 2e-4"
 ARMS = {
     "draft_free": Arm("emoji_draft", f"{DIRECT} --objective.anchor 0"),
@@ -31,4 +31,4 @@ ARMS = {
     "vgrpo_anchor": Arm("emoji_vgrpo", f"{GROUPS} --objective.anchor 0.3"),
     "vgrpo_cautious": Arm("emoji_vgrpo", f"{GROUPS} --objective.anchor 0", cautious=True),
 }
-HYBRID = (0.75, 0.45, 0.25)  # times at which a tuned model hands over to the base
+HYBRID = (0.7, 0.3)  # times at which a tuned model hands over to the base

@@ -10,7 +10,7 @@ from benchmarks.emoji.run import lines
 
 HERE = Path(__file__).parent
 MARKS = ("<!-- table -->\n", "<!-- end of table -->\n")
-SHOWN = ("reward", "judge", "strict", "nearest")
+SHOWN = ("reward", "judge", "likeness", "nearest")
 COLOURS = {"free": "#D55E00", "anchor": "#0072B2", "cautious": "#009E73"}
 TITLES = {
     "train": "captions of training",

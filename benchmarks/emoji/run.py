@@ -13,7 +13,6 @@ import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -29,18 +28,20 @@ from scoreward.models.emoji import emoji, whole
 from scoreward.recipes.emoji import cautious, match, nearest_picture
 from scoreward.recipes.portraits import rewarded
 from scoreward.recipes.sampling import Sampling
-from scoreward.rewards.emoji import Found, features
+from scoreward.rewards.emoji import Found, Likeness, features
 from scoreward.training.checkpoint import newest, read_snapshot
 from scoreward.training.evaluation import Evaluation, evaluate
-from scoreward.training.folder import save_grid
+from scoreward.training.folder import RunFolder, save_grid
 from scoreward.training.run import Budget, Keeping, Run
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 
 HERE = Path(__file__).parent
 CURVES = HERE / "curves.jsonl"
-SEEDS = {"draft": 3, "vgrpo": 1}
-SHOWN = {"train": 32, "validation": 64, "test": 96}  # captions of each split that are measured
+SEEDS = {"draft": 2, "vgrpo": 1}
+SAMPLING = Sampling(solver="dpmpp", steps=5)  # as in the rollouts
+ORDER = ("draft", "vgrpo")  # of `all`
+SHOWN = {"train": 48, "validation": 48, "test": 96}  # captions of each split that are measured
 
 
 def prompts() -> dict[str, list[str]]:
@@ -50,7 +51,7 @@ def prompts() -> dict[str, list[str]]:
 
 @dataclass(frozen=True)
 class Measure:
-    """Reward, judge, strict and nearest, split by split."""
+    """Reward, judge, strict, likeness and nearest, split by split."""
 
     splits: Mapping[str, Sequence[str]]
 
@@ -65,6 +66,7 @@ class Measure:
             "reward": reward.of(first, asked),
             "judge": judge.of(seen, asked),
             "strict": (found.ranks(seen, asked) < found.best).float(),
+            "likeness": Likeness()(media, asked),
             "nearest": nearest_picture(media, asked),
         }
         numbers = {}
@@ -75,14 +77,14 @@ class Measure:
 
 
 def evaluation(every: int) -> Evaluation:
-    """All captions under the ten-step ODE, one noise each."""
+    """All captions under the rollout's sampler, one noise each."""
     splits = prompts()
     return Evaluation(
         prompts=[caption for captions in splits.values() for caption in captions],
-        samplers={"ode": Sampling().sampler()},
+        samplers={"ode": SAMPLING.sampler()},
         scorers={"nearest": nearest_picture},
         tables={"splits": Measure(splits)},
-        spread_prompts=8,
+        spread_prompts=4,
         noises=4,
         every=every,
     )
@@ -127,6 +129,8 @@ def curve(run: Run) -> dict[str, list[float]]:
             spent |= {k: round(ode.get(k, 0.0), 4) for k in ("diversity", "drift")}
             rows.append(spent | ode["splits"])
             print(run.name, run.seed, moment.round, rows[-1], flush=True)
+    if (status := RunFolder(run.folder).about().get("status")) != "finished":
+        raise SystemExit(f"{run.folder} was {status}; nothing is written for it")
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
@@ -150,15 +154,24 @@ def hybrids(weights: Mapping[str, Tensor]) -> dict[str, dict[str, float]]:
     return {str(at): measured(Switched(early, late, at)) for at in HYBRID}
 
 
-def pictures(weights: Mapping[str, Tensor] | None, path: Path, split: str = "test") -> None:
-    """The first 24 captions of a split, the same noise for every model."""
-    model, captions = emoji(weights), data.captions(split)[:24]
+def pictures(denoiser: Denoiser, path: Path, split: str = "test") -> None:
+    """The first eight captions of a split, the same noise for every model, twice the size."""
+    model, captions = emoji(), data.captions(split)[:8]
     keys = [Key(("emoji", split, i)) for i in range(len(captions))]
     x, cond = normal_each(keys, model.shape), model.encode(captions)
     with torch.no_grad():
-        media = model.decode(draw(Sampling().sampler(), model.denoiser, x, keys, cond))
-    larger = partial(torch.repeat_interleave, repeats=2)
-    save_grid(larger(larger(media, dim=2), dim=3), path)
+        media = model.decode(draw(SAMPLING.sampler(), denoiser, x, keys, cond))
+    save_grid(media.repeat_interleave(2, 2).repeat_interleave(2, 3), path)
+
+
+def draw_all(weights: Mapping[str, Tensor], name: str) -> None:
+    """Pictures of a tuned model, of the base and, for a free run, of their hybrids."""
+    ours, base = emoji(weights).denoiser, emoji().denoiser
+    pictures(ours, HERE / f"{name}.png")
+    pictures(base, HERE / "base.png")
+    if name.endswith("_free"):
+        for at in HYBRID:
+            pictures(Switched(ours, base, at), HERE / f"{name}_hybrid_{at}.png")
 
 
 def train(name: str, seed: int, runs: Path, budget: int = BUDGET) -> None:
@@ -168,8 +181,7 @@ def train(name: str, seed: int, runs: Path, budget: int = BUDGET) -> None:
     if name.endswith("_free"):
         line["hybrid"] = hybrids(tuned(run))
     if seed == 0:
-        pictures(tuned(run), HERE / f"{name}.png")
-        pictures(None, HERE / "base.png")
+        draw_all(tuned(run), name)
     save(line)
 
 
@@ -195,11 +207,11 @@ def main() -> None:
     if options.arm != "all":
         train(options.arm, options.seed, options.runs)
         return
-    done = {(x["arm"], x["seed"]) for x in lines()}
-    for seed in range(max(SEEDS.values())):
-        for name in ARMS:
-            if seed < SEEDS[name.split("_")[0]] and (name, seed) not in done:
-                train(name, seed, options.runs)
+    for method in ORDER:
+        for seed in range(SEEDS[method]):
+            for name in (name for name in ARMS if name.startswith(method)):
+                if (name, seed) not in {(x["arm"], x["seed"]) for x in lines()}:
+                    train(name, seed, options.runs)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def _numbers() -> dict[str, int]:
 
 
 @cache
-def _drawn(style: str) -> Float[Tensor, "n 3 32 32"]:
+def drawings(style: str) -> Float[Tensor, "n 3 32 32"]:
     """All pictures of a style, in [-1, 1]; the files hold differences to the left neighbour."""
     if style == JUDGE_STYLE:
         with np.load(FOLDER / "openmoji" / "pack.npz") as pack:
@@ -84,7 +84,7 @@ def load(split: str, styles: Sequence[str] = STYLES) -> Emoji:
     """The pictures of a split in some styles, style after style."""
     wanted = captions(split)
     rows = [_numbers()[caption] for caption in wanted]
-    images = torch.cat([_drawn(style)[rows] for style in styles])
+    images = torch.cat([drawings(style)[rows] for style in styles])
     return Emoji(images, list(wanted) * len(styles))
 
 

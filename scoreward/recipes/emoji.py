@@ -22,7 +22,7 @@ from scoreward.objectives.denoising import Denoising
 from scoreward.recipes.moving import Task, moved_to
 from scoreward.recipes.portraits import HeldOut, Start
 from scoreward.rewards.base import Reward
-from scoreward.rewards.emoji import EmojiMatch, Found, Heads
+from scoreward.rewards.emoji import EmojiMatch, Found, Heads, Likeness
 from scoreward.rewards.nearest import least_distance
 from scoreward.training.checkpoint import read_tensors
 from scoreward.training.evaluation import Evaluation
@@ -70,12 +70,13 @@ def cautious(caution: float = 1.0) -> EmojiMatch:
 
 
 def scorers() -> dict[str, Reward]:
-    """Reward, the judge that never trains anything, and the distance to what was drawn."""
+    """Reward, the judge that never trains anything, and two checks that use no network."""
     judge = match("judge")
     return {
         "reward": match("reward"),
         "judge": judge,
         "strict": Found(judge.heads, built_in.whole, data.every_caption()),
+        "likeness": Likeness(),
         "nearest": nearest_picture,
     }
 

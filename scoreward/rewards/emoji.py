@@ -6,13 +6,13 @@ like CLIP and PickScore in form, range and weaknesses: it has a gradient, is rig
 not, and can be fooled.
 
 `reward` was trained on three styles, `judge` on a fourth with another seed and at another size. The
-judge never enters training.
+judge never enters training, but it looks through the same EfficientNet, so what fools one may fool
+the other. `Likeness` uses no network at all.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-FOLDER = Path(str(files("scoreward"))) / "assets" / "emoji"
+from scoreward.data.emoji import FOLDER, JUDGE_STYLE, STYLES, cleaned, drawings, every_caption
+
 HEADS = {"reward": FOLDER / "reward.safetensors", "judge": FOLDER / "openmoji/judge.safetensors"}
 WEIGHTS = "efficientnet-lite0-57934424.pth"
 HINT = (
@@ -165,3 +166,37 @@ class Found:
         )
         mine = (pictures * asked).sum(-1, keepdim=True)
         return (pictures @ others.T > mine + 1e-6).sum(1).float()
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Share of the other captions whose drawings are all farther away than the prompt's nearest.
+
+    0.5 is chance, 1 is best. Distances are between pixels, pooled by two: no network is asked, so
+    none can be fooled. Only for prompts that are captions.
+    """
+
+    styles: tuple[str, ...] = (*STYLES, JUDGE_STYLE)
+
+    def __call__(
+        self, media: Float[Tensor, "batch 3 32 32"], prompts: Sequence[str]
+    ) -> Float[Tensor, " batch"]:
+        every = every_caption()
+        number = {caption: i for i, caption in enumerate(every)}
+        texts = [cleaned(prompt) for prompt in prompts]
+        if unknown := [text for text in texts if text not in number]:
+            raise ValueError(
+                f"there is no drawing of {unknown[0]!r} to compare with; likeness is for the "
+                f"{len(every):,} captions that ship with scoreward"
+            )
+        pictures = F.avg_pool2d(media.float().cpu() * 2 - 1, 2).flatten(1)
+        drawn = _pooled(self.styles)
+        distance = torch.stack([torch.cdist(pictures, style) for style in drawn]).min(0).values
+        own = distance.gather(1, torch.tensor([[number[text]] for text in texts]))
+        return (distance > own).sum(1).div(len(every) - 1).to(media.device)
+
+
+@cache
+def _pooled(styles: tuple[str, ...]) -> tuple[Tensor, ...]:
+    """Every style's drawings of all captions, as vectors."""
+    return tuple(F.avg_pool2d(drawings(style), 2).flatten(1) for style in styles)

@@ -11,7 +11,7 @@ from scoreward.models.emoji import whole
 from scoreward.recipes.emoji import cautious, match
 from scoreward.rewards import emoji as rewards
 from scoreward.rewards.base import RewardError, differentiated, scored
-from scoreward.rewards.emoji import EmojiMatch, Found, Heads, features
+from scoreward.rewards.emoji import EmojiMatch, Found, Heads, Likeness, features
 
 REWARD, JUDGE = match("reward"), match("judge")
 
@@ -93,9 +93,9 @@ def test_caution_takes_the_heads_disagreement_off() -> None:
     torch.testing.assert_close(cautious(2.0)(media, captions), expected, rtol=0, atol=1e-3)
     mean = EmojiMatch(heads, whole, count=4)(media, captions)
     torch.testing.assert_close(mean, each.mean(0))
-    for wrong in ({"count": 5}, {"count": 0}, {"caution": 1.0}, {"count": 2, "caution": -1.0}):
+    for count, caution in ((5, 0.0), (0, 0.0), (1, 1.0), (2, -1.0)):
         with pytest.raises(ValueError, match="must"):
-            EmojiMatch(heads, whole, **wrong)
+            EmojiMatch(heads, whole, count, caution)
 
 
 def test_found_counts_captions_that_fit_better() -> None:
@@ -108,6 +108,29 @@ def test_found_counts_captions_that_fit_better() -> None:
     assert rank.tolist() == by_hand
     found = Found(JUDGE.heads, whole, data.every_caption(), best=30)
     assert scored("strict", found, media, captions).tolist() == [float(r < 30) for r in by_hand]
+
+
+def test_likeness_is_1_for_a_drawing_and_chance_for_another_caption() -> None:
+    media, captions = drawn("test", "fluent")
+    assert Likeness()(media, captions).min() > 0.999
+    other = Likeness()(media, captions[1:] + captions[:1])
+    assert 0.3 < other.mean() < 0.7
+    unseen = Likeness(("noto", "twemoji"))(media, captions)  # drawn by other hands
+    assert 0.75 < unseen.mean() < 1
+    with pytest.raises(ValueError, match="there is no drawing of 'a purple cow' to compare with"):
+        Likeness()(media[:2], [captions[0], "a purple cow"])
+
+
+def test_likeness_counts_captions_that_are_farther_away() -> None:
+    media, captions = drawn("validation", "noto", 3)
+    faded = 0.5 * media + 0.25
+    small = torch.nn.functional.avg_pool2d(faded * 2 - 1, 2)
+    every = data.every_caption()
+    for x, caption, value in zip(small, captions, Likeness(("twemoji",))(faded, captions)):
+        gaps = torch.nn.functional.avg_pool2d(data.drawings("twemoji"), 2) - x
+        square = gaps.square().sum((1, 2, 3))
+        farther = int((square > square[every.index(caption)]).sum())
+        assert float(value) == pytest.approx(farther / (len(every) - 1), abs=2e-3)
 
 
 def test_pictures_of_any_size_are_taken() -> None:

@@ -73,7 +73,7 @@ def test_a_run_is_trained_judged_reported_and_sampled(method: str, tmp_path: Pat
     few += ["--held-out.steps", "2"]
     assert main(["train", f"emoji_{method}", *few, "--folder", str(folder)]) == 0
     summary = json.loads((folder / "summary.json").read_text())
-    names = {"reward", "judge", "strict", "diversity", "nearest", "drift"}
+    names = {"reward", "judge", "strict", "likeness", "diversity", "nearest", "drift"}
     assert names <= set(summary["after"]["ode"])
     assert summary["after"]["ode"]["drift"] > 0
     assert (folder / "report.html").exists()
