@@ -68,7 +68,7 @@ def test_a_drawn_picture_is_at_distance_0_of_the_drawn_ones() -> None:
 def test_a_run_is_trained_judged_reported_and_sampled(method: str, tmp_path: Path) -> None:
     torch.set_num_threads(1)
     folder = tmp_path / "run"
-    few = ["--budget.rounds", "1", "--held-out.every", "1", "--sampling.steps", "2"]
+    few = ["--budget.rounds", "1", "--held-out.every", "1", "--sampling.steps", "4"]
     few += ["--geometry.prompts", "2", "--geometry.group", "2", "--held-out.prompts", "4"]
     few += ["--held-out.steps", "2"]
     assert main(["train", f"emoji_{method}", *few, "--folder", str(folder)]) == 0
