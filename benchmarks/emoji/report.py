@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from benchmarks.emoji.arms import ARMS
 from benchmarks.emoji.run import lines
 
 HERE = Path(__file__).parent
@@ -13,8 +15,10 @@ MARKS = ("<!-- table -->\n", "<!-- end of table -->\n")
 SHOWN = ("reward", "judge", "likeness", "nearest")
 COLOURS = {"free": "#D55E00", "anchor": "#0072B2", "cautious": "#009E73"}
 TITLES = {
-    "train": "captions of training",
-    "test": "test captions, never trained on",
+    "reward": "reward",
+    "judge": "judge, same EfficientNet",
+    "likeness": "likeness, no network",
+    "nearest": "distance to real drawings",
 }
 
 Numbers = dict[str, float]
@@ -25,26 +29,24 @@ def at(line: dict, index: int) -> Numbers:
     return {k: v[index] for k, v in line.items() if isinstance(v, list)}
 
 
-def stopped(line: dict) -> Numbers:
-    """Where the judge likes the validation captions best."""
-    return at(line, int(np.argmax(line["validation/judge"])))
-
-
-def hybrid(line: dict) -> Numbers:
-    """The change that the judge likes best on the validation captions."""
-    return max(line["hybrid"].values(), key=lambda numbers: numbers["validation/judge"])
+def stopped(line: dict, by: str) -> Numbers:
+    """Where a number of the validation captions is best."""
+    return at(line, int(np.argmax(line[f"validation/{by}"])))
 
 
 def rows() -> list[tuple[str, list[Numbers]]]:
     """Name and the numbers of every seed."""
     every = lines()
     found: list[tuple[str, list[Numbers]]] = [("base", [at(every[0], 0)])]
-    for arm in dict.fromkeys(line["arm"] for line in every):
+    for arm in sorted({line["arm"] for line in every}, key=list(ARMS).index):
         seeds = [line for line in every if line["arm"] == arm]
         found.append((arm, [at(line, -1) for line in seeds]))
-        if arm.endswith("_free"):
-            found.append((f"{arm}, stopped early", [stopped(line) for line in seeds]))
-            found.append((f"{arm}, hybrid", [hybrid(line) for line in seeds]))
+        if not arm.endswith("_free"):
+            continue
+        for by in ("judge", "likeness"):
+            found.append((f"{arm}, stopped by {by}", [stopped(line, by) for line in seeds]))
+        for time in seeds[0]["hybrid"]:
+            found.append((f"{arm}, hybrid at {time}", [line["hybrid"][time] for line in seeds]))
     return found
 
 
@@ -72,25 +74,29 @@ def table() -> str:
 
 
 def figure(path: Path) -> None:
-    """Reward and judge against network evaluations, for each method and kind of caption."""
+    """What was measured on test captions, against network evaluations, for each method."""
     every = lines()
     methods = list(dict.fromkeys(line["arm"].split("_")[0] for line in every))
     drawing = Figure(figsize=(13, 2.9 * len(methods)), layout="constrained")
-    grid = drawing.subplots(len(methods), 4, squeeze=False)
+    grid = drawing.subplots(len(methods), len(SHOWN), squeeze=False)
     for axes, method in zip(grid, methods):
-        for place, (split, name) in zip(axes, [(s, n) for s in TITLES for n in SHOWN[:2]]):
-            for line in every:
-                kind, of = line["arm"].split("_")[1], line["arm"].split("_")[0]
-                if of == method:
-                    label = kind if line["seed"] == 0 else None
-                    x = np.array(line["evaluations"]) / 1000
-                    place.plot(x, line[f"{split}/{name}"], color=COLOURS[kind], label=label)
-            place.set_title(f"{method}: {name}, {TITLES[split]}", fontsize=8)
-            place.set_xlabel("network evaluations (thousands)", fontsize=7)
-            place.tick_params(labelsize=7)
-            place.grid(alpha=0.3)
+        for place, name in zip(axes, SHOWN):
+            panel(place, [x for x in every if x["arm"].startswith(method)], name)
+            place.set_title(f"{method}: {TITLES[name]}", fontsize=9)
         axes[0].legend(fontsize=7, frameon=False)
-    drawing.savefig(path, dpi=100)
+    drawing.savefig(path, dpi=90)
+
+
+def panel(axes: Any, runs: Sequence[dict], name: str) -> None:
+    """One line for every run, seeds of an arm in one colour."""
+    for run in runs:
+        kind = run["arm"].split("_")[1]
+        label = kind if run["seed"] == 0 else None
+        x = np.array(run["evaluations"]) / 1000
+        axes.plot(x, run[f"test/{name}"], color=COLOURS[kind], label=label, linewidth=1.2)
+    axes.set_xlabel("network evaluations (thousands)", fontsize=7)
+    axes.tick_params(labelsize=7)
+    axes.grid(alpha=0.3)
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ from scoreward.training.trainer import Trainer
 
 HERE = Path(__file__).parent
 CURVES = HERE / "curves.jsonl"
-SEEDS = {"draft": 2, "vgrpo": 1}
+SEEDS = {"draft": 3, "vgrpo": 1}
 SAMPLING = Sampling(solver="dpmpp", steps=5)  # as in the rollouts
 ORDER = ("draft", "vgrpo")  # of `all`
 SHOWN = {"train": 48, "validation": 48, "test": 96}  # captions of each split that are measured
