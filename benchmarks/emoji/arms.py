@@ -22,7 +22,7 @@ class Arm:
 
 
 DIRECT = f"{SHORT} --geometry.prompts 16 --geometry.group 2 --optimizer.lr 5e-4"
-GROUPS = f"{SHORT} --geometry.prompts 8 --geometry.group 8 --objective.pairs 2 --optimizer.lr 5e-4"
+GROUPS = f"{SHORT} --geometry.prompts 8 --geometry.group 8 --objective.pairs 2 --optimizer.lr 1e-4"
 ARMS = {
     "draft_free": Arm("emoji_draft", f"{DIRECT} --objective.anchor 0"),
     "draft_anchor": Arm("emoji_draft", f"{DIRECT} --objective.anchor 0.5"),
