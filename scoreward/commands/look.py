@@ -17,8 +17,10 @@ from scoreward.denoiser import Denoiser, Guided
 from scoreward.keys import Key, normal_each
 from scoreward.models import builtin
 from scoreward.models.base import Model
+from scoreward.models.emoji import emoji
 from scoreward.models.lettering import lettering
 from scoreward.models.weights import Weights
+from scoreward.recipes.emoji import HeldOutEmoji
 from scoreward.recipes.lettering import HeldOutWords
 from scoreward.recipes.portraits import HeldOut
 from scoreward.recipes.sampling import Sampling
@@ -37,7 +39,7 @@ class Which:
 
     run: Path | None = None  # a run folder; its newest checkpoint's averaged weights
     weights: Path | None = None  # a safetensors file of the built-in model
-    built_in: Literal["portraits", "lettering"] = "portraits"  # without a run: which model
+    built_in: Literal["portraits", "lettering", "emoji"] = "portraits"  # without a run: which model
     guidance: float = 1.0  # classifier-free guidance; 1 is none
 
     def model(self) -> Model:
@@ -52,8 +54,8 @@ class Which:
         """Whose prompts and scorers fit the model."""
         if self.run is None:
             return self.built_in
-        lettering = str(RunFolder(self.run).about().get("recipe", "")).startswith("lettering")
-        return "lettering" if lettering else "portraits"
+        task = str(RunFolder(self.run).about().get("recipe", "")).partition("_")[0]
+        return task if task in MODELS else "portraits"
 
     def denoiser(self, model: Model) -> Denoiser:
         """The denoiser, guided if asked."""
@@ -86,7 +88,7 @@ def _fitting(tensors: dict[str, torch.Tensor], name: str, built_in: str) -> Mode
     except RuntimeError:
         raise CheckpointError(
             f"{name} does not hold weights of the built-in model ({built_in}) of the default size; "
-            "sample and evaluate read runs of the portraits and lettering recipes, and "
+            "sample and evaluate read runs of the portraits, lettering and emoji recipes, and "
             "--built-in says which model a weights file belongs to"
         ) from None
 
@@ -94,7 +96,9 @@ def _fitting(tensors: dict[str, torch.Tensor], name: str, built_in: str) -> Mode
 MODELS: dict[str, Callable[[dict[str, torch.Tensor] | None], Model]] = {
     "portraits": builtin.portraits,
     "lettering": lettering,
+    "emoji": emoji,
 }
+HELD_OUT = {"portraits": HeldOut, "lettering": HeldOutWords, "emoji": HeldOutEmoji}
 Flat = tyro.conf.arg(prefix_name=False, name="")
 
 
@@ -148,9 +152,7 @@ def evaluate(words: list[str]) -> int:
     model, team = options.which.model(), Team()
     model.network.to(team.device).eval()
     denoiser = options.which.denoiser(model)
-    held_out = options.held_out
-    if options.which.task() == "lettering":
-        held_out = HeldOutWords(**vars(held_out))
+    held_out = HELD_OUT[options.which.task()](**vars(options.held_out))
     numbers = measure(held_out.evaluation(), model, denoiser, team).numbers
     samplers = [name for name in numbers if name != "gap"]
     table = Table("", *(f"{s.upper()} sampler" for s in samplers))

@@ -52,6 +52,7 @@ BUILT_IN = {
     "portraits_swift_direct": "scoreward.recipes.portraits_swift",
     "toy_vgrpo": "scoreward.recipes.toy",
     "lettering_pretrain": "scoreward.recipes.lettering",
+    "emoji_pretrain": "scoreward.recipes.emoji",
 }
 PRETRAINED = {
     "pretrained_sd35": (
@@ -74,10 +75,12 @@ PRETRAINED = {
     "pretrained_more": ("sd15_ddpo", "sd15_vgrpo", "sdxl_ddpo", "wan_flow_grpo", "wan_vgrpo"),
 }
 BUILT_IN |= {name: f"scoreward.recipes.{f}" for f, names in PRETRAINED.items() for name in names}
+TASKS = {"lettering": "scoreward.recipes.lettering", "emoji": "scoreward.recipes.emoji"}
 MOVED = {
-    f"lettering_{method}": f"portraits_{method}"
-    for method in ("vgrpo", "swift", *PATHS, *SAMPLES)
-    if method not in DIFFERENTIATING
+    f"{task}_{method}": f"portraits_{method}"
+    for task in TASKS
+    for method in ("vgrpo", "swift", *PATHS, *SAMPLES, "swift_direct")
+    if task != "lettering" or method not in DIFFERENTIATING
 }
 
 
@@ -85,9 +88,10 @@ def find(name: str) -> Recipe:
     """A built-in recipe by name, or a function of the user's own as FILE.py:FUNCTION."""
     if ":" in name:
         return _from_file(name)
-    source = name.replace("lettering_", "portraits_")
-    if name not in BUILT_IN and source in BUILT_IN:  # refuses what differentiates its reward
-        return importlib.import_module("scoreward.recipes.lettering").moved(find(source))
+    task, _, method = name.partition("_")
+    source = f"portraits_{method}"
+    if name not in BUILT_IN and task in TASKS and source in BUILT_IN:
+        return importlib.import_module(TASKS[task]).moved(find(source))
     if name not in BUILT_IN:
         close = get_close_matches(name, [*BUILT_IN, *MOVED], 1)
         hint = f"; did you mean {close[0]!r}?" if close else ""

