@@ -23,6 +23,12 @@ CARDS = (12, 16, 24, 48, 80)
 OWN = 2**30  # bytes that a driver and its kernels take besides tensors; ours
 
 
+USAGE = (
+    "usage: scoreward plan RECIPE [--card GB] [options of the recipe], for example: scoreward plan "
+    "sd35_vgrpo --model FOLDER --card 24"
+)
+
+
 @dataclass(frozen=True)
 class Cost:
     """Of a round of one run: rows of the network, and what a device holds."""
@@ -57,11 +63,11 @@ LADDER = (
 
 def plan(words: list[str]) -> int:
     """scoreward plan RECIPE [--card GB] [options]"""
+    if words and words[0] in ("-h", "--help"):
+        console.print(USAGE, highlight=False, markup=False)
+        return 0
     if not words or words[0].startswith("-"):
-        raise ValueError(
-            "which recipe? usage: scoreward plan RECIPE [--card GB] [options of the recipe], for "
-            "example: scoreward plan sd35_vgrpo --model FOLDER --card 24"
-        )
+        raise ValueError(f"which recipe? {USAGE}")
     card, rest = _card(words[1:])
     used = () if card is None else fitting(words[0], rest, card)
     if used is None:
