@@ -29,7 +29,7 @@ class Pictures:
     offload: bool = False
 
     def __call__(self, x0: Float[Tensor, "batch *latent"]) -> Float[Tensor, "batch 3 *media"]:
-        vae = self.pipe.vae.to(x0.device)
+        vae = self._vae(x0.device)
         media = self.family.decode(self.pipe, x0).float()
         if self.offload:
             vae.to("cpu")
@@ -38,11 +38,16 @@ class Pictures:
     @torch.no_grad()
     def latents(self, media: Float[Tensor, "batch 3 *media"]) -> Float[Tensor, "batch *latent"]:
         """The inverse, as far as a VAE has one: media in [0, 1]."""
-        vae = self.pipe.vae.to(media.device)
+        vae = self._vae(media.device)
         z = self.family.latents(self.pipe, media * 2 - 1).float()
         if self.offload:
             vae.to("cpu")
         return z
+
+    def _vae(self, device: torch.device) -> Any:
+        """The VAE on a device; moving one that is there already walks through all its parts."""
+        vae = self.pipe.vae
+        return vae if next(vae.parameters()).device == device else vae.to(device)
 
 
 @dataclass(frozen=True)
