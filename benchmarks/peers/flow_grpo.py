@@ -178,6 +178,35 @@ class Loop:
             self.updates += 1
             self.average.step(self.parameters, self.updates)
 
+    @property
+    def inner_optimizer(self) -> Any:
+        """The optimiser of torch."""
+        return self.optimizer.optimizer
+
+    def watched(self) -> list[dict[str, Any]]:
+        """A list that the next round fills with its batches."""
+        found: list[dict[str, Any]] = []
+        train = self.train
+
+        def watch(
+            words: dict[str, Tensor], states: Tensor, log_probs: Tensor, advantages: Tensor
+        ) -> None:
+            found.append(
+                {
+                    "x": states[:, :TRAINED],
+                    "next": states[:, 1 : TRAINED + 1],
+                    "steps": torch.arange(TRAINED).expand(len(states), TRAINED),
+                    "log_probs": log_probs[:, :TRAINED],
+                    "advantages": advantages.clamp(-5, 5),
+                    "states": words["states"],
+                    "pooled": words["pooled"],
+                }
+            )
+            train(words, states, log_probs, advantages)
+
+        self.train = watch  # pyright: ignore[reportAttributeAccessIssue]
+        return found
+
 
 ARMS = {
     "guided": lambda folder, code: Loop(folder, True, Published(code)),

@@ -75,6 +75,35 @@ class TRL:
         self.epoch += 1
         return {"checked": False}
 
+    @property
+    def inner_optimizer(self) -> Any:
+        """The optimiser of torch."""
+        return self.trainer.optimizer.optimizer
+
+    def watched(self) -> list[dict[str, Any]]:
+        """A list that the next round fills with its batches."""
+        found, train = [], self.trainer._train_batched_samples
+
+        def watch(inner: int, epoch: int, updates: int, batches: list[dict[str, Any]]) -> int:
+            order = self.trainer.sd_pipeline.scheduler.timesteps
+            for batch in batches:
+                place = (batch["timesteps"][..., None] == order).int().argmax(-1)
+                found.append(
+                    {
+                        "x": batch["latents"],
+                        "next": batch["next_latents"],
+                        "steps": place,
+                        "log_probs": batch["log_probs"],
+                        "advantages": batch["advantages"],
+                        "states": batch["prompt_embeds"].detach(),
+                        "pooled": None,
+                    }
+                )
+            return train(inner, epoch, updates, batches)
+
+        self.trainer._train_batched_samples = watch
+        return found
+
 
 ARMS = {
     "ddpo-guided": lambda folder: TRL(folder, True),
