@@ -206,7 +206,8 @@ class Online(Source):
         """One list of rewards per sample, in the order of `self.rewards`."""
         if not words:
             return []
-        media = model.decode(x0)
+        pieces = x0.split(self.geometry.rollout_batch)  # decoding takes more memory than sampling
+        media = torch.cat([model.decode(piece) for piece in pieces])
         each = [scored(name, reward, media, words) for name, reward in self.rewards.items()]
         return torch.stack([r.cpu() for r in each], 1).tolist()
 
