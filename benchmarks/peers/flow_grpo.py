@@ -1,8 +1,8 @@
 """Flow-GRPO's public code on SD3: its pipeline, its step, its statistics, its average of weights.
 
-The option is a checkout of that code, of which nothing is copied here. The loop around its functions
-is ours and does what its training script does, in that order, without its logging; the script itself
-needs packages, a reward server and data that a benchmark has not.
+The option is a checkout of that code, of which nothing is copied here. The loop around its
+functions is ours and does what its training script does, in that order, without its logging; the
+script itself needs packages, a reward server and data that a benchmark has not.
 """
 
 import sys
@@ -153,7 +153,9 @@ class Loop:
         advantages = self.functions.advantages(prompts, torch.cat(rewards))
         self.network.train()
         for k in torch.randperm(len(batches)).tolist():
-            self.train(*batches[k], advantages[k * settings.BATCH :][: settings.BATCH])
+            words, states, log_probs = batches[k]
+            gain = advantages[k * settings.BATCH : (k + 1) * settings.BATCH]
+            self.train(words, states, log_probs, gain)
         return {"checked": False}
 
     def train(

@@ -12,14 +12,12 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.peers import settings
 from benchmarks.peers.ours import DDPO_ROUND, FLOW_ROUND, PAIRS, made
 from scoreward.chain import Transitions
 from scoreward.denoiser import Cond
@@ -46,7 +44,9 @@ def of(trainer: Trainer) -> Gradients:
     return {n: torch.zeros_like(p) if p.grad is None else p.grad.clone() for n, p in held}
 
 
-def second_round(folder: Path, kind: str, objective: Objective, guided: bool, kept: int) -> Gradients:
+def second_round(
+    folder: Path, kind: str, objective: Objective, guided: bool, kept: int
+) -> Gradients:
     """The gradient of the second round's update; the first checks the ratio in either case."""
     trainer, found = made(folder, kind, objective, guided, kept), []
     trainer.step()
@@ -132,13 +132,16 @@ def main() -> None:
             ours = replayed(made(where, kind, objective, guided, 0), round)
             found[f"scoreward and {name}"] = same(round["gradients"], ours)
             print(name, found[f"scoreward and {name}"], flush=True)
-        compare: Callable[..., dict[str, float]] = lambda *a: same(
-            second_round(where, *a, 0), second_round(where, *a, PAIRS)
-        )
-        for name, kind, objective in (("DDPO", "sd15", DDPO_ROUND), ("Flow-GRPO", "sd3", FLOW_ROUND)):
+        for name, kind, objective in (
+            ("DDPO", "sd15", DDPO_ROUND),
+            ("Flow-GRPO", "sd3", FLOW_ROUND),
+        ):
             for guided in (True, False):
                 label = f"two forwards and one, {name}, {'guided' if guided else 'plain'}"
-                found[label] = compare(kind, objective, guided)
+                twice, once = (
+                    second_round(where, kind, objective, guided, kept) for kept in (0, PAIRS)
+                )
+                found[label] = same(twice, once)
                 print(label, found[label], flush=True)
     (HERE / "gradients.json").write_text(json.dumps(found, indent=1) + "\n")
 

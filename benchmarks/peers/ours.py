@@ -28,7 +28,7 @@ PAIRS = settings.SAMPLES * settings.STEPS  # more answers than a round has
 
 def redness(media: Tensor, prompts: Sequence[str]) -> Tensor:
     """The reward of the comparison."""
-    return settings.redness(media)  # pyright: ignore
+    return settings.redness(media)
 
 
 def rollout(objective: Objective, kind: str) -> Noisy | Sampling:
@@ -77,7 +77,7 @@ class Ours:
     ) -> None:
         self.trainer = made(folder, kind, objective, guided, remember)
         pipe = self.trainer.model.decode.pipe  # pyright: ignore
-        denoiser = self.trainer.model.network.main  # pyright: ignore
+        denoiser: Any = self.trainer.model.network.main  # pyright: ignore
         self.modules: dict[str, nn.Module] = {"denoiser": denoiser, "vae": pipe.vae.decoder}
 
     def round(self) -> dict[str, Any]:

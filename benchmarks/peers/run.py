@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+SCENES = ("ddpo plain", "flow_grpo plain", "ddpo guided", "flow_grpo guided")
 ROOT = HERE.parents[1]
-STARTS = 2  # of each program, for the time until it is ready
+STARTS = 1  # of each program besides the one that is measured
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Worker:
             "SCOREWARD_CACHE": f"{folder}/cache",
             "OMP_NUM_THREADS": "1",
         }
-        self.process = subprocess.Popen(
+        self.process: Any = subprocess.Popen(
             program.command(folder),
             cwd=ROOT,
             env=environment,
@@ -56,13 +57,13 @@ class Worker:
             stderr=subprocess.DEVNULL,
             text=True,
         )
+        self.told, self.said = self.process.stdin, self.process.stdout
         self.program, self.ready = program, self._answer()
 
     def ask(self, what: str) -> dict[str, Any]:
         """One line there, one line back."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(what + "\n")
-        self.process.stdin.flush()
+        self.told.write(what + "\n")
+        self.told.flush()
         return self._answer()
 
     def end(self) -> None:
@@ -70,10 +71,9 @@ class Worker:
         self.process.communicate("end\n")
 
     def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
+        line = self.said.readline()
         if not line:
-            words = " ".join(self.process.args)  # pyright: ignore
+            words = " ".join(self.process.args)
             raise RuntimeError(f"a program of the comparison ended; run it by hand: {words}")
         return json.loads(line)
 
@@ -99,7 +99,10 @@ def measured(programs: list[Program], folder: str, rounds: int) -> list[dict[str
         for _ in range(2):
             worker.ask("round")
         line = {"program": worker.program.name, "first": first, **worker.ask("memory")}
-        line |= {"ready": begun[worker.program.name], "versions": worker.ready["versions"]}
+        line |= {
+            "ready": [*begun[worker.program.name], worker.ready],
+            "versions": worker.ready["versions"],
+        }
         lines.append(line | worker.ask("record") | {"rounds": [], "bare": []})
     for number in range(rounds):
         order = list(zip(workers, lines, strict=True))
@@ -121,14 +124,15 @@ def scenes(trl: str, checkout: str | None) -> dict[str, list[Program]]:
         return [*programs, Program("scoreward, newest packages", sys.executable, (f"ours:{name}",))]
 
     found: dict[str, list[Program]] = {}
-    for kind in ("guided", "plain"):
+    v_grpo = Program("scoreward, V-GRPO", trl, ("ours:vgrpo-plain",))
+    for kind in ("plain", "guided"):
         peer = Program("TRL", trl, (f"trl_ddpo:ddpo-{kind}",))
         found[f"ddpo {kind}"] = [peer, *ours(f"ddpo-{kind}")]
-    for kind in ("guided", "plain"):
+    for kind in ("plain", "guided"):
         peers = [Program("flow_grpo", trl, (f"flow_grpo:{kind}", checkout))] if checkout else []
         found[f"flow_grpo {kind}"] = [*peers, *ours(f"flow_grpo-{kind}")]
-    found["flow_grpo plain"].append(Program("scoreward, V-GRPO", trl, ("ours:vgrpo-plain",)))
-    return found
+    found["flow_grpo plain"].append(v_grpo)
+    return {name: found[name] for name in SCENES}
 
 
 def main() -> None:
@@ -143,8 +147,8 @@ def main() -> None:
         subprocess.run(build, cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
         for scene, programs in scenes(given.trl_python, given.flow_grpo).items():
             results[scene] = measured(programs, folder, given.rounds)
+            (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
             print(scene, "done", flush=True)
-    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """What every program of the comparison is asked to do: the same round."""
 
+from typing import Any
+
 PROMPTS = (
     "a red fox on a wall",
     "two blue birds",
@@ -19,6 +21,6 @@ NOISE = 0.7  # a of Flow-GRPO's SDE
 MAX_TOKENS = 77  # of T5
 
 
-def redness(images: object) -> object:
+def redness(images: Any) -> Any:
     """Mean of red minus the others, one number a picture: a reward that costs nothing."""
-    return images[:, 0].flatten(1).mean(1) - images[:, 1:].flatten(1).mean(1)  # pyright: ignore
+    return images[:, 0].flatten(1).mean(1) - images[:, 1:].flatten(1).mean(1)

@@ -16,7 +16,7 @@ from benchmarks.peers import settings
 
 warnings.filterwarnings("ignore")
 
-from trl import (  # pyright: ignore[reportMissingImports]
+from trl import (  # noqa: E402  # pyright: ignore[reportMissingImports]
     DDPOConfig,
     DDPOTrainer,
     DefaultDDPOStableDiffusionPipeline,

@@ -1,6 +1,6 @@
 """A round of a public program written down: its samples, weights and gradient.  Plain torch.
 
-    python -m benchmarks.peers.written MODULE:NAME FOLDER FILE [OPTION...]
+python -m benchmarks.peers.written MODULE:NAME FOLDER FILE [OPTION...]
 """
 
 import sys
