@@ -67,6 +67,21 @@ def test_every_prompt_is_used_once_before_any_comes_again() -> None:
     assert used[:7] != used[7:14]
 
 
+def test_pictures_are_decoded_in_pieces_of_the_rollout_batch() -> None:
+    """The rewards see all of them together, as they would without pieces."""
+    sizes: list[int] = []
+
+    def decode(x0: Tensor) -> Tensor:
+        sizes.append(len(x0))
+        return model.decode(x0)
+
+    model, size = toy_model(), {"prompts": 3, "group": 4}
+    pieces = collect(online(Geometry(**size, rollout_batch=5)), 0, replace(model, decode=decode))
+    whole = collect(online(Geometry(**size)), 0, model)
+    assert sizes == [5, 5, 2]
+    assert torch.equal(pieces.samples.reward, whole.samples.reward)
+
+
 def test_prompts_depend_on_seed_and_round_only() -> None:
     source = online(Geometry(prompts=3, group=2))
     assert source.chosen(5, KEY) == source.chosen(5, KEY)
