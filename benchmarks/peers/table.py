@@ -61,7 +61,8 @@ def table(lines: list[dict[str, Any]]) -> str:
     rows = ["| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
     for line in lines:
         name, found = line["program"], ordinary(line)
-        costly = by_name.get("scoreward, two forwards") if name == "scoreward" else None
+        once = name in ("scoreward", "scoreward, newest packages")
+        costly = by_name["scoreward, two forwards"] if once else None
         seconds = amortised(line, costly)
         cells = [
             name,
