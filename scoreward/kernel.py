@@ -68,10 +68,11 @@ def generalised(eta: float) -> Noise:
     _check_eta(eta)
 
     def std(process: Process, t: Tensor, s: Tensor) -> Tensor:
+        (alpha_t, sigma_t), (alpha_s, sigma_s) = map(process.coefficients, (t, s))
         if eta == 0:
-            return torch.zeros_like(process.sigma(s))
-        ratio = process.sigma(s) * process.alpha(t) / (process.alpha(s) * process.sigma(t))
-        return process.sigma(s) * (-torch.expm1(2 * eta**2 * ratio.log())).sqrt()
+            return torch.zeros_like(sigma_s)
+        ratio = sigma_s * alpha_t / (alpha_s * sigma_t)
+        return sigma_s * (-torch.expm1(2 * eta**2 * ratio.log())).sqrt()
 
     return std
 
@@ -117,9 +118,9 @@ class DDIM(Kernel):
     def __call__(self, pred: Prediction, s: Tensor) -> Gaussian:
         process = pred.process
         t, s = per_sample(pred.t, pred.x_t), per_sample(s, pred.x_t)
-        std = self.std(process, t, s)
-        kept = (process.sigma(s) ** 2 - std**2).clamp(min=0).sqrt()
-        return Gaussian(process.alpha(s) * pred.x0 + kept * pred.eps, std)
+        std, (alpha, sigma) = self.std(process, t, s), process.coefficients(s)
+        kept = (sigma**2 - std**2).clamp(min=0).sqrt()
+        return Gaussian(alpha * pred.x0 + kept * pred.eps, std)
 
     def std(self, process: Process, t: Tensor, s: Tensor) -> Tensor:
         return self.noise(process, t, s)
@@ -189,9 +190,9 @@ class EulerMaruyama(Kernel):
 
     def __call__(self, pred: Prediction, s: Tensor) -> Gaussian:
         t, s = per_sample(pred.t, pred.x_t), per_sample(s, pred.x_t)
-        n = self.level(pred.process, t)
+        n, ahead = self.level(pred.process, t), t - s
         drift = pred.as_("velocity") - 0.5 * n**2 * pred.as_("score")
-        return Gaussian(pred.x_t + drift * (s - t), self.std(pred.process, t, s))
+        return Gaussian(pred.x_t - drift * ahead, n * ahead.sqrt())
 
     def std(self, process: Process, t: Tensor, s: Tensor) -> Tensor:
         return self.level(process, t) * (t - s).sqrt()

@@ -51,13 +51,17 @@ def linear_form(kind: Kind, process: Process, t: Tensor) -> tuple[Tensor, Tensor
 
 @dataclass(frozen=True)
 class Prediction:
-    """A pair (x0, ε) consistent with x_t at time t; `as_` reads it in any parameterisation."""
+    """A pair (x0, ε) consistent with x_t at time t; `as_` reads it in any parameterisation.
+
+    `said` is what a network said in its own words, which need not be computed again.
+    """
 
     x_t: Float[Tensor, "batch *shape"]
     t: Float[Tensor, " batch"]
     x0: Float[Tensor, "batch *shape"]
     eps: Float[Tensor, "batch *shape"]
     process: Process
+    said: tuple[Kind, Float[Tensor, "batch *shape"]] | None = None
 
     @classmethod
     def of(
@@ -74,14 +78,16 @@ class Prediction:
         σ = 0. The velocity kind is determined everywhere on rectified flow.
         """
         time = per_sample(t, x_t)
-        alpha, sigma = process.alpha(time), process.sigma(time)
+        alpha, sigma = process.coefficients(time)
         a, b = linear_form(kind, process, time)
         det = alpha * b - sigma * a
         x0 = output if kind == "x0" else (b * x_t - sigma * output) / det
         eps = output if kind == "eps" else (alpha * output - a * x_t) / det
-        return cls(x_t, t, x0, eps, process)
+        return cls(x_t, t, x0, eps, process, (kind, output))
 
     def as_(self, kind: Kind) -> Float[Tensor, "batch *shape"]:
         """The target named `kind`: a·x0 + b·ε."""
+        if self.said is not None and self.said[0] == kind:
+            return self.said[1]
         a, b = linear_form(kind, self.process, per_sample(self.t, self.x_t))
         return a * self.x0 + b * self.eps

@@ -33,6 +33,10 @@ class Process(ABC):
     def d_sigma(self, t: Tensor) -> Tensor:
         """σ'(t), per unit time."""
 
+    def coefficients(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """α(t) and σ(t), where finding them together is cheaper."""
+        return self.alpha(t), self.sigma(t)
+
     def g(self, t: Tensor) -> Tensor:
         """Diffusion coefficient of the forward SDE: g² = 2σσ' − 2(α'/α)σ².  [song-sde] (29)
 
@@ -162,17 +166,23 @@ class DiscreteVP(Process):
         nearest = position.round()
         return torch.where((position - nearest).abs() < 1e-3, nearest, position)
 
+    @cached_property
+    def _lines(self) -> tuple[Tensor, Tensor]:
+        """log α at the start of each step, and by how much it falls along the step."""
+        log_alpha = 0.5 * self._log_bar
+        return log_alpha[:-1], log_alpha.diff().clamp(min=-1e9)
+
     def _log_alpha(self, t: Tensor) -> Tensor:
-        table, position = self._log_bar.to(t.device), self._position(t)
-        left = position.floor().clamp(0, self.steps - 1).long()
+        """Every step of every sample asks for this, so it is as few operations as it can be."""
+        (start, fall), position = (v.to(t.device) for v in self._lines), self._position(t)
+        left = position.long().clamp(0, self.steps - 1)
         share = position - left
+        line = torch.addcmul(start[left], share, fall[left])
+        if not self.zero_snr:
+            return line
         # onto an ᾱ of 0 the logarithm has no line; there α itself is linear
-        line = torch.where(
-            table[left + 1].isinf(),
-            table[left] + 2 * torch.log1p(-share),
-            torch.lerp(table[left], table[left + 1].clamp(min=-1e9), share),
-        )
-        return 0.5 * line
+        last = start[left] + torch.log1p(-share)
+        return torch.where(left == self.steps - 1, last, line)
 
     def _d_log_alpha(self, t: Tensor) -> Tensor:
         """On the grid, where log ᾱ has a kink, the mean of the slopes on both sides."""
@@ -182,10 +192,15 @@ class DiscreteVP(Process):
         return 0.25 * (slopes[below] + slopes[above])
 
     def alpha(self, t: Tensor) -> Tensor:
-        return self._log_alpha(t).exp().to(t.dtype)
+        return self.coefficients(t)[0]
 
     def sigma(self, t: Tensor) -> Tensor:
-        return (-torch.expm1(2 * self._log_alpha(t))).clamp(min=0).sqrt().to(t.dtype)
+        return self.coefficients(t)[1]
+
+    def coefficients(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        log_alpha = self._log_alpha(t)
+        sigma = (-torch.expm1(2 * log_alpha)).clamp(min=0).sqrt()
+        return log_alpha.exp().to(t.dtype), sigma.to(t.dtype)
 
     def d_alpha(self, t: Tensor) -> Tensor:
         smooth = self._d_log_alpha(t).to(t.dtype) * self.alpha(t)

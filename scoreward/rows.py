@@ -5,7 +5,7 @@ split it without knowing what is inside. Fields are tensors, nested rows, or Non
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Self, TypeVar, cast
 
 import torch
@@ -20,12 +20,12 @@ class Rows:
     """Base class: subclass it as a frozen dataclass whose fields share their first axis."""
 
     def _map(self, change: Callable[[Any], Any]) -> Self:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return type(self)(**{k: None if v is None else change(v) for k, v in values.items()})
+        values = ((name, getattr(self, name)) for name in self.__dataclass_fields__)
+        return type(self)(**{k: None if v is None else change(v) for k, v in values})
 
     def __len__(self) -> int:
-        for f in fields(self):
-            value = getattr(self, f.name)
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
             if value is not None:
                 return len(value)
         return 0
@@ -99,6 +99,6 @@ def join(parts: Sequence[T]) -> T:
             return cast(T, Looked(first.table, torch.cat([cast(Looked, p).index for p in parts])))
         return cast(T, join([whole(p) for p in parts]))
     if isinstance(first, Rows):
-        names = [f.name for f in fields(first)]
+        names = first.__dataclass_fields__
         return type(first)(**{n: join([getattr(p, n) for p in parts]) for n in names})
     return cast(T, torch.cat(cast(list[Tensor], list(parts))))

@@ -45,6 +45,17 @@ def test_reading_one_kind_as_another_and_back_changes_nothing(
     torch.testing.assert_close(back, output, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_said_is_answered_in_the_same_words(kind: Kind) -> None:
+    """Exactly, where computing it from the pair would round; and the pair agrees with it."""
+    process, t = LinearVP(), torch.tensor([0.21, 0.53])
+    output, x_t = (NUMBERS / "out").normal(2, 4), (NUMBERS / "x").normal(2, 4)
+    pred = Prediction.of(kind, output, x_t, t, process)
+    assert torch.equal(pred.as_(kind), output)
+    from_pair = Prediction(x_t, t, pred.x0, pred.eps, process).as_(kind)
+    torch.testing.assert_close(from_pair, output, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("process", PROCESSES, ids=repr)
 def test_each_row_is_what_its_name_says(process: Process) -> None:
     """The round trip uses the table twice, so a wrong row would pass it.

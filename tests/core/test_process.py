@@ -57,6 +57,14 @@ def test_signal_and_noise_of_vp_have_unit_power(process: Process) -> None:
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=repr)
+def test_the_coefficients_are_alpha_and_sigma_in_this_order(process: Process) -> None:
+    t = real(0.21, 0.5005, 0.77)
+    alpha, sigma = process.coefficients(t)
+    assert torch.equal(alpha, process.alpha(t))
+    assert torch.equal(sigma, process.sigma(t))
+
+
+@pytest.mark.parametrize("process", PROCESSES, ids=repr)
 def test_data_is_clean_at_zero_and_noise_grows(process: Process) -> None:
     t = torch.linspace(0, 1, 41, dtype=F64)
     assert process.alpha(t[0]) == 1

@@ -1,5 +1,6 @@
 """What training leaves behind gives the same picture in plain diffusers."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,3 +113,19 @@ def test_the_original_is_not_touched(saved: Callable[[str], Path], tmp_path: Pat
     assert model.save is not None
     model.save(changed(model), tmp_path / "whole", True)
     assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
+
+
+def test_weights_of_other_precisions_are_not_carried_along(
+    saved: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """A folder may hold fp16 files beside the others; they would be the old model."""
+    folder = tmp_path / "with variants"
+    shutil.copytree(saved("sd3"), folder)
+    one = folder / "transformer" / "diffusion_pytorch_model.safetensors"
+    shutil.copyfile(one, one.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    model = load(folder, tiny.loading("sd3"))
+    assert model.save is not None
+    model.save(changed(model), tmp_path / "whole", True)
+    names = {p.name for p in (tmp_path / "whole" / "transformer").iterdir()}
+    assert names == {"config.json", one.name}
+    assert (tmp_path / "whole" / "vae" / one.name).is_file()

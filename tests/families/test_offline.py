@@ -44,9 +44,9 @@ def test_latents_are_computed_once_and_belong_to_the_content(
     assert first.shape == (2, 4, 16, 24)
     assert not torch.allclose(first[0], first[1])
     again = reader("sd3", saved)
-    monkeypatch.setattr(PictureFiles, "_pixels", lambda self, path: pytest.fail("read again"))
-    assert torch.equal(again(list(reversed(paths))), first.flip(0))
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(PictureFiles, "_pixels", lambda self, path: pytest.fail("read again"))
+        assert torch.equal(again(list(reversed(paths))), first.flip(0))
     (pictures / "3.png").write_bytes((pictures / "7.png").read_bytes())
     assert torch.equal(reader("sd3", saved)(paths)[0], first[1])
 

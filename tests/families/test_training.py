@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scoreward.data.prompts import Instruction
 from scoreward.models.base import Model
-from scoreward.models.diffusers import Loading, load
+from scoreward.models.diffusers import Text, load
 from scoreward.objectives.base import Objective
 from scoreward.objectives.ddpo import DDPO
 from scoreward.objectives.diffusion_nft import DiffusionNFT
@@ -112,5 +112,9 @@ def test_an_editor_wants_to_know_what_to_edit(saved: Callable[[str], Path], tmp_
     with pytest.raises(TypeError, match="must say which one, got 'a red fox'"):
         model.encode(upstream.PROMPTS)
     one = model.encode([Instruction("a red fox", upstream.picture(tmp_path))])
-    assert one.image is not None  # pyright: ignore
-    assert Loading().lora
+    assert isinstance(one, Text)
+    assert one.image is not None
+    empty = model.null(one)  # guidance leaves out the words, not the picture
+    assert isinstance(empty, Text)
+    assert empty.image is one.image
+    assert not torch.equal(empty.states, one.states)

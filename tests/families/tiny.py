@@ -72,9 +72,14 @@ def size_of(name: str) -> dict[str, int]:
     return SIZES.get(name, {"height": 32, "width": 48})
 
 
+def tokens_of(name: str) -> int:
+    """Of text.  Qwen-Image's template alone has 300 letters; prompts must differ in length."""
+    return 512 if name == "qwen_image" else TOKENS
+
+
 def loading(name: str, **more: Any) -> Loading:
     """Small sizes and adapters."""
-    settings: dict[str, Any] = {"rank": 2, "alpha": 4.0, "tokens": TOKENS, **size_of(name)}
+    settings: dict[str, Any] = {"rank": 2, "alpha": 4.0, "tokens": tokens_of(name), **size_of(name)}
     return Loading(**settings | more)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scoreward.data.prompts import Instruction
 from scoreward.keys import Key
-from tests.families.tiny import TOKENS, size_of
+from tests.families.tiny import size_of, tokens_of
 
 PROMPTS = ["a red fox", "two blue birds on a wire"]
 BINNED = ("pixart", "sana")
@@ -83,7 +83,7 @@ def drawn(name: str, pipe: Any, z: Tensor, steps: int, scale: float, folder: Pat
     latents = z if name.startswith("flux2") else to_upstream(name, pipe, z)
     given |= {"num_inference_steps": steps, "latents": latents.clone(), "output_type": "pt"}
     if name not in NO_TOKENS:
-        given["max_sequence_length"] = TOKENS
+        given["max_sequence_length"] = tokens_of(name)
     if name in BINNED:
         given["use_resolution_binning"] = False
     given |= guidance(name, scale)

@@ -67,6 +67,26 @@ def test_every_prompt_is_used_once_before_any_comes_again() -> None:
     assert used[:7] != used[7:14]
 
 
+@pytest.mark.parametrize(("batch", "expected"), [(5, [4, 4, 4]), (9, [8, 4]), (64, [12])])
+def test_pictures_are_made_and_scored_in_pieces_of_whole_groups(
+    batch: int, expected: list[int]
+) -> None:
+    """A reward may compare the samples of a prompt, so a group is never divided."""
+    sizes: list[int] = []
+
+    def decode(x0: Tensor) -> Tensor:
+        sizes.append(len(x0))
+        return model.decode(x0)
+
+    model, size = toy_model(), {"prompts": 3, "group": 4}
+    pieces = collect(
+        online(Geometry(**size, rollout_batch=batch)), 0, replace(model, decode=decode)
+    )
+    whole = collect(online(Geometry(**size)), 0, model)
+    assert sizes == expected
+    assert torch.equal(pieces.samples.reward, whole.samples.reward)
+
+
 def test_prompts_depend_on_seed_and_round_only() -> None:
     source = online(Geometry(prompts=3, group=2))
     assert source.chosen(5, KEY) == source.chosen(5, KEY)
