@@ -33,13 +33,15 @@ def peaks(recipe: str, folder: Path) -> list[float]:
 
 
 def main() -> None:
-    results = []
+    results = known()
     for name in ARCHITECTURES:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / name
             folder.mkdir()
             count = write(name, folder)
             for recipe in RECIPES[name]:
+                if any(line["recipe"] == recipe for line in results):
+                    continue
                 began = time.process_time()
                 found = peaks(recipe, folder)
                 fits = {
@@ -52,8 +54,23 @@ def main() -> None:
                 results.append(line)
                 print(recipe, count, [round(p, 1) for p in found], fits)
                 print(f"  {time.process_time() - began:.0f} CPU s", flush=True)
-    settings = {"round": list(ONE_CARD), "ladder": [list(r.words) for r in LADDER]}
-    content = {"settings": settings, "results": results}
+                keep(results)
+
+
+def settings() -> dict[str, list]:
+    """What the numbers depend on."""
+    return {"round": list(ONE_CARD), "ladder": [list(r.words) for r in LADDER]}
+
+
+def known() -> list[dict]:
+    """Lines of an earlier call with the same settings; delete the file to begin anew."""
+    path = HERE / "results.json"
+    content = json.loads(path.read_text()) if path.is_file() else {}
+    return content["results"] if content.get("settings") == settings() else []
+
+
+def keep(results: list[dict]) -> None:
+    content = {"settings": settings(), "results": results}
     (HERE / "results.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
