@@ -179,6 +179,11 @@ def dance_sde(eta: float) -> Level:
     return lambda process, t: torch.full_like(t, eta)
 
 
+def over(level: Tensor, t: Tensor, s: Tensor) -> Tensor:
+    """Standard deviation that noise of a level adds from t to s."""
+    return level * (t - s).sqrt()
+
+
 @dataclass(frozen=True)
 class EulerMaruyama(Kernel):
     """x_s ~ N(x + (u − ½n²·score)(s − t), n²(t − s)).  [song-sde] (6)
@@ -190,12 +195,12 @@ class EulerMaruyama(Kernel):
 
     def __call__(self, pred: Prediction, s: Tensor) -> Gaussian:
         t, s = per_sample(pred.t, pred.x_t), per_sample(s, pred.x_t)
-        n, ahead = self.level(pred.process, t), t - s
+        n = self.level(pred.process, t)
         drift = pred.as_("velocity") - 0.5 * n**2 * pred.as_("score")
-        return Gaussian(pred.x_t - drift * ahead, n * ahead.sqrt())
+        return Gaussian(pred.x_t + drift * (s - t), over(n, t, s))
 
     def std(self, process: Process, t: Tensor, s: Tensor) -> Tensor:
-        return self.level(process, t) * (t - s).sqrt()
+        return over(self.level(process, t), t, s)
 
     def check(self, process: Process, t: float, s: float) -> None:
         n = self.level(process, torch.tensor(t, dtype=torch.float64)).item()
