@@ -1,15 +1,15 @@
 """Finding recipes and turning their settings into options."""
 
-import importlib.util
+import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import field, make_dataclass
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast, get_type_hints
 
 import tyro
 
+from scoreward.own import own
 from scoreward.training.run import Run
 
 T = TypeVar("T")
@@ -103,16 +103,8 @@ def find(name: str) -> Recipe:
 
 
 def _from_file(name: str) -> Recipe:
+    recipe = own(name, "recipe")
     path, _, function = name.rpartition(":")
-    file = Path(path)
-    if not file.is_file():
-        raise ValueError(f"there is no file {path!r}; a recipe is written FILE.py:FUNCTION")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path!r} is not a Python file; a recipe is written FILE.py:FUNCTION")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    recipe = getattr(module, function, None)
     if not callable(recipe):
         raise ValueError(f"{path!r} has no function {function!r} that could be a recipe")
     return cast(Recipe, recipe)

@@ -6,11 +6,10 @@ imported before it is asked for, and weights are read at a reward's first call.
 """
 
 import importlib
-import importlib.util
 from difflib import get_close_matches
-from pathlib import Path
 from typing import NamedTuple, cast
 
+from scoreward.own import own
 from scoreward.rewards.base import Reward
 
 
@@ -83,16 +82,8 @@ def _unknown(name: str, known: str) -> Reward:
 
 
 def _from_file(name: str) -> Reward:
+    reward = own(name, "reward")
     path, _, function = name.rpartition(":")
-    file = Path(path)
-    if not file.is_file():
-        raise ValueError(f"there is no file {path!r}; a reward is written FILE.py:FUNCTION")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path!r} is not a Python file; a reward is written FILE.py:FUNCTION")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    reward = getattr(module, function, None)
     if not callable(reward) or isinstance(reward, type):
         raise ValueError(
             f"{path!r} has no function {function!r}; expected a function or object that takes "

@@ -9,15 +9,11 @@ from scoreward.models.diffusers.family import (
     Family,
     Network,
     Size,
-    decoded,
     divided,
-    encoded,
-    scaled,
     table_grid,
     table_kind,
     table_process,
     table_step,
-    unscaled,
 )
 from scoreward.models.diffusers.text import Text
 from scoreward.prediction import Kind
@@ -88,9 +84,3 @@ class CogVideoX(Family):
         frames, height, width = x_t.shape[2:]
         method = CogVideoXPipeline._prepare_rotary_positional_embeddings
         return method(Borrowed(), height, width, frames, x_t.device)  # pyright: ignore
-
-    def decode(self, pipe: Any, x0: Tensor) -> Tensor:
-        return decoded(pipe.vae, unscaled(pipe.vae, x0))
-
-    def latents(self, pipe: Any, media: Tensor) -> Tensor:
-        return scaled(pipe.vae, encoded(pipe.vae, media))

@@ -48,7 +48,7 @@ def family_of(name: str) -> Family:
     raise UnsupportedPipeline(
         f"there is no adapter for {name}; there are for {known}. What is missing is how its text "
         "encoders are called (`text`), how its network is called at our time (`call`), the shape "
-        "and scaling of its latents (`shape`, `decode`, `latents`) and its usual size (`size`): "
+        "of its latents (`shape`) and its usual size (`size`): "
         "docs/adapters.md shows how to write these in 60 lines and pass them to `load`"
     )
 

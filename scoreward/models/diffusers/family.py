@@ -32,7 +32,7 @@ class Size:
 
 
 class Family(ABC):
-    """One family of pipelines.  A new one is `size`, `shape`, `text`, `call` and `decode`."""
+    """One family of pipelines.  A new one is `size`, `shape`, `text` and `call`."""
 
     pipelines: ClassVar[tuple[str, ...]]  # names of classes in diffusers
     parts: ClassVar[tuple[str, ...]] = ("transformer",)  # what is trained
@@ -81,13 +81,13 @@ class Family(ABC):
     def call(self, network: "Network", x_t: Tensor, t: Tensor, cond: Text) -> Tensor:
         """The network's answer, of `kind`, shaped as x_t."""
 
-    @abstractmethod
     def decode(self, pipe: Any, x0: Tensor) -> Tensor:
         """Latents to media in about [-1, 1]: [batch, 3, (frames,) height, width]."""
+        return decoded(pipe.vae, unscaled(pipe.vae, x0))
 
-    @abstractmethod
     def latents(self, pipe: Any, media: Tensor) -> Tensor:
         """Media in [-1, 1] to latents; the mean where the encoder is random."""
+        return scaled(pipe.vae, encoded(pipe.vae, media))
 
 
 class Network(nn.Module):

@@ -11,14 +11,10 @@ from scoreward.models.diffusers.family import (
     Family,
     Network,
     Size,
-    decoded,
     divided,
-    encoded,
     flow_grid,
     image_scale,
-    scaled,
     shift_of_tokens,
-    unscaled,
 )
 from scoreward.models.diffusers.packing import packed, places, unpacked
 from scoreward.models.diffusers.text import Text
@@ -72,12 +68,6 @@ class Flux(Family):
             return_dict=False,
         )[0]
         return unpacked(answer[:, : height * width // 4], height, width)
-
-    def decode(self, pipe: Any, x0: Tensor) -> Tensor:
-        return decoded(pipe.vae, unscaled(pipe.vae, x0))
-
-    def latents(self, pipe: Any, media: Tensor) -> Tensor:
-        return scaled(pipe.vae, encoded(pipe.vae, media))
 
 
 class FluxKontext(Flux):

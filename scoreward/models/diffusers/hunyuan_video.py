@@ -10,13 +10,9 @@ from scoreward.models.diffusers.family import (
     Family,
     Network,
     Size,
-    decoded,
     divided,
-    encoded,
     flow_grid,
     latent_frames,
-    scaled,
-    unscaled,
 )
 from scoreward.models.diffusers.text import Text
 
@@ -62,9 +58,3 @@ class HunyuanVideo(Family):
             guidance=None if scale is None else (scale * 1000).to(x_t.dtype),
             return_dict=False,
         )[0]
-
-    def decode(self, pipe: Any, x0: Tensor) -> Tensor:
-        return decoded(pipe.vae, unscaled(pipe.vae, x0))
-
-    def latents(self, pipe: Any, media: Tensor) -> Tensor:
-        return scaled(pipe.vae, encoded(pipe.vae, media))

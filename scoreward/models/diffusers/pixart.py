@@ -9,16 +9,12 @@ from scoreward.models.diffusers.family import (
     Family,
     Network,
     Size,
-    decoded,
     divided,
-    encoded,
     image_scale,
-    scaled,
     table_grid,
     table_kind,
     table_process,
     table_step,
-    unscaled,
 )
 from scoreward.models.diffusers.text import Text
 from scoreward.prediction import Kind
@@ -75,9 +71,3 @@ class PixArt(Family):
             return_dict=False,
         )[0]
         return answer[:, : x_t.shape[1]]
-
-    def decode(self, pipe: Any, x0: Tensor) -> Tensor:
-        return decoded(pipe.vae, unscaled(pipe.vae, x0))
-
-    def latents(self, pipe: Any, media: Tensor) -> Tensor:
-        return scaled(pipe.vae, encoded(pipe.vae, media))

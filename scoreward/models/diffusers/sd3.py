@@ -10,14 +10,10 @@ from scoreward.models.diffusers.family import (
     Family,
     Network,
     Size,
-    decoded,
     divided,
-    encoded,
     flow_grid,
     image_scale,
-    scaled,
     shift_of_tokens,
-    unscaled,
 )
 from scoreward.models.diffusers.text import Text
 
@@ -68,9 +64,3 @@ class StableDiffusion3(Family):
             return_dict=False,
         )
         return answer[0]
-
-    def decode(self, pipe: Any, x0: Tensor) -> Tensor:
-        return decoded(pipe.vae, unscaled(pipe.vae, x0))
-
-    def latents(self, pipe: Any, media: Tensor) -> Tensor:
-        return scaled(pipe.vae, encoded(pipe.vae, media))

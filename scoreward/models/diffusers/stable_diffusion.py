@@ -16,12 +16,10 @@ from scoreward.models.diffusers.family import (
     encoded,
     image_scale,
     normalised,
-    scaled,
     table_grid,
     table_kind,
     table_process,
     table_step,
-    unscaled,
 )
 from scoreward.models.diffusers.text import Text
 from scoreward.prediction import Kind
@@ -61,12 +59,6 @@ class StableDiffusion(Family):
 
     def call(self, network: Network, x_t: Tensor, t: Tensor, cond: Text) -> Tensor:
         return network.main(x_t, table_step(t), cond.states, return_dict=False)[0]
-
-    def decode(self, pipe: Any, x0: Tensor) -> Tensor:
-        return decoded(pipe.vae, unscaled(pipe.vae, x0))
-
-    def latents(self, pipe: Any, media: Tensor) -> Tensor:
-        return scaled(pipe.vae, encoded(pipe.vae, media))
 
 
 class StableDiffusionXL(StableDiffusion):

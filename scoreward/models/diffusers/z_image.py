@@ -10,14 +10,10 @@ from scoreward.models.diffusers.family import (
     Family,
     Network,
     Size,
-    decoded,
     divided,
-    encoded,
     flow_grid,
     image_scale,
-    scaled,
     shift_of_tokens,
-    unscaled,
 )
 from scoreward.models.diffusers.text import Text, padded
 
@@ -58,9 +54,3 @@ class ZImage(Family):
         words = [row[:n] for row, n in zip(cond.states, lengths, strict=True)]
         answer = network.main(list(x_t[:, :, None]), 1 - t, words, return_dict=False)[0]
         return -torch.stack(list(answer)).squeeze(2)
-
-    def decode(self, pipe: Any, x0: Tensor) -> Tensor:
-        return decoded(pipe.vae, unscaled(pipe.vae, x0))
-
-    def latents(self, pipe: Any, media: Tensor) -> Tensor:
-        return scaled(pipe.vae, encoded(pipe.vae, media))
