@@ -10,6 +10,7 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -156,20 +157,21 @@ def _by_snapshot(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 def _moments(trainer: Trainer) -> dict[str, Tensor]:
-    """AdamW's state by parameter name; `state_dict` numbers parameters in their order."""
-    state, names = trainer.torch_optimizer.state_dict()["state"], list(trainer.weights.parameters)
+    """The optimiser's state by parameter name; copies, for 8-bit moments share their tables."""
+    state = trainer.torch_optimizer.state
     return {
-        f"{names[number]}/{entry}": value.contiguous()
-        for number, entries in state.items()
-        for entry, value in entries.items()
+        f"{name}/{entry}": torch.as_tensor(value).clone().contiguous()
+        for name, parameter in trainer.weights.parameters.items()
+        for entry, value in state.get(parameter, {}).items()
     }
 
 
 def _restore_moments(trainer: Trainer, moments: dict[str, Tensor]) -> None:
-    numbers = {name: i for i, name in enumerate(trainer.weights.parameters)}
-    state: dict[int, dict[str, Tensor]] = {}
+    state = trainer.torch_optimizer.state
     for key, value in moments.items():
         name, _, entry = key.rpartition("/")
-        state.setdefault(numbers[name], {})[entry] = value
-    whole = trainer.torch_optimizer.state_dict()
-    trainer.torch_optimizer.load_state_dict({**whole, "state": state})
+        parameter = trainer.weights.parameters[name]
+        if entry == "step":  # torch counts in a tensor on the CPU, bitsandbytes in a number
+            state[parameter][entry] = int(value) if trainer.optimizer.bits == 8 else value
+        else:
+            state[parameter][entry] = value.to(parameter.device)

@@ -20,6 +20,7 @@ class Optimizer:
     warmup: int = 0  # updates of linear warm-up
     decay: Literal["constant", "linear", "cosine"] = "constant"
     total: int | None = None  # updates until the decay ends; default: those of the budget
+    bits: Literal[32, 8] = 32  # of the moments; 8 needs bitsandbytes
     ema: float = 0.9  # decay of the evaluation average, Flow-GRPO code
 
     def __post_init__(self) -> None:
@@ -43,7 +44,9 @@ class Optimizer:
             )
         return replace(self, total=rounds * updates)
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.AdamW:
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        if self.bits == 8:
+            return _in_8_bits(list(parameters), self)
         return torch.optim.AdamW(
             list(parameters),
             lr=self.lr,
@@ -72,6 +75,20 @@ class Optimizer:
         """min((1 + k)/(10 + k), ema) after k updates.  [flow-grpo] (EMA of the code)"""
         k = updates_made(optimizer)
         return min((1 + k) / (10 + k), self.ema) if self.ema else 0.0
+
+
+def _in_8_bits(parameters: list[nn.Parameter], settings: Optimizer) -> torch.optim.Optimizer:
+    """AdamW with moments in 8 bits; those of fewer than 4096 numbers stay in 32."""
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError:
+        raise ImportError(
+            "optimizer.bits=8 needs bitsandbytes; install it with: "
+            'pip install "scoreward[quantised]", or keep bits at 32'
+        ) from None
+    return AdamW8bit(
+        parameters, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay
+    )
 
 
 def updates_made(optimizer: torch.optim.Optimizer) -> int:

@@ -9,7 +9,7 @@ from torch import nn
 from scoreward.training.optimizer import Optimizer, updates_made
 
 
-def stepped(settings: Optimizer, updates: int) -> tuple[torch.optim.AdamW, list[float]]:
+def stepped(settings: Optimizer, updates: int) -> tuple[torch.optim.Optimizer, list[float]]:
     """Learning rates that `updates` steps used."""
     weight = nn.Parameter(torch.ones(2, dtype=torch.float64))
     optimizer, used = settings.build([weight]), []
