@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from logging import ERROR, getLogger
 
 from torch import nn
 
@@ -24,6 +25,8 @@ class LoRA:
 
 def add_lora(network: nn.Module, settings: LoRA) -> nn.Module:
     """Freeze the network and add trainable adapters in place.  Raises ValueError if none fit."""
+    # with bitsandbytes installed, peft imports it, and it says what its CPU kernels lack
+    getLogger("bitsandbytes.backends.cpu.ops").setLevel(ERROR)
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:

@@ -17,6 +17,7 @@ from scoreward.recipes.sampling import Noisy, Sampling, Windowed
 from scoreward.recipes.shared import Shared
 from scoreward.rewards.base import Reward
 from scoreward.rewards.catalogue import find
+from scoreward.rewards.combine import Combined, Weighted
 from scoreward.rewards.pictures import Frames
 from scoreward.training.evaluation import Evaluation
 from scoreward.training.run import Keeping, Run
@@ -30,7 +31,7 @@ class Task:
     prompts: str = "animals"  # "animals", "signs", or a file: one prompt or JSON object a line
     reward: tuple[str, ...] = ("pickscore",)  # NAME, NAME=WEIGHTS, or FILE.py:FUNCTION
     weights: tuple[float, ...] = ()  # of the rewards, in their order; default 1
-    judge: tuple[str, ...] = ()  # measured on held-out prompts, never trained on
+    judge: tuple[str, ...] = ()  # measured on held-out prompts, never trained on; the first rules
     share: float = 0.1  # of the prompts, held out
 
     def __post_init__(self) -> None:
@@ -47,9 +48,18 @@ class Task:
         """What trains, by name."""
         return {short(name): seen(name, video) for name in self.reward}
 
+    def measured(self, video: bool = False) -> dict[str, Reward]:
+        """What trains as "reward", which health and the report watch, and its parts."""
+        parts = self.rewards(video)
+        if len(parts) == 1:
+            return {"reward": next(iter(parts.values()))}
+        weights = tuple(self.weights or [1.0] * len(parts))
+        return {"reward": Combined(parts, Weighted(weights))} | parts
+
     def judges(self, video: bool = False) -> dict[str, Reward]:
-        """What only measures."""
-        return {f"judge_{short(name)}": seen(name, video) for name in self.judge}
+        """What only measures; the first is "judge", which health and the report watch."""
+        names = ["judge", *(f"judge_{short(name)}" for name in self.judge[1:])]
+        return {n: seen(name, video) for n, name in zip(names, self.judge)}
 
     def weighted(self) -> dict[str, float]:
         """How much each counts."""
@@ -77,7 +87,7 @@ class Measured:
                 "ode": Sampling(steps=self.steps).sampler(times),
                 "sde": Sampling(steps=self.steps, eta=self.eta).sampler(times),
             },
-            scorers=task.rewards(video) | task.judges(video),
+            scorers=task.measured(video) | task.judges(video),
             spread_prompts=self.spread_prompts,
             noises=self.noises,
             every=self.every,

@@ -23,6 +23,7 @@ from scoreward.models.diffusers import (
     load,
     versions,
 )
+from scoreward.models.diffusers.pretrained import quantised
 from scoreward.models.diffusers.prompts import Pictures, Prompts
 from scoreward.models.diffusers.text import Remembered, Store, Text, fingerprint, padded
 from tests.families import tiny, upstream
@@ -262,11 +263,16 @@ def test_what_is_not_a_pipeline_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         load("nobody/nothing")
 
 
-def test_wrong_settings_are_named(saved: Folder) -> None:
+def test_wrong_settings_are_named(saved: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"is called nothing; its linear layers are called .*to_q"):
         load(saved("sd3"), tiny.loading("sd3", targets=("nothing",)))
-    with pytest.raises(ImportError, match=r"quantise='nf4' needs bitsandbytes"):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=r"quantise='nf4' needs a GPU"):
         load(saved("sd3"), tiny.loading("sd3", quantise="nf4"))
+    with monkeypatch.context() as patch:
+        patch.setattr("importlib.util.find_spec", lambda name: None)
+        with pytest.raises(ImportError, match=r"quantise='int8' needs bitsandbytes"):
+            quantised("int8", torch.float32)
     with pytest.raises(ValueError, match="quantised weights cannot train"):
         Loading(lora=False, quantise="int8")
     with pytest.raises(ValueError, match="weights in fp16 lose small updates"):

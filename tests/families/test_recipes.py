@@ -7,12 +7,14 @@ from pathlib import Path
 
 import diffusers
 import pytest
+import torch
 from PIL import Image
 
 from scoreward import cli
 from scoreward.commands.recipes import PRETRAINED
 from scoreward.commands.train import build
 from scoreward.data.prompts import PromptsError, from_file, listed, read, share_of
+from scoreward.recipes.pretrained import Task
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 from tests.families import tiny, upstream
@@ -95,7 +97,7 @@ def test_a_run_is_measured_resumed_and_exported(
     assert cli.main(["export", str(run), "--to", str(to)]) == 0
     card = (to / "README.md").read_text()
     assert "pipe.load_lora_weights" in card
-    assert "| ode | colorfulness |" in card
+    assert "| ode | reward |" in card
     assert (to / "samples.png").is_file()
     pipe = diffusers.DiffusionPipeline.from_pretrained(saved("wan21"))
     pipe.load_lora_weights(to)
@@ -125,6 +127,17 @@ def test_prompts_are_read_held_out_and_told_what_is_wrong(tmp_path: Path) -> Non
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(PromptsError, match="is empty"):
         read(str(tmp_path / "empty.txt"))
+
+
+def test_what_trains_is_measured_as_reward_and_the_first_judge_as_judge() -> None:
+    """Health's alarm and the report look for these two names."""
+    one = Task(reward=("contrast",), judge=("symmetry", "saturation"))
+    assert [*one.measured(), *one.judges()] == ["reward", "judge", "judge_saturation"]
+    two = Task(reward=("contrast", "symmetry"), weights=(2.0, 0.5))
+    media, said = torch.rand(3, 3, 8, 8), two.measured()
+    assert list(said) == ["reward", "contrast", "symmetry"]
+    contrast, symmetry = (said[n](media, [""] * 3) for n in ("contrast", "symmetry"))
+    assert torch.allclose(said["reward"](media, [""] * 3), 2 * contrast + 0.5 * symmetry)
 
 
 def test_settings_of_a_task_are_checked(capsys: pytest.CaptureFixture[str]) -> None:

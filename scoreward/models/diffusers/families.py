@@ -14,6 +14,7 @@ from scoreward.models.diffusers.qwen_image import QwenImage
 from scoreward.models.diffusers.sana import Sana
 from scoreward.models.diffusers.sd3 import StableDiffusion3
 from scoreward.models.diffusers.stable_diffusion import StableDiffusion, StableDiffusionXL
+from scoreward.models.diffusers.versions import quietly
 from scoreward.models.diffusers.wan import Wan
 from scoreward.models.diffusers.z_image import ZImage
 
@@ -58,7 +59,8 @@ def pipeline_class(name: str) -> Any:
     import diffusers
 
     try:
-        found = getattr(diffusers, name, None)
+        with quietly():
+            found = getattr(diffusers, name, None)
     except RuntimeError as error:  # it is imported now, and with it its text encoders
         reason = str(error).strip().splitlines()[-1]
         raise UnsupportedPipeline(

@@ -150,13 +150,12 @@ def found(path: str | Path) -> Path:
             f"{path} is {what}, not a diffusers pipeline; convert it with diffusers "
             "(from_single_file, then save_pretrained) and name the folder that makes"
         )
-    from diffusers import DiffusionPipeline
     from huggingface_hub import snapshot_download
 
     try:
         if on_paper():
             return Path(snapshot_download(str(path), allow_patterns=CONFIGURATION))
-        return Path(DiffusionPipeline.download(str(path)))
+        return Path(pipeline_class("DiffusionPipeline").download(str(path)))
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise PretrainedError(
@@ -229,6 +228,11 @@ def quantised(how: str, compute: torch.dtype) -> Any:
         raise ImportError(
             f"quantise={how!r} needs bitsandbytes; install it with: "
             'pip install "scoreward[quantised]", or keep quantise at "no"'
+        )
+    if not torch.accelerator.is_available():
+        raise ValueError(
+            f"quantise={how!r} needs a GPU, for diffusers quantises there only, and this machine "
+            'has none; keep quantise at "no"'
         )
     from diffusers import PipelineQuantizationConfig
 

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from logging import ERROR, getLogger
 
 OLDEST, BEFORE = (0, 33), (1, 0)
 """The oldest minor version that passes the tests, and the first that nobody has tried."""
@@ -33,6 +34,7 @@ def quietly() -> Iterator[None]:
     from diffusers.utils import logging as ours
     from transformers.utils import logging as theirs
 
+    getLogger("bitsandbytes.backends.cpu.ops").setLevel(ERROR)  # what its CPU kernels lack
     bars = ours.is_progress_bar_enabled(), theirs.is_progress_bar_enabled()
     loudness = ours.get_verbosity(), theirs.get_verbosity()
     ours.disable_progress_bar()
