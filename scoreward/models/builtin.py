@@ -5,13 +5,12 @@ from importlib.resources import files
 from pathlib import Path
 
 import torch
-from safetensors.torch import load
 from torch import Tensor, nn
 
 from scoreward.data.words import encode
 from scoreward.denoiser import Cond
 from scoreward.models.base import Model
-from scoreward.models.transformer import NetworkSize, PatchTransformer
+from scoreward.models.transformer import NetworkSize, PatchTransformer, fresh, stored
 from scoreward.process import RectifiedFlow
 
 PATH = Path(str(files("scoreward"))) / "assets" / "portraits" / "model.safetensors"
@@ -30,9 +29,7 @@ def portraits(
 
 def untrained(size: NetworkSize | None = None, seed: int = 0) -> Model:
     """The portraits model before any training."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return around(PatchTransformer(SHAPE, size or NetworkSize()))
+    return around(fresh(SHAPE, size or NetworkSize(), seed))
 
 
 def around(network: nn.Module) -> Model:
@@ -42,7 +39,7 @@ def around(network: nn.Module) -> Model:
 
 def shipped() -> dict[str, Tensor]:
     """The weights in the package."""
-    return {name: tensor.float() for name, tensor in load(PATH.read_bytes()).items()}
+    return stored(PATH)
 
 
 def words(prompts: Sequence[str]) -> Tensor:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors.torch import load
 from torch import Tensor, nn
 
 from scoreward.data.emoji import DIM, SIDE, VECTORS, cleaned, fitted, known
@@ -14,7 +13,7 @@ from scoreward.denoiser import Cond
 from scoreward.models import minilm
 from scoreward.models.base import Model
 from scoreward.models.builtin import pictures
-from scoreward.models.transformer import NetworkSize, PatchTransformer
+from scoreward.models.transformer import NetworkSize, PatchTransformer, fresh, stored
 from scoreward.process import RectifiedFlow
 
 PATH = Path(str(files("scoreward"))) / "assets" / "emoji" / "model.safetensors"
@@ -31,9 +30,7 @@ def emoji(weights: Mapping[str, Tensor] | None = None, size: NetworkSize = SIZE)
 
 def untrained(size: NetworkSize = SIZE, seed: int = 0) -> Model:
     """The emoji model before any training."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return around(PatchTransformer(SHAPE, size))
+    return around(fresh(SHAPE, size, seed))
 
 
 def around(network: nn.Module) -> Model:
@@ -43,7 +40,7 @@ def around(network: nn.Module) -> Model:
 
 def shipped() -> dict[str, Tensor]:
     """The weights in the package."""
-    return {name: tensor.float() for name, tensor in load(PATH.read_bytes()).items()}
+    return stored(PATH)
 
 
 def encode(prompts: Sequence[str]) -> Float[Tensor, "batch 5 384"]:

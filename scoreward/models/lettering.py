@@ -6,13 +6,12 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors.torch import load
 from torch import Tensor, nn
 
 from scoreward.data.lettering import DIM, HEIGHT, WIDTH, encode
 from scoreward.denoiser import Cond
 from scoreward.models.base import Model
-from scoreward.models.transformer import NetworkSize, PatchTransformer
+from scoreward.models.transformer import NetworkSize, PatchTransformer, fresh, stored
 from scoreward.process import RectifiedFlow
 
 PATH = Path(str(files("scoreward"))) / "assets" / "lettering" / "model.safetensors"
@@ -29,9 +28,7 @@ def lettering(weights: Mapping[str, Tensor] | None = None, size: NetworkSize = S
 
 def untrained(size: NetworkSize = SIZE, seed: int = 0) -> Model:
     """The lettering model before any training."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return around(PatchTransformer(SHAPE, size))
+    return around(fresh(SHAPE, size, seed))
 
 
 def around(network: nn.Module) -> Model:
@@ -41,7 +38,7 @@ def around(network: nn.Module) -> Model:
 
 def shipped() -> dict[str, Tensor]:
     """The weights in the package."""
-    return {name: tensor.float() for name, tensor in load(PATH.read_bytes()).items()}
+    return stored(PATH)
 
 
 def pictures(

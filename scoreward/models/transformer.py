@@ -8,10 +8,12 @@ pictures on one thread.
 
 from dataclasses import dataclass
 from math import log
+from pathlib import Path
 from typing import Literal
 
 import torch
 from jaxtyping import Float
+from safetensors.torch import load
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -167,3 +169,15 @@ def to_pixels(
     rows, columns = height // patch, width // patch
     tiles = tokens.reshape(len(tokens), rows, columns, channels, patch, patch)
     return tiles.permute(0, 3, 1, 4, 2, 5).reshape(len(tokens), *shape)
+
+
+def stored(path: Path) -> dict[str, Tensor]:
+    """The weights of a file in float32."""
+    return {name: tensor.float() for name, tensor in load(path.read_bytes()).items()}
+
+
+def fresh(shape: tuple[int, int, int], size: NetworkSize, seed: int) -> PatchTransformer:
+    """A network before any training, the same for a seed; global randomness is left alone."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return PatchTransformer(shape, size)

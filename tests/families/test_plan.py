@@ -76,6 +76,26 @@ def test_the_planned_peak_is_the_measured_one(
     assert evaluations == (cost.behaviour, cost.trained)
 
 
+def test_what_stays_is_counted_to_the_byte(saved: Callable[[str], Path], prompts: Path) -> None:
+    """On tiny models activations hide these parts, on real ones they are most of a card."""
+    words = words_of("sd35_vgrpo", saved("sd3"), prompts)
+    run, _ = build("sd35_vgrpo", words, "test")
+    trainer = Trainer(run.model, run.objective, run.source, run.optimizer, Team())
+    trainer.step()
+    pictures = run.model.decode
+    assert isinstance(pictures, Pictures)
+    _, memory, _ = on_paper("sd35_vgrpo", words)
+    trained = bytes_of(run.model.network, trainable=True)
+    readers = [getattr(pictures.pipe, f"text_encoder{n}") for n in ("", "_2", "_3")]
+    moments = [v for s in trainer.torch_optimizer.state.values() for v in s.values() if v.ndim]
+    assert memory.resident["denoiser, trained"] == trained
+    assert memory.resident["denoiser, frozen"] == bytes_of(run.model.network) - trained
+    assert memory.resident["snapshots"] == len(trainer.weights.names()) * trained
+    assert memory.resident["optimiser"] == sum(v.numel() * v.element_size() for v in moments)
+    assert memory.resident["VAE"] == bytes_of(pictures.pipe.vae)
+    assert memory.resident["text encoders"] == sum(bytes_of(r) for r in readers)
+
+
 def test_the_verdict_names_a_card_or_what_to_do() -> None:
     assert verdict(10 * 2**30) == "computed to fit a card of 12 GB; not measured on one."
     assert "card of 80 GB" in verdict(78 * 2**30)

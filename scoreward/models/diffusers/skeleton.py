@@ -81,6 +81,9 @@ def faked(module: torch.nn.Module, mode: FakeTensorMode) -> None:
     Of meta tensors attention is computed the long way, of fakes as on a real device.
     """
 
+    made: dict[int, torch.nn.Parameter] = {}  # tied weights stay one
+    kept: list[torch.nn.Parameter] = []  # so that no number is given twice
+
     def fake(tensor: torch.Tensor) -> torch.Tensor:
         with mode:
             return torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
@@ -88,9 +91,12 @@ def faked(module: torch.nn.Module, mode: FakeTensorMode) -> None:
     for inner in module.modules():
         for name, parameter in inner._parameters.items():
             if parameter is not None and parameter.is_meta:
-                inner._parameters[name] = torch.nn.Parameter(
-                    fake(parameter), requires_grad=parameter.requires_grad
-                )
+                if id(parameter) not in made:
+                    made[id(parameter)] = torch.nn.Parameter(
+                        fake(parameter), requires_grad=parameter.requires_grad
+                    )
+                    kept.append(parameter)
+                inner._parameters[name] = made[id(parameter)]
         for name, buffer in inner._buffers.items():
             if buffer is not None and buffer.is_meta:
                 inner._buffers[name] = fake(buffer)
