@@ -178,12 +178,16 @@ def marginal(data: Law, levels: Levels, index: int) -> Law:
 
 @dataclass(frozen=True)
 class Steps:
-    """A chain on data N(m, c I): x_s − α_s m = slope · (x_t − α_t m) + √variance · z."""
+    """A chain on data N(m, c I): x_s − α_s m = slope · (x_t − α_t m) + missed · m + √variance · z.
+
+    Steps that follow the noise levels miss nothing; Euler steps in a bent time do.
+    """
 
     data: Law
     levels: Levels
     slope: Float[Tensor, "*sets steps"]
     variance: Float[Tensor, "*sets steps"]
+    missed: Float[Tensor, "*#sets steps"] | None = None
 
     def after(self) -> Float[Tensor, "*sets steps"]:
         """How much a change of x_s survives until the end, for each step t → s."""
@@ -195,10 +199,12 @@ class Steps:
         total, after = self.slope.prod(-1), self.after()
         apart = start.mean - self.levels.alpha[..., :1] * self.data.mean
         mean = self.levels.alpha[..., -1:] * self.data.mean + total[..., None] * apart
+        if self.missed is not None:
+            mean = mean + (self.missed * after).sum(-1)[..., None] * self.data.mean
         return Law(mean, total**2 * start.variance + (self.variance * after**2).sum(-1))
 
 
-Sampler = Callable[[Law, Levels, Number], Steps]
+StepRule = Callable[[Law, Levels, Number], Steps]
 """A way to take steps: (data, grid, η) → chain."""
 
 
