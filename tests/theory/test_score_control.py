@@ -248,5 +248,7 @@ def test_impossible_problems_are_refused() -> None:
         replace(P1, beta=0.0)
     with pytest.raises(ValueError, match=r"`eta` must be finite and not negative, got -1"):
         replace(P1, eta=-1.0)
+    with pytest.raises(ValueError, match=r"one data law, got \(2,\) of them"):
+        replace(P1, data=Law.of(0.5, real(0.25, 0.3)))
     with pytest.raises(ValueError, match="there is no optimum; use eta > 0"):
         Optimal(replace(P1, eta=0.0))
