@@ -215,10 +215,9 @@ def exact(data: Law, levels: Levels, eta: Number) -> Steps:
     (v_s/v_t)^(η²))) z. η = ∞ forgets the start.
     """
     alpha_t, sigma_t, alpha_s, sigma_s = levels.steps()
-    variance = data.variance[..., None]
-    return _steps(
-        data, levels, *transition(variance, (alpha_t, sigma_t), (alpha_s, sigma_s), _eta(eta))
-    )
+    now, then = (alpha_t, sigma_t), (alpha_s, sigma_s)
+    slope, noise = transition(data.variance[..., None], now, then, _eta(eta))
+    return _steps(data, levels, slope, noise)
 
 
 def transition(
@@ -238,9 +237,9 @@ def generalised(data: Law, levels: Levels, eta: Number) -> Steps:
 
     Over-confident: one step from the true law loses variance, the more the larger η.
     """
-    power, log_ratio = _eta(eta) ** 2, levels.snr_ratio()
-    kept = torch.xlogy(power, log_ratio).exp()
-    noise = -(levels.steps()[3] ** 2) * torch.xlogy(2 * power, log_ratio).expm1()
+    power, ratio = _eta(eta) ** 2, levels.snr_ratio()
+    kept = torch.xlogy(power, ratio).exp()  # ρ
+    noise = -(levels.steps()[3] ** 2) * torch.xlogy(2 * power, ratio).expm1()
     return _steps(data, levels, _along(data, levels, kept), noise)
 
 
