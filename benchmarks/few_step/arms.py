@@ -15,7 +15,7 @@ from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Run
 
-BATCH, WARMUP = 64, 20  # in the warm-up the energy learns faster than the sampler
+BATCH, WARMUP = 32, 20  # in the warm-up the energy learns faster than the sampler
 CRITIC = FewStep(critic_rate=1e-3, critic_steps=2)  # of all matched arms
 
 
@@ -62,10 +62,8 @@ ARMS = {
     "ctrl, no clips": Arm(
         replace(CRITIC, descent="ctrl", clip=None, limit=None, clamp=None), 1e-5, LADDER
     ),
-    # published: batch 128 and 512 over 8; sampler rates times 33, critic rates times 50
-    "dxmi, as published": Arm(
-        FewStep(descent="dxmi", critic_rate=5e-4), 3.3e-6, batch=16, warmup=0
-    ),
+    # published: batch 128 and 512 over 16; sampler rates times 33, critic rates times 50
+    "dxmi, as published": Arm(FewStep(descent="dxmi", critic_rate=5e-4), 3.3e-6, batch=8, warmup=0),
     # 0.9995 an update leaves 5 % after the published 6,000; here the fall is linear to 0
     "ctrl, as published": Arm(
         FewStep(descent="ctrl", critic_rate=1e-3),

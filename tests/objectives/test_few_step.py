@@ -16,7 +16,7 @@ from scoreward.kernel import DDIM, EulerMaruyama, Heun, ddim, euler, generalised
 from scoreward.keys import Key
 from scoreward.models.analytic import GaussianPolicy
 from scoreward.objectives.base import Policy, Samples
-from scoreward.objectives.energy import STEPS, WEIGHTS, Layout, adam, energy, fresh, phrases
+from scoreward.objectives.energy import WEIGHTS, Layout, energy
 from scoreward.objectives.few_step import FewStep, StepRows, check, fit, work
 from scoreward.prediction import Prediction
 from scoreward.process import LinearVP, RectifiedFlow, time_grid
@@ -156,7 +156,7 @@ def descended(steps: int, eta: float, clip: float | None) -> float:
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_for_small_steps_it_is_the_continuous_policy_gradient(eta: float) -> None:
-    """[score-as-action] (few-step loss): −dJ/dθ of the same chain, the error falls like the step."""
+    """[score-as-action] (few-step loss): −dJ/dθ of that chain, the error falls like the step."""
     errors = []
     for steps in (50, 200):
         exact = (gained(steps, eta, THETA + 1e-4) - gained(steps, eta, THETA - 1e-4)) / 2e-4
@@ -326,40 +326,6 @@ def test_the_trained_step_is_one_of_the_chain() -> None:
     torch.testing.assert_close(rows.real, energy(layout, weights, data, zero, rows.cond))
 
 
-def test_adam_on_one_vector_is_torch_adam() -> None:
-    weight = torch.nn.Parameter((KEY / "w").normal(7))
-    theirs = torch.optim.Adam([weight], lr=0.03, betas=(0.8, 0.95))
-    zero = torch.zeros(7)
-    memory = {WEIGHTS: weight.detach().clone(), STEPS: torch.zeros(())}
-    memory |= {"energy/mean": zero, "energy/spread": zero}
-    for k in range(5):
-        weight.grad = (KEY / "slope" / k).normal(7)
-        adam(memory, weight.grad, 0.03, (0.8, 0.95))
-        theirs.step()
-    torch.testing.assert_close(memory[WEIGHTS], weight.detach())
-    assert int(memory[STEPS]) == 5
-
-
-def test_the_energy_learns_the_contrast_of_two_normal_laws() -> None:
-    """[dxmi] (energy): N(±1, 1) has the minimum −tanh(x)/2γ."""
-    layout, gamma = Layout((1,), 0, False, width=32), 1.0
-    weights = fresh(layout, KEY / "fresh")
-    assert energy(layout, weights, torch.ones(3, 1), torch.zeros(3), None).tolist() == [0, 0, 0]
-    memory = {WEIGHTS: weights, STEPS: torch.zeros(())}
-    memory |= {name: torch.zeros_like(weights) for name in ("energy/mean", "energy/spread")}
-    t = torch.zeros(512)
-    for k in range(300):
-        live = memory[WEIGHTS].clone().requires_grad_()
-        noise = (KEY / "pair" / k).normal(2, 512, 1)
-        data, drawn = (energy(layout, live, x, t, None) for x in (noise[0] + 1, noise[1] - 1))
-        error = fit(data, drawn.expand(2, -1), gamma, 0.0)
-        (gradient,) = torch.autograd.grad(error, live)
-        adam(memory, gradient, 5e-3, (0.9, 0.999))
-    x = torch.linspace(-2, 2, 41)[:, None]
-    seen = energy(layout, memory[WEIGHTS], x, torch.zeros(41), None)
-    assert (seen + x[:, 0].tanh() / (2 * gamma)).abs().max() < 0.07
-
-
 def toy(descent: Descent, seed: int = 0) -> Trainer:
     """Four prompts whose pictures are N(corner, 0.25): real data, no reward."""
     torch.set_num_threads(1)
@@ -399,31 +365,6 @@ def test_a_resumed_run_goes_on_to_the_last_bit(tmp_path: Path) -> None:
     assert ours == theirs
     assert torch.equal(again.memory[WEIGHTS], trainer.memory[WEIGHTS])
     assert torch.equal(distance(again), distance(trainer))
-
-
-# The energy's network and what is refused
-
-
-def test_an_energy_of_pictures_reads_phrases_one_by_one() -> None:
-    """The mean of two phrases does not say which word belongs to which."""
-    layout = Layout((3, 8, 8), 4, True)
-    weights = fresh(layout, KEY)
-    weights = weights + 0.1 * (KEY / "more").normal(len(weights))
-    x, t = (KEY / "x").normal(2, 3, 8, 8), torch.tensor([0.1, 0.9])
-    words = (KEY / "words").normal(2, 3, 4)
-    value = energy(layout, weights, x, t, words)
-    assert value.shape == (2,)
-    torch.testing.assert_close(energy(layout, weights, x, t, words[:, [2, 0, 1]]), value)
-    mean = words.mean(1, keepdim=True).expand(-1, 3, -1)
-    assert (energy(layout, weights, x, t, mean) - value).abs().min() > 1e-5
-    assert (energy(layout, weights, x, t + 0.1, words) - value).abs().min() > 1e-5
-    assert phrases(None) is None
-    assert phrases(torch.tensor([2, 1])).shape == (2, 1, 1)  # pyright: ignore
-
-
-def test_other_conditions_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"give the model another `encode`"):
-        phrases(torch.zeros(1, 2, 3, 4))
 
 
 @pytest.mark.parametrize(
