@@ -1,6 +1,6 @@
 """Few-step fine-tuning against its controls, at equal network evaluations.
 
-python benchmarks/few_step/run.py tune|base|train [--steps 4] [--arms ...] [--seeds 0 1 2]
+python -m benchmarks.few_step.run tune|base|train [--steps 4] [--arms ...] [--seeds 0 1 2]
 
 Lines go to tuning.jsonl, base.json and results.jsonl beside this file.
 """
@@ -22,8 +22,7 @@ from scoreward.training.trainer import Trainer
 
 HERE = Path(__file__).parent
 WEIGHTS = HERE.parents[1] / "runs" / "few_step"
-BUDGET = 80 * BATCH * 7  # network evaluations of a run with 4 steps: 80 updates of FewStep
-TUNING = 50 * BATCH * 7
+TUNING = 50 * BATCH * 7  # network evaluations of a trial: 50 updates of FewStep with 4 steps
 COUNT, CURVE = 2048, 1024  # pictures drawn at the end, and on the way
 POINTS = 2  # of a curve
 
@@ -80,7 +79,7 @@ def tune(steps: int, arms: list[str]) -> None:
 def base() -> None:
     """The shipped weights at several numbers of steps, and the floor."""
     model, lines = builtin.portraits(), []
-    for steps, eta in [(4, 0.0), (10, 0.0), *((n, 1.0) for n in (4, 5, 7, 10, 20, 30))]:
+    for steps, eta in [(4, 0.0), (10, 0.0), *((n, 1.0) for n in (4, 7, 10, 20))]:
         sampler = Sampling(steps=steps, eta=eta).sampler()
         numbers = measured(model, model.denoiser, sampler, "test", COUNT, True)
         lines.append({"steps": steps, "eta": eta} | numbers)
@@ -94,6 +93,7 @@ def main() -> None:
     parser.add_argument("what", choices=["tune", "base", "train"])
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--updates", type=int, default=80, help="of FewStep; sets the budget")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -104,7 +104,7 @@ def main() -> None:
     else:
         for seed in given.seeds:
             for arm in given.arms:
-                budget = BUDGET * (3 + given.steps) // 7
+                budget = given.updates * BATCH * (3 + given.steps)
                 lines = trained(arm, given.steps, seed, "test", budget, None, POINTS)
                 append("results.jsonl", lines)
 

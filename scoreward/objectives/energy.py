@@ -115,6 +115,7 @@ def phrases(cond: Cond) -> Tensor | None:
     return given if given.ndim == 3 else given.reshape(len(given), 1, -1)
 
 
+@torch.no_grad()
 def adam(memory: dict[str, Tensor], slope: Tensor, rate: float, betas: tuple[float, float]) -> None:
     """One step of Adam, without weight decay, on the weights in memory."""
     k, slope = float(memory[STEPS]) + 1, slope.detach().to(memory[WEIGHTS])

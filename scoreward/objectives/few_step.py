@@ -116,7 +116,7 @@ class FewStep(Objective):
         grid = data.new_tensor(policy.times)
         for _ in range(self.critic_steps):
             with torch.enable_grad():
-                weights = memory[WEIGHTS].to(data).requires_grad_()
+                weights = memory[WEIGHTS].to(data).detach().requires_grad_()
                 last = grid[-1].expand(len(data))
                 real = energy(layout, weights, data, last, cond)
                 states = [
