@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
 from benchmarks.few_step.measure import drawn
@@ -94,8 +95,8 @@ def table(steps: int) -> str:
 def samples() -> None:
     """The same prompts and noises before and after, beside the real pictures."""
     test = data.load("test")
-    shown, model = test.captions[:20], builtin.portraits()
-    rows = {"real pictures": builtin.pictures(test.images[:20])}
+    shown, model = test.captions[:16], builtin.portraits()
+    rows = {"real pictures": builtin.pictures(test.images[:16])}
     for steps in (4, 10, 20):
         sampler = Sampling(steps=steps, eta=1.0).sampler()
         rows[f"base, {steps} steps"] = drawn(model, model.denoiser, sampler, shown, "test")
@@ -103,12 +104,14 @@ def samples() -> None:
         tuned = builtin.portraits(read_tensors(path))
         sampler = Sampling(steps=4, eta=1.0).sampler()
         rows[f"{path.stem} steps"] = drawn(tuned, tuned.denoiser, sampler, shown, "test")
-    figure = Figure(figsize=(13, 0.62 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(8, 0.52 * len(rows)), layout="constrained")
     for axes, (name, media) in zip(figure.subplots(len(rows)), rows.items(), strict=True):
-        axes.imshow(row(media))
+        axes.imshow(row(media), interpolation="nearest")
         axes.set_axis_off()
         axes.set_title(name, fontsize=7, loc="left", pad=1)
     figure.savefig(HERE / "samples.png", dpi=110)
+    few = Image.open(HERE / "samples.png").convert("RGB").quantize(256)
+    few.save(HERE / "samples.png", optimize=True)
 
 
 def row(media: Tensor) -> np.ndarray:
