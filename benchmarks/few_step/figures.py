@@ -86,10 +86,17 @@ def table(steps: int) -> str:
         cells = []
         for name in SHOWN:
             values = np.array([x[name] for x in last])
-            half = 4.303 * values.std(ddof=1) / len(values) ** 0.5 if len(values) == 3 else np.nan
-            cells.append(f"{values.mean():.4g} ± {half:.2g}")
+            cells.append(f"{values.mean():.4g}" + margin(values))
         rows.append(f"| {arm}, {steps} steps, {len(last)} seeds | " + " | ".join(cells) + " |")
     return "\n".join(rows)
+
+
+def margin(values: np.ndarray) -> str:
+    """Half of a 95 % t-interval; nothing for one seed."""
+    if len(values) < 2:
+        return ""
+    factor = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}[len(values)]  # Student's t, n − 1
+    return f" ± {factor * values.std(ddof=1) / len(values) ** 0.5:.2g}"
 
 
 def samples() -> None:
@@ -104,7 +111,7 @@ def samples() -> None:
         tuned = builtin.portraits(read_tensors(path))
         sampler = Sampling(steps=4, eta=1.0).sampler()
         rows[f"{path.stem} steps"] = drawn(tuned, tuned.denoiser, sampler, shown, "test")
-    figure = Figure(figsize=(8, 0.52 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(10, 0.85 * len(rows)), layout="constrained")
     for axes, (name, media) in zip(figure.subplots(len(rows)), rows.items(), strict=True):
         axes.imshow(row(media), interpolation="nearest")
         axes.set_axis_off()
@@ -125,8 +132,11 @@ def main() -> None:
     if "samples" in sys.argv:
         samples()
     curves()
-    for steps in sorted({x["steps"] for x in lines("results.jsonl")}):
-        print(table(steps), end="\n\n")
+    tables = "\n\n".join(table(n) for n in sorted({x["steps"] for x in lines("results.jsonl")}))
+    page = HERE / "README.md"
+    before, _, rest = page.read_text(encoding="utf-8").partition("<!-- table -->\n")
+    after = rest[rest.index("\n± is") :]
+    page.write_text(f"{before}<!-- table -->\n{tables}\n{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
