@@ -48,6 +48,7 @@ BUILT_IN = {
     "portraits_pretrain": "scoreward.recipes.portraits",
     **{f"portraits_{method}": "scoreward.recipes.portraits_paths" for method in PATHS},
     **{f"portraits_{method}": "scoreward.recipes.portraits_samples" for method in SAMPLES},
+    "portraits_few_step": "scoreward.recipes.portraits_few_step",
     "portraits_swift": "scoreward.recipes.portraits_swift",
     "portraits_swift_direct": "scoreward.recipes.portraits_swift",
     "toy_vgrpo": "scoreward.recipes.toy",

@@ -268,6 +268,7 @@ class Offline(Source):
     prompts: Sequence[str]
     geometry: Geometry = Geometry(prompts=64, group=1)
     dropout: float = 0.1  # share of captions replaced by the null condition, as in [cfg] Sec. 5
+    rollout: Sampler = Sampler((1.0,), ())  # of an objective that samples beside the data
 
     def __post_init__(self) -> None:
         if len(self.data) != len(self.prompts) or not self.prompts:
@@ -276,7 +277,7 @@ class Offline(Source):
             )
 
     def sampler(self, round: int) -> Sampler:
-        return Sampler((1.0,), ())
+        return self.rollout
 
     def collect(self, round: int, key: Key, work: Work) -> Collected:
         count, total = self.geometry.samples, len(self.prompts)
