@@ -77,10 +77,11 @@ PRETRAINED = {
 }
 BUILT_IN |= {name: f"scoreward.recipes.{f}" for f, names in PRETRAINED.items() for name in names}
 TASKS = {"lettering": "scoreward.recipes.lettering", "emoji": "scoreward.recipes.emoji"}
+ONLINE = ("vgrpo", "swift", *PATHS, *SAMPLES, "swift_direct")
 MOVED = {
     f"{task}_{method}": f"portraits_{method}"
     for task in TASKS
-    for method in ("vgrpo", "swift", *PATHS, *SAMPLES, "swift_direct")
+    for method in ONLINE
     if task != "lettering" or method not in DIFFERENTIATING
 }
 
@@ -90,9 +91,8 @@ def find(name: str) -> Recipe:
     if ":" in name:
         return _from_file(name)
     task, _, method = name.partition("_")
-    source = f"portraits_{method}"
-    if name not in BUILT_IN and task in TASKS and source in BUILT_IN:
-        return importlib.import_module(TASKS[task]).moved(find(source))
+    if task in TASKS and method in ONLINE:
+        return importlib.import_module(TASKS[task]).moved(find(f"portraits_{method}"))
     if name not in BUILT_IN:
         close = get_close_matches(name, [*BUILT_IN, *MOVED], 1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
