@@ -1,0 +1,193 @@
+"""Trading of stakes when utility is linear: closed forms.  [pos-trading]
+
+One stake is worth Ψ(t) to keep and p(t) to trade, both seen from time 0, so the agent buys at full
+speed where Ψ > p and sells where Ψ < p. If p never falls, Ψ − p changes sign at most once, which
+gives the three regimes: buy all the time, sell all the time, buy and then sell. The regimes are the
+paper's; the formulas of this file, the state constraints and the price-adaptive rule were derived
+here.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from scoreward.control.proof_of_stake import (
+    Function,
+    GeometricPrice,
+    Number,
+    StakeProblem,
+    Utility,
+    double,
+    integrate,
+    linear,
+    require,
+)
+from scoreward.control.stake_paths import ROOM
+
+_HALVINGS = 60  # bisection to the last bit of [0, T]
+
+
+def crossing(function: Function, low: Number, high: Number) -> Float[Tensor, "*batch"]:
+    """Where a nonincreasing function passes 0: `low` if it is nowhere positive, `high` if nowhere
+    negative."""
+    at_high = function(double(high))
+    left, right, at_high = torch.broadcast_tensors(double(low), double(high), at_high)
+    for _ in range(_HALVINGS):
+        middle = (left + right) / 2
+        positive = function(middle) > 0
+        left, right = torch.where(positive, middle, left), torch.where(positive, right, middle)
+    found = torch.where(left == double(low), double(low), (left + right) / 2)
+    return torch.where(at_high >= 0, double(high), found)
+
+
+def _linear(utility: Utility) -> None:
+    if utility.shape is not linear:
+        raise ValueError("this closed form is for linear utility; use stake_optimum.solve")
+
+
+def marginal_value(
+    problem: StakeProblem, utility: Utility, t: Float[Tensor, "*times"]
+) -> Float[Tensor, "*shape"]:
+    """Ψ(t) = [h exp(−βT) N(T) + ℓ ∫_t^T exp(−βs) N(s) ds] / N(t).  [pos-trading] (Psi)
+
+    What keeping one stake from t to the horizon is worth, seen from time 0. Ours, by
+    quadrature: the incomplete gamma functions of its closed form overflow for large βA.
+    """
+    _linear(utility)
+    end = double(problem.horizon)
+    still = double(utility.running) * integrate(problem.weight, t, end)
+    return (double(utility.terminal) * problem.weight(end) + still) / problem.issuance.total(t)
+
+
+def advantage(
+    problem: StakeProblem, utility: Utility, t: Float[Tensor, "*times"]
+) -> Float[Tensor, "*shape"]:
+    """Ψ(t) − p(t), what buying one stake gains."""
+    return marginal_value(problem, utility, t) - problem.valuation(t)
+
+
+def gained(
+    problem: StakeProblem,
+    utility: Utility,
+    start: Float[Tensor, "*starts"],
+    end: Float[Tensor, "*ends"],
+) -> Float[Tensor, "*shape"]:
+    """∫ (Ψ − p) dt over [start, end], with the order of the two integrals exchanged."""
+    _linear(utility)
+    bought, horizon = problem.issuance.bought, double(problem.horizon)
+    inside = integrate(lambda s: problem.weight(s) * bought(start, s), start, end)
+    after = integrate(problem.weight, end, horizon)
+    across = bought(start, end)
+    kept = double(utility.running) * (inside + across * after)
+    kept = kept + double(utility.terminal) * problem.weight(horizon) * across
+    return kept - integrate(problem.valuation, start, end)
+
+
+def identity_value(
+    problem: StakeProblem, utility: Utility, x: Number, trade: Function
+) -> Float[Tensor, "*batch"]:
+    """J(ν) = Ψ(0) x + ∫ ν(t) (Ψ(t) − p(t)) dt, for any ν.  [pos-trading] (identity)"""
+    flow = integrate(lambda t: trade(t) * advantage(problem, utility, t), 0.0, problem.horizon)
+    return marginal_value(problem, utility, double(0.0)) * double(x) + flow
+
+
+def free_switch(problem: StakeProblem, utility: Utility) -> Float[Tensor, "*batch"]:
+    """t₀: buy before it, sell after it, if p never falls.  [pos-trading] (three regimes)
+
+    T if p(T) ≤ Ψ(T) (buy all the time), 0 if p(0) ≥ Ψ(0) (sell all the time), otherwise Ψ(t₀) =
+    p(t₀). Raises ValueError if p falls somewhere: then there may be several switches.
+    """
+    _one_switch(problem)
+    start = torch.zeros_like(double(problem.horizon))
+    return crossing(lambda t: advantage(problem, utility, t), start, problem.horizon)
+
+
+def _one_switch(problem: StakeProblem) -> None:
+    if not problem.rising():
+        raise ValueError(
+            "the valuation exp(−βt) E P(t) falls somewhere, so that there may be several switches; "
+            "use stake_optimum.solve"
+        )
+
+
+def least_switch(
+    problem: StakeProblem, t: Float[Tensor, "*times"], x: Number
+) -> Float[Tensor, "*shape"]:
+    """s_min: who buys from t until then and sells afterwards ends with nothing, or more than that.
+
+    [pos-trading] (state constraint) Ours: emptying the account earlier never pays if p never
+    falls, so it is better to buy first, for as long as needed.
+    """
+    bought, end = problem.issuance.bought, double(problem.horizon)
+    start = double(x) / (double(problem.rate) * problem.issuance.total(t))
+    return crossing(lambda s: bought(s, end) - bought(t, s) - start, t, end)
+
+
+def value(
+    problem: StakeProblem, utility: Utility, t: Float[Tensor, "*times"], x: Number
+) -> Float[Tensor, "*shape"]:
+    """v(t, x) = Ψ x + ν̄ (∫_t^s − ∫_s^T)(Ψ − p) ds, s = max(t₀, s_min, t).  [pos-trading] (value)
+
+    With s = t₀ it is Ψ x + ν̄ ∫|Ψ − p|. For p that never falls; vectorised over parameters.
+    Raises ValueError if p falls, if t is outside [0, T], or if stakes could exceed N.
+    """
+    _one_switch(problem)
+    end = double(problem.horizon)
+    require((double(t) >= 0) & (double(t) <= end), f"times must be within [0, T], got {t}")
+    s = torch.maximum(
+        torch.maximum(free_switch(problem, utility), double(t)), least_switch(problem, t, x)
+    )
+    most = double(x) / problem.issuance.total(t) + double(problem.rate) * (
+        problem.issuance.bought(t, s)
+    )
+    require(most <= 1 + ROOM, "the agent would own all stakes there are; use stake_optimum.solve")
+    trade = gained(problem, utility, t, s) - gained(problem, utility, s, end)
+    return marginal_value(problem, utility, t) * double(x) + double(problem.rate) * trade
+
+
+def adaptive_value(problem: StakeProblem, utility: Utility, x: Number) -> Float[Tensor, "*batch"]:
+    """U = Ψ(0) x + ν̄ ∫ E|Ψ − exp(−βt) P(t)| dt, for trades that follow the realised price.
+
+    [pos-trading] (adaptive) Ours. ν = ν̄ sign(Ψ(t) − exp(−βt) P(t)) for a geometric Brownian price,
+    where E|K − F exp(sZ − s²/2)| = 2 Call(F, K, s) − (F − K) with s = σ√t. Raises ValueError for
+    another price, or if the stakes could leave [0, N] on the way.
+    """
+    price, end = problem.price, double(problem.horizon)
+    if not isinstance(price, GeometricPrice):
+        raise ValueError("the price-adaptive rule needs a GeometricPrice with a volatility")
+    reach = double(problem.rate) * problem.issuance.bought(double(0.0), end)
+    start = double(x) / problem.issuance.total(double(0.0))
+    require(
+        (start >= reach - ROOM) & (start + reach <= 1 + ROOM),
+        "the price-adaptive rule has a closed form only if the stakes cannot run out, nor reach "
+        f"N, by trading one way all the time; here the share starts at {_shown(start)} and can "
+        f"move by {_shown(reach)}: change `stakes`, or lower `rate` or `horizon`",
+    )
+
+    def distance(root: Tensor) -> Tensor:
+        """E|Ψ − exp(−βt) P| dt/du at t = u², which is smooth where σ√t is not."""
+        t = root.square()
+        forward, strike = problem.valuation(t), marginal_value(problem, utility, t)
+        return 2 * root * mean_distance(forward, strike, double(price.volatility) * root)
+
+    return marginal_value(problem, utility, double(0.0)) * double(x) + double(
+        problem.rate
+    ) * integrate(distance, 0.0, end.sqrt())
+
+
+def _shown(value: Tensor) -> str:
+    return f"{value.max().item():.4g}"
+
+
+def mean_distance(
+    forward: Float[Tensor, "*shape"], strike: Float[Tensor, "*shape"], s: Float[Tensor, "*std"]
+) -> Float[Tensor, "*out"]:
+    """E|K − F exp(sZ − s²/2)| for a standard normal Z: twice a call, less F − K."""
+    safe = torch.where(s > 0, s, 1.0)
+    above = (forward / strike.clamp(min=1e-300)).log() / safe + safe / 2
+    normal = lambda z: torch.erfc(-z / math.sqrt(2)) / 2  # noqa: E731
+    call = forward * normal(above) - strike * normal(above - safe)
+    known = (forward - strike).clamp(min=0)
+    return 2 * torch.where(s > 0, call, known) - (forward - strike)
