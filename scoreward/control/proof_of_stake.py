@@ -144,17 +144,22 @@ class OwnIssuance:
 def _checked(function: Function, end: float, what: str) -> Float[Tensor, "n"]:
     """The function on a grid of [0, end].  Raises ValueError if it is not finite there."""
     at = torch.linspace(0, end, GRID, dtype=torch.float64)
-    values = function(at)
+    try:
+        values = function(at)
+    except Exception as error:
+        raise ValueError(
+            f"the {what} could not be asked for a tensor ({type(error).__name__}: {error}); "
+            "write it with torch functions"
+        ) from error
     if not isinstance(values, Tensor) or values.shape != at.shape:
-        got = (
-            f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
-        )
+        kind = type(values).__name__
+        got = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else kind
         raise ValueError(
             f"the {what} must map a tensor to a tensor of the same shape, {tuple(at.shape)} here, "
             f"and returned {got}; write it with torch functions"
         )
     require(values.isfinite(), f"the {what} is not finite everywhere on [0, {end:g}]")
-    return double(values)
+    return double(values.detach())
 
 
 @runtime_checkable
@@ -278,10 +283,16 @@ class Utility:
             require(double(value) >= 0, f"`{name}` utility must not be negative, got {value}")
 
     def slope(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """u'(x), by differentiating u."""
+        """u'(x), by differentiating u.  Raises ValueError if torch cannot."""
         with torch.enable_grad():
             at = x.detach().clone().requires_grad_()
-            (found,) = torch.autograd.grad(self.shape(at).sum(), at)
+            total = self.shape(at).sum()
+            if not total.requires_grad:
+                raise ValueError(
+                    "the utility has no derivative that torch can see; write it with torch "
+                    "functions of its argument"
+                )
+            (found,) = torch.autograd.grad(total, at)
         return found
 
     def check_shape(self, largest: float) -> None:
@@ -291,3 +302,13 @@ class Utility:
             u.diff() >= -1e-12 * u.abs().max(),
             f"the utility falls somewhere on [0, {largest:g}]; it must be nondecreasing",
         )
+
+    def smooth(self, largest: float) -> bool:
+        """Whether u on a grid of [0, largest] is the integral of its slope: no jumps.
+
+        The first cells are held to less, because a root is steep there.
+        """
+        at = torch.linspace(0, largest, GRID, dtype=torch.float64)
+        rises = self.shape(at).diff()
+        missing = (rises - self.slope((at[1:] + at[:-1]) / 2) * at.diff()).abs() / rises.sum()
+        return bool((missing[10:] < 1e-4).all() and (missing[:10] < 2e-2).all())

@@ -1,10 +1,10 @@
 """Trading of stakes when utility is convex, or just nondecreasing, and p never falls.
 
-[pos-trading] Along a path that buys until s and sells afterwards, one more stake is worth the costate λ(t). At an
-optimum the agent buys where λ > p and sells where λ < p; if utility does not fall and p does not
-fall, λ − p does not rise, so there is one switch at most, whether utility is convex or not. What
-remains is to maximise J(s), whose slope is 2ν̄ (λ(s) − p(s)), and which can have two local maxima.
-Derived here; the paper treats convex utility.
+[pos-trading] Along a path that buys until s and sells afterwards, one more stake is worth the
+costate λ(t). At an optimum the agent buys where λ > p and sells where λ < p; if utility does not
+fall and p does not fall, λ − p does not rise, so there is one switch at most, whether utility is
+convex or not. What remains is to maximise J(s), whose slope is 2ν̄ (λ(s) − p(s)), and which can
+have two local maxima. Derived here; the paper treats convex utility.
 """
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from scoreward.control.proof_of_stake import Number, StakeProblem, Utility, double, integrate
 from scoreward.control.stake_linear import crossing, least_switch
-from scoreward.control.stake_paths import Strategy, bang, stays_within
+from scoreward.control.stake_paths import Strategy, bang, slope, stays_within
 
 SWITCHES = 801  # switch times among which the maxima are looked for; ours
 
@@ -38,19 +38,13 @@ def costate(
     """
     end = double(problem.horizon)
     last = stakes_with_switch(problem, x, s, end)
-    kept = problem.weight(end) * _slope(utility.terminal, utility, last)
+    kept = problem.weight(end) * slope(utility.terminal, utility, last)
 
     def pay(t: Tensor) -> Tensor:
         owned = stakes_with_switch(problem, x, s, t)
-        return problem.weight(t) * _slope(utility.running, utility, owned)
+        return problem.weight(t) * slope(utility.running, utility, owned)
 
     return (kept + integrate(pay, s, end)) / problem.issuance.total(s)
-
-
-def _slope(weight: Number, utility: Utility, x: Tensor) -> Tensor:
-    """The slope of weight · u; 0 without weight, even where u' is infinite."""
-    found = double(weight) * utility.slope(x)
-    return torch.where(double(weight) == 0, torch.zeros_like(found), found)
 
 
 def switch_value(
@@ -78,13 +72,13 @@ def local_maxima(problem: StakeProblem, utility: Utility, x: float) -> list[floa
     start, end = double(0.0), float(problem.horizon)
     least = float(least_switch(problem, start, x))
 
-    def slope(s: Tensor) -> Tensor:
+    def gap(s: Tensor) -> Tensor:
         return costate(problem, utility, x, s) - problem.valuation(s)
 
     grid = torch.linspace(least, end, SWITCHES, dtype=torch.float64)
-    rises = slope(grid) > 0
+    rises = gap(grid) > 0
     turns = (rises[:-1] & ~rises[1:]).nonzero().flatten().tolist()
-    found = [float(crossing(slope, grid[i], grid[i + 1])) for i in turns]
+    found = [float(crossing(gap, grid[i], grid[i + 1])) for i in turns]
     return [*([] if rises[0] else [least]), *found, *([end] if rises[-1] else [])]
 
 

@@ -3,11 +3,8 @@
 One stake is worth Ψ(t) to keep and p(t) to trade, both seen from time 0, so the agent buys at full
 speed where Ψ > p and sells where Ψ < p. If p never falls, Ψ − p changes sign at most once, which
 gives the three regimes: buy all the time, sell all the time, buy and then sell. The regimes are the
-paper's; the formulas of this file, the state constraints and the price-adaptive rule were derived
-here.
+paper's; the formulas of this file, and the state constraints were derived here.
 """
-
-import math
 
 import torch
 from jaxtyping import Float
@@ -15,7 +12,6 @@ from torch import Tensor
 
 from scoreward.control.proof_of_stake import (
     Function,
-    GeometricPrice,
     Number,
     StakeProblem,
     Utility,
@@ -145,49 +141,3 @@ def value(
     require(most <= 1 + ROOM, "the agent would own all stakes there are; use stake_optimum.solve")
     trade = gained(problem, utility, t, s) - gained(problem, utility, s, end)
     return marginal_value(problem, utility, t) * double(x) + double(problem.rate) * trade
-
-
-def adaptive_value(problem: StakeProblem, utility: Utility, x: Number) -> Float[Tensor, "*batch"]:
-    """U = Ψ(0) x + ν̄ ∫ E|Ψ − exp(−βt) P(t)| dt, for trades that follow the realised price.
-
-    [pos-trading] (adaptive) Ours. ν = ν̄ sign(Ψ(t) − exp(−βt) P(t)) for a geometric Brownian price,
-    where E|K − F exp(sZ − s²/2)| = 2 Call(F, K, s) − (F − K) with s = σ√t. Raises ValueError for
-    another price, or if the stakes could leave [0, N] on the way.
-    """
-    price, end = problem.price, double(problem.horizon)
-    if not isinstance(price, GeometricPrice):
-        raise ValueError("the price-adaptive rule needs a GeometricPrice with a volatility")
-    reach = double(problem.rate) * problem.issuance.bought(double(0.0), end)
-    start = double(x) / problem.issuance.total(double(0.0))
-    require(
-        (start >= reach - ROOM) & (start + reach <= 1 + ROOM),
-        "the price-adaptive rule has a closed form only if the stakes cannot run out, nor reach "
-        f"N, by trading one way all the time; here the share starts at {_shown(start)} and can "
-        f"move by {_shown(reach)}: change `stakes`, or lower `rate` or `horizon`",
-    )
-
-    def distance(root: Tensor) -> Tensor:
-        """E|Ψ − exp(−βt) P| dt/du at t = u², which is smooth where σ√t is not."""
-        t = root.square()
-        forward, strike = problem.valuation(t), marginal_value(problem, utility, t)
-        return 2 * root * mean_distance(forward, strike, double(price.volatility) * root)
-
-    return marginal_value(problem, utility, double(0.0)) * double(x) + double(
-        problem.rate
-    ) * integrate(distance, 0.0, end.sqrt())
-
-
-def _shown(value: Tensor) -> str:
-    return f"{value.max().item():.4g}"
-
-
-def mean_distance(
-    forward: Float[Tensor, "*shape"], strike: Float[Tensor, "*shape"], s: Float[Tensor, "*std"]
-) -> Float[Tensor, "*out"]:
-    """E|K − F exp(sZ − s²/2)| for a standard normal Z: twice a call, less F − K."""
-    safe = torch.where(s > 0, s, 1.0)
-    above = (forward / strike.clamp(min=1e-300)).log() / safe + safe / 2
-    normal = lambda z: torch.erfc(-z / math.sqrt(2)) / 2  # noqa: E731
-    call = forward * normal(above) - strike * normal(above - safe)
-    known = (forward - strike).clamp(min=0)
-    return 2 * torch.where(s > 0, call, known) - (forward - strike)

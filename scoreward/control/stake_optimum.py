@@ -22,8 +22,10 @@ def solve(problem: StakeProblem, utility: Utility, x: float) -> Strategy:
     problem.check_stakes(x)
     if utility.shape is linear:
         return solve_linear(problem, utility, x)
-    utility.check_shape(float(problem.issuance.total(double(problem.horizon))))
-    found = solve_rising(problem, utility, x) if problem.rising() else None
+    most = float(problem.issuance.total(double(problem.horizon)))
+    utility.check_shape(most)
+    one_switch = problem.rising() and utility.smooth(most)
+    found = solve_rising(problem, utility, x) if one_switch else None
     return found or dynamic_programming(problem, utility, x)
 
 

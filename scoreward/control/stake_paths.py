@@ -7,12 +7,20 @@ what is optimal.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scoreward.control.proof_of_stake import StakeProblem, Utility, double, integrate
+from scoreward.control.proof_of_stake import (
+    Function,
+    Number,
+    StakeProblem,
+    Utility,
+    double,
+    integrate,
+)
 
 WORDS = {1: "buy", 0: "hold", -1: "sell"}
 ROOM = 1e-9  # share by which rounding may leave [0, 1]
@@ -123,7 +131,7 @@ def _owned(problem: StakeProblem, x: float, edges: Tensor, rates: Tensor, t: Ten
     return (_share(problem, x, edges, rates, t) * problem.issuance.total(t)).clamp(min=0)
 
 
-def _paid(weight: float | Tensor, utility: Utility, x: Tensor) -> Tensor:
+def _paid(weight: Number, utility: Utility, x: Tensor) -> Tensor:
     return double(weight) * utility.shape(x)
 
 
@@ -136,12 +144,14 @@ def stays_within(problem: StakeProblem, plan: Strategy) -> bool:
 
 @dataclass(frozen=True)
 class Path:
-    """A strategy on a grid of times, where prices are at their mean."""
+    """A strategy on a grid of times.  `value`, `kept` and `price` are seen from time 0."""
 
     t: Float[Tensor, "times"]
     stakes: Float[Tensor, "times"]
     cash: Float[Tensor, "times"]  # the account b, if nothing is consumed
-    value: Float[Tensor, "times"]  # v(t, X(t)): what is still to come, seen from time 0
+    value: Float[Tensor, "times"]  # v(t, X(t)), what is still to come
+    kept: Float[Tensor, "times"]  # λ, what keeping one stake more is worth; Ψ for linear utility
+    price: Float[Tensor, "times"]  # p
 
 
 def follow(
@@ -165,20 +175,31 @@ def follow(
     t = torch.cat([even, strategy.edges]).unique()
     piece = torch.searchsorted(strategy.edges, (t[:-1] + t[1:]) / 2, right=True) - 1
     rates = strategy.rates[piece.clamp(0, len(strategy.rates) - 1)]
+    beta, total = double(problem.discount), problem.issuance.total
+    own = partial(_owned, problem, strategy.stakes, strategy.edges, strategy.rates)
 
-    def spent(rate: float | Tensor) -> Tensor:
-        """∫ exp(−rate·u) P(u) ν du up to each time."""
-        paid = integrate(
-            lambda u: torch.exp(-double(rate) * u) * problem.price.mean(u), t[:-1], t[1:]
-        )
-        return torch.cat([paid.new_zeros(1), (rates * paid).cumsum(0)])
+    def paid(rate: Tensor) -> Tensor:
+        """∫ exp(−rate·u) P(u) ν du of each step."""
+        return rates * _steps(lambda u: torch.exp(-rate * u) * problem.price.mean(u), t)
 
-    def pay(u: Tensor) -> Tensor:
-        owned = _owned(problem, strategy.stakes, strategy.edges, strategy.rates, u)
-        return torch.exp(-double(problem.discount) * u) * _paid(utility.running, utility, owned)
+    cash = -torch.exp(interest * t) * _upto(paid(double(interest)))
+    pay = _steps(lambda u: torch.exp(-beta * u) * _paid(utility.running, utility, own(u)), t)
+    worth = _steps(lambda u: problem.weight(u) * slope(utility.running, utility, own(u)), t)
+    last = problem.weight(t[-1]) * slope(utility.terminal, utility, own(t)[-1])
+    kept = (last + worth.sum() - _upto(worth)) / total(t)
+    left = strategy.value - _upto(pay - paid(beta))
+    return Path(t, own(t), cash, left, kept, problem.valuation(t))
 
-    earned = integrate(pay, t[:-1], t[1:])
-    earned = torch.cat([earned.new_zeros(1), earned.cumsum(0)])
-    owned = _owned(problem, strategy.stakes, strategy.edges, strategy.rates, t)
-    left = strategy.value - earned + spent(problem.discount)
-    return Path(t, owned, -torch.exp(interest * t) * spent(interest), left)
+
+def _steps(function: Function, t: Tensor) -> Float[Tensor, "steps"]:
+    return integrate(function, t[:-1], t[1:])
+
+
+def _upto(steps: Tensor) -> Float[Tensor, "times"]:
+    return torch.cat([steps.new_zeros(1), steps.cumsum(0)])
+
+
+def slope(weight: Number, utility: Utility, x: Tensor) -> Tensor:
+    """The slope of weight · u; 0 without weight, even where u' is infinite."""
+    found = double(weight) * utility.slope(x)
+    return torch.where(double(weight) == 0, torch.zeros_like(found), found)

@@ -23,7 +23,8 @@ def linear_program(
 ) -> Strategy:
     """max Σ ν ∫(Ψ − p) with |ν| ≤ ν̄ and 0 ≤ X ≤ N, ν constant on cells.
 
-    [pos-trading] (linear program) A lower bound of the optimum, too low by O(cells⁻²). Raises RuntimeError if HiGHS fails.
+    [pos-trading] (linear program) A lower bound of the optimum, too low by O(cells⁻²). Raises
+    RuntimeError if HiGHS fails.
     """
     limit = float(problem.rate)
     edges = torch.linspace(0, float(problem.horizon), cells + 1, dtype=torch.float64)
