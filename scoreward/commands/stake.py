@@ -24,7 +24,7 @@ from scoreward.control.proof_of_stake import (
     power,
     square,
 )
-from scoreward.control.stake_adaptive import adaptive_path, adaptive_value
+from scoreward.control.stake_adaptive import adaptive_path, adaptive_value, drawn
 from scoreward.control.stake_optimum import solve
 from scoreward.keys import Key
 from scoreward.own import own
@@ -123,7 +123,7 @@ def _price(options: StakeOptions) -> Price:
         return GeometricPrice(options.price, options.growth, options.volatility)
     if options.adaptive or options.volatility:
         raise ValueError(
-            "--mean-price gives the mean only; --adaptive and --volatility need --price and --growth"
+            "--mean-price gives the mean only; --adaptive and --volatility need --price"
         )
     return OwnPrice(_function(options.mean_price, "price"), options.horizon)
 
@@ -162,7 +162,8 @@ def _adaptive(options: StakeOptions, problem: StakeProblem, utility: Utility) ->
         raise ValueError("--adaptive needs a price that moves: set --volatility above 0")
     value = float(adaptive_value(problem, utility, options.stakes))
     key = Key((options.seed,)) / "price"
-    path, plan = adaptive_path(problem, utility, options.stakes, key, options.interest)
+    seen, plan = drawn(problem, utility, options.stakes, key)
+    path = adaptive_path(problem, utility, seen, plan, options.interest)
     note = (
         "buy while the price is below what keeping a stake is worth, sell while it is above; the "
         f"path drawn (seed {options.seed}) switches {len(plan.switch_times)} times and pays "

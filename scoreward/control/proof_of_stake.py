@@ -230,6 +230,14 @@ class StakeProblem:
         """
         return torch.exp(-double(self.discount) * double(t)) * self.price.mean(t)
 
+    def zero(self, *others: Number) -> Float[Tensor, "*batch"]:
+        """Time 0, in the shape that the parameters of the problem, and others, have together."""
+        parts = [self.rate, self.horizon, self.discount, *others]
+        start = double(0.0)
+        parts += [self.issuance.total(start), self.price.mean(start)]
+        shape = torch.broadcast_shapes(*(double(part).shape for part in parts))
+        return torch.zeros(shape, dtype=torch.float64)
+
     def weight(self, t: Float[Tensor, "*times"]) -> Float[Tensor, "*shape"]:
         """exp(−βt) N(t)."""
         return torch.exp(-double(self.discount) * double(t)) * self.issuance.total(t)
@@ -237,7 +245,7 @@ class StakeProblem:
     def rising(self) -> bool:
         """Whether p never falls, as in the cases with at most one switch."""
         steps = torch.linspace(0, 1, GRID, dtype=torch.float64)
-        ones = [1] * double(self.horizon).ndim
+        ones = [1] * self.zero().ndim
         p = self.valuation(steps.reshape(-1, *ones) * double(self.horizon))
         return bool((p.diff(dim=0) >= -1e-12 * p.abs().max()).all())
 

@@ -23,8 +23,8 @@ from scoreward.control.proof_of_stake import (
     integrate,
     require,
 )
-from scoreward.control.stake_linear import marginal_value
-from scoreward.control.stake_paths import ROOM, Path, Strategy, follow
+from scoreward.control.stake_linear import crossing, marginal_value
+from scoreward.control.stake_paths import ROOM, Path, Strategy, follow, performance
 from scoreward.keys import Key
 
 
@@ -41,7 +41,7 @@ def adaptive_value(
     ValueError for another kind of price, or if the stakes could leave [0, N] on the way.
     """
     sigma = _volatility(problem)
-    now, end = double(t), double(problem.horizon)
+    now, end = double(t) + problem.zero(x, utility.running, sigma), double(problem.horizon)
     reach = double(problem.rate) * problem.issuance.bought(now, end)
     start = double(x) / problem.issuance.total(now)
     require(
@@ -58,7 +58,12 @@ def adaptive_value(
         forward, strike = level * problem.valuation(s), marginal_value(problem, utility, s)
         return 2 * root * mean_distance(forward, strike, sigma * root)
 
-    flow = integrate(distance, torch.zeros_like(now), (end - now).sqrt())
+    kink = crossing(
+        lambda s: marginal_value(problem, utility, s) - level * problem.valuation(s), now, end
+    )  # where the distance bends if the price hardly moves
+    middle = (kink - now).sqrt()
+    flow = integrate(distance, torch.zeros_like(middle), middle)
+    flow = flow + integrate(distance, middle, (end - now).sqrt())
     return marginal_value(problem, utility, now) * double(x) + double(problem.rate) * flow
 
 
@@ -88,37 +93,32 @@ def _normal(z: Tensor) -> Tensor:
     return torch.erfc(-z / math.sqrt(2)) / 2
 
 
-def adaptive_path(
-    problem: StakeProblem,
-    utility: Utility,
-    x: float,
-    key: Key,
-    interest: float = 0.0,
-    cells: int = 1000,
-) -> tuple[Path, Strategy]:
-    """One price path, drawn exactly on a grid, and what the rule does on it.
+def drawn(
+    problem: StakeProblem, utility: Utility, x: float, key: Key, cells: int = 1000
+) -> tuple[StakeProblem, Strategy]:
+    """The problem with one price path instead of its mean, and what the rule does and earns on it.
 
-    Between grid points the rate stays and the price is on a straight line. `value` of the path is
-    v(t, X, P); that of the strategy is what this price path paid.
+    The price is drawn exactly on a grid and straight in between; the rate changes on the grid.
     """
     edges = torch.linspace(0, float(problem.horizon), cells + 1, dtype=torch.float64)
     sigma = float(_volatility(problem))
     noise = key.normal(cells, dtype=torch.float64) * edges.diff().sqrt()
     moved = torch.cat([noise.new_zeros(1), noise.cumsum(0)])
-    price = problem.price.mean(edges) * torch.exp(sigma * moved - sigma**2 * edges / 2)
-    buys = marginal_value(problem, utility, edges) >= torch.exp(-problem.discount * edges) * price
+    price = Line(edges, problem.price.mean(edges) * (sigma * moved - sigma**2 * edges / 2).exp())
+    seen = replace(problem, price=OwnPrice(price, float(problem.horizon)))
+    buys = marginal_value(problem, utility, edges) >= seen.valuation(edges)
     rates = torch.where(buys[:-1], 1.0, -1.0).double() * float(problem.rate)
-    seen = replace(problem, price=OwnPrice(_between(edges, price), float(problem.horizon)))
-    plan = Strategy(x, edges, rates, float(problem.rate), 0.0, exact=False)
-    rough = follow(seen, utility, plan, interest, cells + 1)
-    value = adaptive_value(problem, utility, rough.stakes, rough.t, _between(edges, price)(rough.t))
-    end = torch.exp(-double(problem.discount) * edges[-1])
-    earned = float(end * double(utility.terminal) * rough.stakes[-1] - rough.value[-1])
-    return replace(rough, value=value), replace(plan, value=earned)
+    earned = performance(seen, utility, x, edges, rates)
+    return seen, Strategy(x, edges, rates, float(problem.rate), earned, exact=False)
 
 
-def _between(edges: Tensor, values: Tensor) -> "Line":
-    return Line(edges, values)
+def adaptive_path(
+    problem: StakeProblem, utility: Utility, seen: StakeProblem, plan: Strategy, interest: float
+) -> Path:
+    """The path of a drawn strategy; its value is v(t, X, P), which does not know what is to come."""
+    path = follow(seen, utility, plan, interest, len(plan.edges))
+    value = adaptive_value(problem, utility, path.stakes, path.t, seen.price.mean(path.t))
+    return replace(path, value=value)
 
 
 class Line:

@@ -73,6 +73,8 @@ def gained(
     """∫ (Ψ − p) dt over [start, end], with the order of the two integrals exchanged."""
     _linear(utility)
     bought, horizon = problem.issuance.bought, double(problem.horizon)
+    zero = problem.zero(utility.running, utility.terminal)
+    start, end = double(start) + zero, double(end) + zero
     inside = integrate(lambda s: problem.weight(s) * bought(start, s), start, end)
     after = integrate(problem.weight, end, horizon)
     across = bought(start, end)
@@ -85,8 +87,10 @@ def identity_value(
     problem: StakeProblem, utility: Utility, x: Number, trade: Function
 ) -> Float[Tensor, "*batch"]:
     """J(ν) = Ψ(0) x + ∫ ν(t) (Ψ(t) − p(t)) dt, for any ν.  [pos-trading] (identity)"""
-    flow = integrate(lambda t: trade(t) * advantage(problem, utility, t), 0.0, problem.horizon)
-    return marginal_value(problem, utility, double(0.0)) * double(x) + flow
+    start = problem.zero(utility.running, utility.terminal, x)
+    end = start + double(problem.horizon)
+    flow = integrate(lambda t: trade(t) * advantage(problem, utility, t), start, end)
+    return marginal_value(problem, utility, start) * double(x) + flow
 
 
 def free_switch(problem: StakeProblem, utility: Utility) -> Float[Tensor, "*batch"]:
@@ -96,8 +100,8 @@ def free_switch(problem: StakeProblem, utility: Utility) -> Float[Tensor, "*batc
     p(t₀). Raises ValueError if p falls somewhere: then there may be several switches.
     """
     _one_switch(problem)
-    start = torch.zeros_like(double(problem.horizon))
-    return crossing(lambda t: advantage(problem, utility, t), start, problem.horizon)
+    start = problem.zero(utility.running, utility.terminal)
+    return crossing(lambda t: advantage(problem, utility, t), start, start + problem.horizon)
 
 
 def _one_switch(problem: StakeProblem) -> None:
@@ -117,6 +121,7 @@ def least_switch(
     falls, so it is better to buy first, for as long as needed.
     """
     bought, end = problem.issuance.bought, double(problem.horizon)
+    t = double(t) + problem.zero(x)
     start = double(x) / (double(problem.rate) * problem.issuance.total(t))
     return crossing(lambda s: bought(s, end) - bought(t, s) - start, t, end)
 
@@ -130,7 +135,7 @@ def value(
     Raises ValueError if p falls, if t is outside [0, T], or if stakes could exceed N.
     """
     _one_switch(problem)
-    end = double(problem.horizon)
+    t, end = double(t) + problem.zero(x, utility.running), double(problem.horizon)
     require((double(t) >= 0) & (double(t) <= end), f"times must be within [0, T], got {t}")
     s = torch.maximum(
         torch.maximum(free_switch(problem, utility), double(t)), least_switch(problem, t, x)

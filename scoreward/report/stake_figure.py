@@ -57,7 +57,7 @@ def stake_figure(picture: StakePicture) -> Any:
     cash.axhline(0, color="black", linewidth=0.5)
     _curve(value, picture, picture.value, "value still to come, money at time 0")
     _curve(marginal, picture, picture.kept, "one stake, money at time 0", "keeping it is worth")
-    marginal.plot(picture.t, picture.price, color="#7a3fb5", linestyle="--", label="it trades at")
+    marginal.plot(picture.t, picture.price, color="#7a3fb5", linewidth=1, label="it trades at")
     marginal.legend(frameon=False, fontsize=8)
     for axes in (value, marginal):
         axes.set_xlabel("time")
