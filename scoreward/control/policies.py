@@ -5,6 +5,7 @@ their own dtype and answer in that of the state.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from math import log
 
 import torch
@@ -96,7 +97,7 @@ def mlp(inputs: int, outputs: int, width: int = 64, depth: int = 2) -> nn.Sequen
     """A tanh network whose last layer starts at a hundredth of its size; ours."""
     sizes = [inputs, *[width] * depth]
     layers: list[nn.Module] = []
-    for a, b in zip(sizes[:-1], sizes[1:]):
+    for a, b in pairwise(sizes):
         layers += [nn.Linear(a, b), nn.Tanh()]
     last = nn.Linear(sizes[-1], outputs)
     with torch.no_grad():

@@ -32,7 +32,7 @@ Policy = Callable[[Tensor, Tensor], Law]
 
 @dataclass(frozen=True, kw_only=True)
 class Environment(ABC):
-    """A controlled SDE.  Rates are per unit time; actions, states and rewards have problem units."""
+    """A controlled SDE.  Rates are per unit time; the rest has the units of the problem."""
 
     discount: float  # β ≥ 0 per unit time; 0 without a horizon is the ergodic problem
     temperature: float = 0.0  # γ ≥ 0: the objective gets −γ log π per unit time
@@ -89,7 +89,7 @@ class Environment(ABC):
 
     @property
     def mass(self) -> float:
-        """∫₀ᵀ e^(−βt) dt: what an average over the occupation law is multiplied with; ergodic: 1."""
+        """∫₀ᵀ e^(−βt) dt, the total of the occupation measure; 1 for ergodic problems."""
         if self.ergodic:
             return 1.0
         if self.discount == 0:
@@ -118,7 +118,7 @@ class Paths(Rows):
 
 @dataclass(frozen=True)
 class Transitions(Rows):
-    """Steps of paths.  `next` is the state before a possible restart, so values can be read there."""
+    """Steps of paths.  `next` is the state before a possible restart: values are read there."""
 
     x: Float[Tensor, "rows n"]
     t: Float[Tensor, " rows"]
@@ -129,6 +129,7 @@ class Transitions(Rows):
     next: Float[Tensor, "rows n"]
     ended: Bool[Tensor, " rows"]  # the horizon was reached
     bonus: Float[Tensor, " rows"]  # g(next) where it was, else 0
+    cut: Bool[Tensor, " rows"]  # the path's next row starts anew: restarted, or ended
 
 
 def begin(env: Environment, count: int, key: Key) -> Paths:
@@ -153,13 +154,22 @@ def advance(
     later = t + dt
     new = env.confine(moved, later)
     ended = later >= env.horizon - 1e-9
-    bonus = torch.where(ended, env.terminal(new), torch.zeros_like(t))
-    reward, log_prob = env.reward(x, a, t), law.log_prob(a)
-    row = Transitions(x, t, torch.full_like(t, dt), a, log_prob, reward, new, ended, bonus)
     again = ended
     if env.discount > 0:
         chance = (key / "restart").uniform(count, dtype=x.dtype)
         again = again | (chance < -expm1(-env.discount * dt))
+    row = Transitions(
+        x=x,
+        t=t,
+        dt=torch.full_like(t, dt),
+        action=a,
+        log_prob=law.log_prob(a),
+        reward=env.reward(x, a, t),
+        next=new,
+        ended=ended,
+        bonus=torch.where(ended, env.terminal(new), torch.zeros_like(t)),
+        cut=again,
+    )
     if not bool(again.any()):
         return row, Paths(new, later)
     fresh = env.start(count, key / "start").to(x)
