@@ -104,9 +104,9 @@ def stake(words: list[str]) -> int:
 
 
 def _function(name: str, what: str) -> Function:
-    found = own(name, what)
+    found = own(name, "function")
     if not callable(found):
-        raise ValueError(f"{name!r} names no function; a {what} is written FILE.py:FUNCTION")
+        raise ValueError(f"{name!r} names no function for the {what}; write FILE.py:FUNCTION")
     return found
 
 

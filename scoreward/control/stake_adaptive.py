@@ -115,7 +115,7 @@ def drawn(
 def adaptive_path(
     problem: StakeProblem, utility: Utility, seen: StakeProblem, plan: Strategy, interest: float
 ) -> Path:
-    """The path of a drawn strategy; its value is v(t, X, P), which does not know what is to come."""
+    """The path of a drawn strategy; its value is v(t, X, P), which does not know the future."""
     path = follow(seen, utility, plan, interest, len(plan.edges))
     value = adaptive_value(problem, utility, path.stakes, path.t, seen.price.mean(path.t))
     return replace(path, value=value)

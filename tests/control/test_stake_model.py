@@ -80,7 +80,7 @@ def test_the_valuation_tells_the_three_attitudes_to_risk() -> None:
 def test_the_objective_is_the_same_whether_trades_are_paid_at_once_or_from_an_account(
     r: float,
 ) -> None:
-    """[pos-trading] (objective), (cash): if cash is kept until T, J falls by (β − r) ∫ e^(−βt) b dt.
+    """[pos-trading] (cash): if cash is kept until T, J falls by (β − r) ∫ e^(−βt) b dt.
 
     The account pays r. Its b(T) is consumed at the end: e^(−βT) b(T) replaces −∫ e^(−βt) P ν dt.
     At r = β the two agree, below it saving is a loss while b > 0 and a gain while it is owed.
@@ -100,7 +100,7 @@ def test_the_objective_is_the_same_whether_trades_are_paid_at_once_or_from_an_ac
 
 
 def test_what_is_still_to_come_falls_to_what_the_stakes_are_worth_at_the_end() -> None:
-    """And in between it is the objective of the rest, by quadrature."""
+    """[pos-trading] (objective): and in between it is the objective of the rest, by quadrature."""
     plan = solve(L1.problem, L1.utility, 2.0)
     path = follow(L1.problem, L1.utility, plan)
     assert float(path.value[0]) == pytest.approx(2.57325643, abs=1e-8)
