@@ -30,7 +30,7 @@ from scoreward.control.stake_paths import performance
 from scoreward.keys import Key
 
 HERE = Path(__file__).parent
-ROUNDS, EVERY = 100, 5
+ROUNDS, EVERY = 60, 5
 SAMPLING = Sampling(paths=256, steps=100, dt=0.05)
 FINE = 1000  # steps with which a learned policy is measured
 HORIZON, START = 5.0, 0.2  # and the share at time 0
@@ -47,6 +47,7 @@ def problem(price: float, growth: float, utility: Utility) -> StakeTrading:
         horizon=HORIZON,
         discount=0.1,
         settle=SAMPLING.dt,
+        spread=1.0,  # without it the slope of the value in the share is hardly seen
     )
 
 
@@ -80,7 +81,7 @@ def judged(x: Tensor, t: Tensor) -> Tensor:
 def measured(env: StakeTrading, policy: LinearPolicy) -> tuple[float, float]:
     """J of the policy without exploration, by quadrature, and when it last turns to selling."""
     dt = HORIZON / FINE
-    still = StakeTrading(**{**vars(env), "settle": dt})
+    still = StakeTrading(**{**vars(env), "settle": dt, "spread": 0.0})
     path = begin(still, 1, Key((0,)))
     rates = []
     for _ in range(FINE):
@@ -100,7 +101,7 @@ def run(name: str, how: str, seed: int) -> dict:
     policy = LinearPolicy(5, 1, variance=env.rate**2, features=seen)
     optimizer = torch.optim.Adam(policy.parameters(), lr=0.05)
     learner = Learner(
-        env, policy, LinearCritic(judged, memory=0.5), method(how), optimizer, SAMPLING, seed
+        env, policy, LinearCritic(judged, memory=0.8), method(how), optimizer, SAMPLING, seed
     )
     rounds, values, switches = [0], [measured(env, policy)[0]], []
     begun = time.process_time()

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import tyro
@@ -104,10 +104,10 @@ def stake(words: list[str]) -> int:
 
 
 def _function(name: str, what: str) -> Function:
-    found = own(name, "function")
+    found: Any = own(name, "function")
     if not callable(found):
         raise ValueError(f"{name!r} names no function for the {what}; write FILE.py:FUNCTION")
-    return found
+    return cast(Function, found)
 
 
 def _issuance(options: StakeOptions) -> Issuance:

@@ -38,9 +38,9 @@ def double(value: Number) -> Float[Tensor, "*batch"]:
 
 def integrate(function: Function, start: Number, end: Number) -> Float[Tensor, "*batch"]:
     """∫ function over [start, end]; the function is asked once, for times [nodes, *batch]."""
-    start, width = torch.broadcast_tensors(double(start), double(end) - double(start))
-    ones = [1] * start.ndim
-    values = function(start + width * _AT.reshape(-1, *ones))
+    first, width = torch.broadcast_tensors(double(start), double(end) - double(start))
+    ones = [1] * first.ndim
+    values = function(first + width * _AT.reshape(-1, *ones))
     return width * (_WEIGHT.reshape(-1, *ones) * values).sum(0)
 
 

@@ -43,11 +43,17 @@ class StakeTrading(Environment):
     stakes: float  # x, at time 0
     rate: float = 0.2  # ν̄, stakes per unit time
     settle: float = SETTLE  # in units of time
+    spread: float = 0.0  # paths start uniformly within x ± spread, so that critics see more
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.problem.check_stakes(self.stakes)
         require(self.settle > 0, f"`settle` must be positive, got {self.settle}")
+        total = float(self.issuance.total(double(0.0)))
+        require(
+            0 <= self.spread <= min(self.stakes, total - self.stakes),
+            f"`spread` must not lead below 0 or above N(0) = {total:g} stakes, got {self.spread}",
+        )
 
     @property
     def problem(self) -> StakeProblem:
@@ -103,9 +109,9 @@ class StakeTrading(Environment):
         return torch.cat([x[:, :1].clamp(0, 1), x[:, 1:].clamp(min=0)], 1)
 
     def start(self, count: int, key: Key) -> Float[Tensor, "{count} n"]:
-        share = self.stakes / self.issuance.total(double(0.0))
-        first = torch.full((count, self.sizes[0]), 1.0, dtype=torch.float64)
-        first[:, 0] = share
+        first = torch.ones(count, self.sizes[0], dtype=torch.float64)
+        moved = self.spread * (2 * key.uniform(count, dtype=torch.float64) - 1)
+        first[:, 0] = (self.stakes + moved) / self.issuance.total(double(0.0))
         return first
 
 

@@ -8,7 +8,7 @@ utility.  [pos-trading] (linear program), (HJB)
 import numpy as np
 import torch
 from scipy.optimize import linprog
-from scipy.sparse import diags_array, hstack
+from scipy.sparse import diags_array, eye_array, hstack
 from torch import Tensor
 
 from scoreward.control.proof_of_stake import StakeProblem, Utility, double, integrate
@@ -32,7 +32,7 @@ def linear_program(
     steps = problem.issuance.bought(edges[:-1], edges[1:]).numpy()
     # unknowns: rates, as shares of the limit, then the share of stakes after each cell
     moves = diags_array(-limit * steps)
-    chain = diags_array([np.ones(cells), -np.ones(cells - 1)], offsets=[0, -1])
+    chain = eye_array(cells) - eye_array(cells, k=-1)
     begin = np.zeros(cells)
     begin[0] = x / float(problem.issuance.total(double(0.0)))
     found = linprog(

@@ -105,12 +105,17 @@ def labelled(axes: Axes, label: str) -> np.ndarray:
     return np.asarray(line.get_ydata())
 
 
+def first(axes: Axes) -> tuple[np.ndarray, np.ndarray]:
+    """The times and values of the first curve."""
+    return np.asarray(axes.lines[0].get_xdata()), np.asarray(axes.lines[0].get_ydata())
+
+
 def test_the_picture_shows_the_solution(cli: Cli, drawn: list[Figure]) -> None:
     """The curves are read back from the figure and compared with formulas written out by hand."""
     assert cli("--interest", "0.03")[0] == 0
     (figure,) = drawn
     stakes, cash, value, marginal = figure.axes
-    t, owned = stakes.lines[0].get_data()
+    t, owned = first(stakes)
     turn = 2.54812699
     log = lambda a, b: np.log((10 + np.asarray(b)) / (10 + np.asarray(a)))  # noqa: E731
     moved = np.where(t < turn, log(0, t), log(0, turn) - log(turn, t))
@@ -119,9 +124,9 @@ def test_the_picture_shows_the_solution(cli: Cli, drawn: list[Figure]) -> None:
     grown = lambda a, b: 0.8 * (np.exp(0.07 * b) - np.exp(0.07 * a)) / 0.07  # noqa: E731
     spent = np.where(t < turn, grown(0, t), grown(0, turn) - grown(turn, t))
     account = -0.2 * np.exp(0.03 * t) * spent
-    np.testing.assert_allclose(cash.lines[0].get_ydata(), account, atol=1e-7)
+    np.testing.assert_allclose(first(cash)[1], account, atol=1e-7)
 
-    to_go = value.lines[0].get_ydata()
+    _, to_go = first(value)
     assert to_go[0] == pytest.approx(2.57325643, abs=1e-8)
     assert to_go[-1] == pytest.approx(np.exp(-0.5) * 0.9 * owned[-1], abs=1e-9)
     kept, price = (labelled(marginal, name) for name in ("keeping it is worth", "it trades at"))
@@ -129,9 +134,12 @@ def test_the_picture_shows_the_solution(cli: Cli, drawn: list[Figure]) -> None:
     assert (kept[0], kept[-1]) == pytest.approx((1.20575507, 0.54587759), abs=1e-8)
     assert np.interp(turn, t, kept) == pytest.approx(0.8, abs=1e-6)
     for axes in figure.axes:  # every chart has a line at the switch
-        assert any(line.get_xdata()[0] == pytest.approx(turn, abs=1e-8) for line in axes.lines[1:])
+        starts = [np.asarray(line.get_xdata())[0] for line in axes.lines[1:]]
+        assert any(start == pytest.approx(turn, abs=1e-8) for start in starts)
         assert axes.get_title(loc="left")
-    assert [text.get_text() for text in stakes.get_legend().get_texts()] == ["buy", "sell"]
+    legend = stakes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["buy", "sell"]
     assert "buy-then-sell, value 2.57326" in figure.get_suptitle()
 
 
@@ -171,7 +179,7 @@ def test_following_the_price_is_worth_more_and_its_picture_shows_one_path(
     assert (told["regime"], told["switch_times"]) == ("price-adaptive", [])
     names = ("keeping it is worth", "it trades at")
     kept, price = (labelled(drawn[0].axes[3], name) for name in names)
-    t, owned = drawn[0].axes[0].lines[0].get_data()
+    t, owned = first(drawn[0].axes[0])
     share = np.diff(owned / (10 + t))
     assert np.std(np.diff(np.log(price))) == pytest.approx(0.5 * np.sqrt(5 / 1000), rel=0.15)
     np.testing.assert_array_equal(share > 0, price[:-1] <= kept[:-1])  # buys where it is cheap

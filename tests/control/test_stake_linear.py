@@ -143,7 +143,7 @@ def test_the_identity_holds_for_a_strategy_that_is_far_from_optimal() -> None:
     assert found == pytest.approx(earned + np.exp(-0.5) * 0.9 * x, abs=1e-8)
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(
     st.floats(0, 2.5),
     st.floats(0, 0.3),

@@ -1,6 +1,7 @@
 """The stake-trading model: issuance, prices, paths, the cash account, and what is refused."""
 
 from math import exp
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,6 +119,14 @@ def test_times_of_a_path_hold_every_switch_once() -> None:
     assert path.t.tolist() == pytest.approx([0, 0.5, 1, 1.23456, *np.arange(1.5, 5.01, 0.5)])
 
 
+def number(_: object) -> Any:
+    return 10.0
+
+
+def scalar(t: torch.Tensor) -> Any:
+    return float(t)
+
+
 def problem(**change: object) -> StakeProblem:
     fields: dict = {"issuance": PowerIssuance(10.0), "price": GeometricPrice(0.8)}
     return StakeProblem(**{**fields, **change})  # pyright: ignore[reportArgumentType]
@@ -144,9 +153,9 @@ def problem(**change: object) -> StakeProblem:
         (lambda: OwnIssuance(lambda t: 10 - t, 5.0), "the issuance falls somewhere"),
         (lambda: OwnIssuance(lambda t: t - 1, 5.0), "must be positive; its least value is -1"),
         (lambda: OwnIssuance(lambda t: t.log(), 5.0), "the issuance is not finite everywhere on"),
-        (lambda: OwnIssuance(lambda t: 10.0, 5.0), "of the same shape, .* and returned float"),
+        (lambda: OwnIssuance(number, 5.0), "of the same shape, .* and returned float"),
         (lambda: OwnIssuance(lambda t: t[:3], 5.0), r"and returned shape \(3,\)"),
-        (lambda: OwnPrice(lambda t: float(t), 5.0), "price could not be asked for a tensor"),
+        (lambda: OwnPrice(scalar, 5.0), "price could not be asked for a tensor"),
         (lambda: OwnPrice(lambda t: 1 - t, 5.0), "the price must be positive; its least value"),
     ],
 )
