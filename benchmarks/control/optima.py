@@ -87,7 +87,7 @@ class Task:
 def lq_task(env: LQ) -> Task:
     n, m, _ = env.sizes
     best = lq.objective(env, lq.optimum(env)[1]).item()
-    sampling = Sampling(1000, 20, 0.02)
+    sampling = Sampling(500, 20, 0.02)
     return Task(
         env, lambda: LinearPolicy(n + 1, m), LinearCritic, sampling, lq_objective(env), best
     )
@@ -99,7 +99,7 @@ def log_task() -> Task:
         env,
         lambda: LinearPolicy(2, 1, features=spread_alone),
         lambda: LinearCritic(quadratic, memory=0.8),
-        Sampling(1000, 20, 0.02),
+        Sampling(500, 20, 0.02),
         log_objective(env),
         env.objective(env.best()),
     )
@@ -118,7 +118,7 @@ def power_task() -> Task:
         env,
         policy,
         lambda: LinearCritic(utility_features, memory=0.8),
-        Sampling(400, 50, 0.02),
+        Sampling(200, 50, 0.02),
         power_objective(exact),
         exact.objective(exact.best),
     )

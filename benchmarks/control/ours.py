@@ -39,7 +39,10 @@ def learn(
     critic = NetworkCritic(mlp(n + 1, 1, WIDTH), lr=settings.critic_lr, epochs=10, parts=4)
     update = CPG() if settings.method == "CPG" else CPPO(radius=settings.radius, factor=2.0)
     optimizer = torch.optim.Adam(policy.parameters(), lr=settings.lr)
-    learner = Learner(env, policy, critic, update, optimizer, sampling(dt), seed)
+    rounds = time / (PATHS * ROUND)
+    learner = Learner(
+        env, policy, critic, update, optimizer, sampling(dt), seed, lambda k: 1 - 0.9 * k / rounds
+    )
 
     def mean(x: Tensor) -> Tensor:
         with torch.no_grad():

@@ -121,7 +121,7 @@ def learn(
     model = PPO(
         "MlpPolicy",
         Batch(env, dt, seed),
-        learning_rate=settings.lr,
+        learning_rate=lambda left: settings.lr * (0.1 + 0.9 * left),
         n_steps=round(ROUND / COARSE * finer),
         batch_size=round(settings.batch * finer),
         n_epochs=settings.epochs,
