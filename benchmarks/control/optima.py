@@ -139,7 +139,7 @@ def learner(task: Task, method: str, seed: int) -> Learner:
     policy = task.policy()
     free = [p for p in policy.parameters() if p.requires_grad]
     if method == "CPG":
-        update, optimizer = CPG(), torch.optim.SGD(free, lr=0.15)
+        update, optimizer = CPG(max_norm=1.0), torch.optim.SGD(free, lr=0.15)
     else:
         update, optimizer = (
             CPPO(radius=0.05, factor=2.0, max_norm=None),
