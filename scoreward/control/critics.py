@@ -91,14 +91,12 @@ class LinearCritic:
         self.weights, self.average, self.sums = state["weights"], state["average"], state["sums"]
 
 
-class NetworkCritic(nn.Module):
+class NetworkCritic:
     """A network of (x, t), one output, trained by Adam on minibatches of the round.
 
     "martingale loss" regresses on returns to the end of each piece of path, with the value of the
     last round there; "orthogonality" takes semi-gradient steps on single increments.
     """
-
-    average: Tensor
 
     def __init__(
         self,
@@ -108,19 +106,18 @@ class NetworkCritic(nn.Module):
         epochs: int = 5,
         parts: int = 8,
     ) -> None:
-        super().__init__()
         self.network, self.fit_to, self.epochs, self.parts = network, fit_to, epochs, parts
-        self.register_buffer("average", torch.zeros((), dtype=torch.float64))
+        self.average = torch.zeros((), dtype=torch.float64)
         self.optimizer = torch.optim.Adam(network.parameters(), lr=lr)
 
-    def forward(self, x: Float[Tensor, "batch n"], t: Float[Tensor, " batch"]) -> Tensor:
+    def __call__(self, x: Float[Tensor, "batch n"], t: Float[Tensor, " batch"]) -> Tensor:
         dtype = next(self.network.parameters()).dtype
         return self.network(torch.cat([x, t[:, None]], 1).to(dtype))[:, 0].to(x.dtype)
 
     def fit(self, env: Environment, rows: Transitions, paths: int, key: Key) -> None:
         """`epochs` passes in `parts` minibatches each."""
         if env.ergodic:
-            self.average.lerp_(rates(env, rows).mean(), 0.1)
+            self.average = self.average.lerp(rates(env, rows).mean(), 0.1)
         target = self._targets(env, rows, paths)
         for epoch in range(self.epochs):
             order = (key / "critic" / epoch).permutation(len(rows))
@@ -150,9 +147,14 @@ class NetworkCritic(nn.Module):
         cut = rows.cut.reshape(shape)
         return value.realised(rate, later, cut, env.discount, dt).flatten()
 
-    def state_dict(self, *args: object, **kwargs: object) -> dict:
-        return {"module": super().state_dict(), "optimizer": self.optimizer.state_dict()}
+    def state_dict(self) -> dict:
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average,
+        }
 
-    def load_state_dict(self, state: dict, *args: object, **kwargs: object) -> None:
-        super().load_state_dict(state["module"])
+    def load_state_dict(self, state: dict) -> None:
+        self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.average = state["average"]

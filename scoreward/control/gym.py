@@ -20,7 +20,7 @@ Observation = np.ndarray
 
 
 class GymEnvironment(gymnasium.Env):
-    """One path.  Observations are (x, t) with a horizon and x without; actions are a float32 Box."""
+    """One path.  Observations are (x, t) with a horizon, x without; actions are a float32 Box."""
 
     def __init__(
         self,

@@ -199,15 +199,20 @@ def objective(lq: LQ, policy: Linear) -> Tensor:
 
 
 def difference(lq: LQ, new: Linear, old: Linear) -> Tensor:
-    """η(new) − η(old) from the occupation law of `new`.  [ct-policy-opt] (performance difference)"""
-    gain = residual(lq, new, evaluate(lq, old))
-    return lq.mass * gain.mean(moments(lq, new))
+    """η(new) − η(old), by the occupation law of `new`.  [ct-policy-opt] (performance difference)"""
+    return lq.mass * _gain(lq, new, old).mean(moments(lq, new))
 
 
 def local_difference(lq: LQ, new: Linear, old: Linear) -> Tensor:
     """The same with the occupation law of `old`.  [ct-policy-opt] (local approximation)"""
-    gain = residual(lq, new, evaluate(lq, old))
-    return lq.mass * gain.mean(moments(lq, old))
+    return lq.mass * _gain(lq, new, old).mean(moments(lq, old))
+
+
+def _gain(lq: LQ, new: Linear, old: Linear) -> Quadratic:
+    """E_{a∼new}[q(x, a; old) − γ log new]; an average reward is subtracted like ρV."""
+    value = evaluate(lq, old)
+    gain = residual(lq, new, value)
+    return Quadratic(gain.K, gain.k, gain.c - value.c) if lq.ergodic else gain
 
 
 def gradient(lq: LQ, policy: Linear) -> Linear:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import e, exp, log, pi
 
+import numpy as np
 import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
@@ -107,9 +108,10 @@ TimedBet = Callable[[float], Bet]
 
 @dataclass(frozen=True, kw_only=True)
 class PowerPairs(Pairs):
-    """Utility W^g/g at the horizon, g < 1 and not 0; nothing before.  [ct-policy-opt] (pairs, power)
+    """Utility W^g/g at the horizon, g < 1 and not 0; nothing before.
 
     V(t, w, x) = w^g/g exp(A + B x + C x²/2) for every policy linear in x.
+    [ct-policy-opt] (pairs, power)
     """
 
     power: float = -1.0  # g
@@ -120,6 +122,8 @@ class PowerPairs(Pairs):
         super().__post_init__()
         if self.power == 0 or self.power >= 1:
             raise ValueError(f"`power` must be below 1 and not 0, got {self.power}; 0 is the log")
+        if self.discount != 0:
+            raise ValueError(f"utility at a horizon takes no discount, got {self.discount}")
 
     def reward(self, x: Tensor, a: Tensor, t: Tensor) -> Tensor:
         return torch.zeros_like(x[:, 0])
@@ -133,7 +137,7 @@ class PowerPairs(Pairs):
         centre, m0 = k * self.level, k * self.level + self.premium
         share = 1 / (2 * (1 - g) * nu2)
 
-        def slopes(tau: float, y: list[float]) -> list[float]:
+        def slopes(tau: float, y: np.ndarray) -> list[float]:
             _, b, c = y
             edge, tilt = m0 + nu2 * b, nu2 * c - k
             return [
@@ -159,7 +163,7 @@ class PowerPairs(Pairs):
         k, nu2, g = self.reversion, self.volatility**2, self.power
         centre, m0 = k * self.level, k * self.level + self.premium
 
-        def slopes(tau: float, y: list[float]) -> list[float]:
+        def slopes(tau: float, y: np.ndarray) -> list[float]:
             _, b, c = y
             now = bet(self.horizon - tau)
             i, s = now.intercept, now.slope
@@ -182,7 +186,7 @@ class PowerPairs(Pairs):
 
 
 def _solve(
-    slopes: Callable[[float, list[float]], list[float]], left: float
+    slopes: Callable[[float, np.ndarray], list[float]], left: float
 ) -> tuple[float, float, float]:
     """(A, B, C) after `left`, from 0; ValueError where they explode before."""
     if left <= 0:

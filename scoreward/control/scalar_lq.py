@@ -1,4 +1,4 @@
-"""Closed forms of the scalar entropy-regularised linear-quadratic problem, for many problems at once.
+"""Closed forms of scalar entropy-regularised linear-quadratic problems, many at once.
 
     dX = (A X + B a) dt + (C X + D a) dW,   r = −(M/2 x² + R x a + N/2 a² + P x + Q a)
 
@@ -64,23 +64,15 @@ def optimum(c: Coefficients) -> tuple[ScalarValue, ScalarPolicy]:
     P, Q, rho, gamma = c.P, c.Q, c.discount, c.temperature
     E, decay = B + C * D, rho - 2 * A - C**2
     # (ρ − 2A − C²) k2 (N − D² k2) = (E k2 − R)² − M (N − D² k2)
-    square, minus_linear, constant = (
-        E**2 + decay * D**2,
-        2 * E * R + decay * N - M * D**2,
-        R**2 - M * N,
-    )
-    root = (minus_linear**2 - 4 * square * constant).sqrt()
-    k2 = torch.where(
-        minus_linear > 0,
-        2 * constant / (minus_linear + root),
-        (minus_linear - root) / (2 * square),
-    )
+    square, middle, constant = E**2 + decay * D**2, 2 * E * R + decay * N - M * D**2, R**2 - M * N
+    root = (middle**2 - 4 * square * constant) ** 0.5
+    k2 = _if_positive(middle, 2 * constant / (middle + root), (middle - root) / (2 * square))
     bend = N - k2 * D**2  # Nh, the curvature of −q in a
     slope = (k2 * E - R) / bend
     k1 = (-Q * slope - P) / (rho - A - B * slope)
     shift = (k1 * B - Q) / bend
-    k0 = shift**2 * bend / 2 + gamma / 2 * torch.log(2 * pi * gamma / bend)
-    k0 = torch.where(gamma > 0, k0, shift**2 * bend / 2) / torch.where(rho > 0, rho, 1.0)
+    spread = _if_positive(gamma, gamma / 2 * torch.log(2 * pi * gamma / bend), 0.0)
+    k0 = (shift**2 * bend / 2 + spread) / _if_positive(rho, rho, 1.0)
     return ScalarValue(k2, k1, k0), ScalarPolicy(slope, shift, gamma / bend)
 
 
@@ -90,14 +82,14 @@ def evaluate(c: Coefficients, pi_: ScalarPolicy) -> ScalarValue:
     a1, b1, sx, s0 = _closed_loop(c, pi_)
     p2 = -2 * (c.M / 2 + c.R * th + c.N / 2 * th**2) / (c.discount - 2 * a1 - sx**2)
     p1 = (-(c.R * ph + c.N * th * ph + c.P + c.Q * th) + b1 * p2 + sx * s0 * p2) / (c.discount - a1)
-    entropy = torch.where(c.temperature > 0, torch.log(2 * pi * e * var), 0.0)
+    entropy = _if_positive(c.temperature, torch.log(2 * pi * e * var), 0.0)
     p0 = (
         -(c.N / 2 * (ph**2 + var) + c.Q * ph)
         + c.temperature / 2 * entropy
         + b1 * p1
         + p2 / 2 * (s0**2 + c.D**2 * var)
     )
-    return ScalarValue(p2, p1, p0 / torch.where(c.discount > 0, c.discount, 1.0))
+    return ScalarValue(p2, p1, p0 / _if_positive(c.discount, c.discount, 1.0))
 
 
 def occupation(
@@ -134,3 +126,9 @@ def _closed_loop(c: Coefficients, pi_: ScalarPolicy) -> tuple[Tensor, Tensor, Te
     """(a1, b1, sx, s0): drift a1 x + b1 and mean diffusion sx x + s0 under the policy."""
     th, ph = pi_.gain, pi_.intercept
     return c.A + c.B * th, c.B * ph, c.C + c.D * th, c.D * ph
+
+
+def _if_positive(value: Tensor | float, yes: Tensor | float, no: Tensor | float) -> Tensor:
+    tensors = (torch.as_tensor(v, dtype=torch.float64) for v in (value, yes, no))
+    value, yes, no = tensors
+    return torch.where(value > 0, yes, no)
