@@ -44,9 +44,7 @@ class StakeOptions:
 
     stakes: float = 2.0  # x, owned at time 0
     total: float = 10.0  # N(0), all stakes at time 0
-    alpha: float = (
-        1.0  # N(t) = (A + t)^alpha: 0 no new stakes; below, at, above 1 ever fewer, as many, more
-    )
+    alpha: float = 1.0  # of N(t) = (A + t)^alpha; 0 issues no stakes, 1 as many at all times
     issuance: str = "power"  # or FILE.py:FUNCTION, N(t) of your own, nondecreasing
     price: float = 0.8  # P(0), of one stake
     growth: float = 0.1  # of the mean price
@@ -174,7 +172,7 @@ def _adaptive(options: StakeOptions, problem: StakeProblem, utility: Utility) ->
 
 def _tell(answer: Answer) -> None:
     path = answer.path
-    lines = [f"strategy: {answer.regime}", f"value: {answer.value:.8f}, seen from time 0"]
+    lines = [f"strategy: {answer.regime}", f"value: {_number(answer.value)}, seen from time 0"]
     for word, time in zip(answer.regime.split("-then-")[1:], answer.switch_times):
         at = int(torch.searchsorted(path.t, time - 1e-9).clamp(max=len(path.t) - 1))
         lines.append(f"{word} from t = {time:.8f} on, owning {float(path.stakes[at]):.6f} stakes")
@@ -184,6 +182,10 @@ def _tell(answer: Answer) -> None:
     lines += [answer.note] if answer.note else []
     for line in lines:
         console.print(line, highlight=False, markup=False)
+
+
+def _number(value: float) -> str:
+    return f"{value:.8f}" if abs(value) < 1e6 else f"{value:.8e}"
 
 
 def _picture(answer: Answer, problem: StakeProblem) -> StakePicture:

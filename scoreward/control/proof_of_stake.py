@@ -28,6 +28,7 @@ _X, _W = (torch.from_numpy(array) for array in np.polynomial.legendre.leggauss(N
 _AT = ((torch.arange(PANELS)[:, None] + (_X + 1) / 2) / PANELS).flatten()  # nodes in (0, 1)
 _WEIGHT = (_W / (2 * PANELS)).repeat(PANELS)
 _HUGE = 345.0  # log A beyond which N is constant to rounding
+MOST = 50.0  # change of a logarithm that the quadrature follows to ten digits; ours
 GRID = 2001  # points on which a user's function is checked; ours
 
 
@@ -221,6 +222,18 @@ class StakeProblem:
         require(double(self.rate) > 0, f"`rate` must be positive, got {self.rate}")
         require(double(self.horizon) > 0, f"`horizon` must be positive, got {self.horizon}")
         require(double(self.discount) >= 0, f"`discount` must not be negative, got {self.discount}")
+        start, end = self.zero(), self.zero() + double(self.horizon)
+        grown = {
+            "discount factor": double(self.discount) * double(self.horizon),
+            "mean price": (self.price.mean(end) / self.price.mean(start)).log(),
+            "number of stakes": (self.issuance.total(end) / self.issuance.total(start)).log(),
+        }
+        for name, change in grown.items():
+            require(
+                change.abs() <= MOST,
+                f"the {name} changes by more than a factor of exp({MOST:g}) until the horizon "
+                f"{self.horizon}, which cannot be resolved; shorten `horizon` or check the rates",
+            )
 
     def valuation(self, t: Float[Tensor, "*times"]) -> Float[Tensor, "*shape"]:
         """p(t) = exp(−βt) E P(t), what a stake costs seen from time 0.  [pos-trading] (valuation)

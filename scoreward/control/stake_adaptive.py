@@ -27,6 +27,8 @@ from scoreward.control.stake_linear import crossing, marginal_value
 from scoreward.control.stake_paths import ROOM, Path, Strategy, follow, performance
 from scoreward.keys import Key
 
+WILD = 10.0  # standard deviations of log P beyond which a price is as good as nothing; ours
+
 
 def adaptive_value(
     problem: StakeProblem,
@@ -70,7 +72,13 @@ def adaptive_value(
 def _volatility(problem: StakeProblem) -> Tensor:
     if not isinstance(problem.price, GeometricPrice):
         raise ValueError("the price-adaptive rule needs a GeometricPrice with a volatility")
-    return double(problem.price.volatility)
+    sigma = double(problem.price.volatility)
+    require(
+        sigma * double(problem.horizon).sqrt() <= WILD,
+        f"with a volatility of {problem.price.volatility} nearly all prices are 0 at the horizon "
+        f"{problem.horizon}; lower `volatility`",
+    )
+    return sigma
 
 
 def _shown(value: Tensor) -> str:

@@ -4,9 +4,11 @@
 programming where a constraint or a falling price leaves none.
 """
 
+from functools import partial
+
 import torch
 
-from scoreward.control.proof_of_stake import GRID, Function, StakeProblem, Utility, double, linear
+from scoreward.control.proof_of_stake import GRID, StakeProblem, Utility, double, linear
 from scoreward.control.stake_convex import solve_rising
 from scoreward.control.stake_linear import advantage, crossing, least_switch
 from scoreward.control.stake_paths import Strategy, bang, stays_within
@@ -36,7 +38,7 @@ def solve_linear(problem: StakeProblem, utility: Utility, x: float) -> Strategy:
     state constraint if p never falls; otherwise a linear program, whose value is not exact.
     """
     problem.check_stakes(x)
-    turns, first = sign_changes(lambda t: advantage(problem, utility, t), float(problem.horizon))
+    turns, first = sign_changes(problem, utility)
     plan = bang(problem, utility, x, turns, first)
     if stays_within(problem, plan):
         return plan
@@ -48,18 +50,18 @@ def solve_linear(problem: StakeProblem, utility: Utility, x: float) -> Strategy:
     return linear_program(problem, utility, x)
 
 
-def sign_changes(function: Function, end: float) -> tuple[list[float], int]:
-    """Where a function changes sign on [0, end], seen on a grid; and 1 if it is first positive.
+def sign_changes(problem: StakeProblem, utility: Utility) -> tuple[list[float], int]:
+    """Where Ψ − p changes sign, seen on a grid; and 1 if it is positive at first, else −1.
 
     Zero counts as positive. A double change between two points of the grid is not seen.
     """
-    grid = torch.linspace(0, end, GRID, dtype=torch.float64)
-    values = function(grid)
-    positive = values >= -1e-14 * values.abs().max()
+    grid = torch.linspace(0, float(problem.horizon), GRID, dtype=torch.float64)
+    gap = partial(advantage, problem, utility)
+    positive = gap(grid) >= -1e-14 * problem.valuation(grid)
     at = (positive[1:] != positive[:-1]).nonzero().flatten().tolist()
     signs = [1.0 if positive[i] else -1.0 for i in at]
     turns = [
-        float(crossing(lambda t, sign=sign: sign * function(t), grid[i], grid[i + 1]))
+        float(crossing(lambda t, sign=sign: sign * gap(t), grid[i], grid[i + 1]))
         for i, sign in zip(at, signs)
     ]
     return turns, 1 if positive[0] else -1

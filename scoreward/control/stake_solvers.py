@@ -31,6 +31,7 @@ def linear_program(
     worth = gained(problem, utility, edges[:-1], edges[1:]).numpy()
     steps = problem.issuance.bought(edges[:-1], edges[1:]).numpy()
     # unknowns: rates, as shares of the limit, then the share of stakes after each cell
+    _slow_enough(limit * float(steps.max()), problem)
     moves = diags_array(-limit * steps)
     chain = eye_array(cells) - eye_array(cells, k=-1)
     begin = np.zeros(cells)
@@ -63,6 +64,7 @@ def dynamic_programming(
     limit, horizon = double(problem.rate), double(problem.horizon)
     edges = _even(problem, cells)
     step = float(limit * problem.issuance.bought(double(0.0), horizon) / cells)
+    _slow_enough(step, problem)
     start = x / float(problem.issuance.total(double(0.0))) / step
     low, high = max(0, int(start) - cells), min(int(1 / step + 1e-9), int(start) + 1 + cells)
     shares = step * torch.arange(low, high + 1, dtype=torch.float64)
@@ -87,6 +89,15 @@ def dynamic_programming(
     worth = torch.lerp(to_go[left], to_go[left + 1], start - low - left)
     rates = limit * _path(choices, round(start) - low)
     return Strategy(x, edges, rates, float(limit), float(worth), exact=False)
+
+
+def _slow_enough(step: float, problem: StakeProblem) -> None:
+    """Raises ValueError if the agent can trade a tenth of all stakes within a cell."""
+    if step > 0.1:
+        raise ValueError(
+            f"at a rate of {float(problem.rate):g} a tenth of all stakes changes hands within a "
+            f"cell of the grid, {float(problem.horizon) / CELLS:g} of time; lower `rate`"
+        )
 
 
 def _even(problem: StakeProblem, cells: int) -> Tensor:
