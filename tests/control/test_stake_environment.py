@@ -160,7 +160,7 @@ def judged(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("update", [CPG(), CPPO(radius=0.1, epochs=5)], ids=["CPG", "CPPO"])
 def test_learning_comes_near_the_optimum(update: CPG | CPPO) -> None:
-    """L1 from a policy that holds: nine tenths of what there is to gain, in 25 small rounds.
+    """L1 from a policy that holds: nine tenths of what there is to gain, in 20 small rounds.
 
     What the learned mean earns is measured on the same time steps as the optimal strategy.
     """
@@ -168,8 +168,8 @@ def test_learning_comes_near_the_optimum(update: CPG | CPPO) -> None:
     policy = LinearPolicy(4, 1, variance=0.04, features=lambda x, t: powers(t))
     optimizer = torch.optim.Adam(policy.parameters(), lr=0.05)
     critic = LinearCritic(judged, memory=0.8)
-    learner = Learner(env, policy, critic, update, optimizer, Sampling(128, 50, 0.1), seed=0)
-    for _ in range(25):
+    learner = Learner(env, policy, critic, update, optimizer, Sampling(64, 50, 0.1), seed=0)
+    for _ in range(20):
         learner.step()
     still = environment(CASES["L1"], settle=0.1)
     best = following(solve(env.problem, env.utility, 2.0))
