@@ -110,3 +110,22 @@ def test_a_linear_program_that_fails_says_so(monkeypatch: pytest.MonkeyPatch) ->
     case = CASES["L1"]
     with pytest.raises(RuntimeError, match="program of 2000 cells was not solved: no luck"):
         linear_program(case.problem, case.utility, 2.0)
+
+
+def test_who_owns_all_stakes_holds_until_it_is_time_to_sell() -> None:
+    """L1 from 9.9 of 10 stakes: buy until 10 (e^0.05 − 1), hold, sell from the switch of L1 on.
+
+    By hand: J = Ψ(0) x + ∫ν (Ψ − p), Ψ from its definition by quadrature.
+    """
+    case = CASES["L1"]
+    full, turn = 10 * (exp(0.05) - 1), 2.54812699
+    plan = solve(case.problem, case.utility, 9.9)
+    assert plan.regime == "buy-then-hold-then-sell"
+    assert plan.switch_times == pytest.approx([full, turn], abs=0.0026)
+
+    def gap(t: float) -> float:
+        still = quad(lambda s: exp(-0.1 * s) * (10 + s), t, 5)[0]
+        return (0.9 * exp(-0.5) * 15 + 0.08 * still) / (10 + t) - 0.8
+
+    known = (gap(0) + 0.8) * 9.9 + 0.2 * (quad(gap, 0, full)[0] - quad(gap, turn, 5)[0])
+    assert plan.value == pytest.approx(known, abs=2e-7)
