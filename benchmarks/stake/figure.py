@@ -40,7 +40,8 @@ def row(curves: list[dict]) -> str:
     cells = [first["problem"], f"{first['optimum']:.6f}", f"{first['regret'][0]:.4f}"]
     for method in COLOURS:
         ends = [curve["regret"][-1] for curve in curves if curve["method"] == method]
-        cells.append(f"{max(ends):.2g} ({100 * max(ends) / first['regret'][0]:.2g} %)")
+        worst = max(0.0, *ends)  # rounding may be negative
+        cells.append(f"{worst:.2g} ({100 * worst / first['regret'][0]:.2g} %)")
     switches = [curve["last_switch"] for curve in curves]
     best = ", ".join(f"{s:.3f}" for s in first["optimal_switches"]) or "none"
     cells.append(f"{min(switches):.2f} to {max(switches):.2f} ({best})")
