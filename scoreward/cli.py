@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("compare", "compare several runs at equal network evaluations, on one page"),
     "diagnose": ("diagnose", "why the reward of a run does not rise: bug, setting or no signal"),
     "serve-reward": ("serve", "serve rewards to training runs: scoreward serve-reward NAME..."),
+    "stake": ("stake", "the best way to trade stakes under proof of stake, with its picture"),
     "equations": ("look", "where each equation of each paper is, and its test"),
 }
 
