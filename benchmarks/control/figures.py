@@ -1,6 +1,6 @@
 """Figures and tables from what the studies wrote.
 
-    python -m benchmarks.control.figures        # *.png beside this file; tables to the screen
+python -m benchmarks.control.figures        # *.png beside this file; tables to the screen
 """
 
 import json
@@ -35,7 +35,9 @@ def optima() -> None:
     groups = grouped(read("optima.jsonl"), lambda r: (r["problem"], r["method"]))
     names = list(dict.fromkeys(problem for problem, _ in groups))
     figure, axes = plt.subplots(2, 3, figsize=(10, 5.6), sharex=True)
-    print("| problem | optimum | method | gap at first | after 30 rounds | after 150, mean (worst) |")
+    print(
+        "| problem | optimum | method | gap at first | after 30 rounds | after 150, mean (worst) |"
+    )
     print("|---|---|---|---|---|---|")
     for axis, name in zip(axes.flat, names):
         for method in ("CPG", "CPPO"):
