@@ -1,6 +1,6 @@
 """Figures and tables from what the studies wrote.
 
-    python -m benchmarks.control.figures        # *.png beside this file; tables to the screen
+python -m benchmarks.control.figures        # *.png beside this file; tables to the screen
 """
 
 import json
@@ -35,7 +35,7 @@ def optima() -> None:
     groups = grouped(read("optima.jsonl"), lambda r: (r["problem"], r["method"]))
     names = list(dict.fromkeys(problem for problem, _ in groups))
     figure, axes = plt.subplots(2, 3, figsize=(10, 5.6), sharex=True)
-    print("| problem | optimum | method | gap at first | after 30 rounds | after 150, mean (worst) |")
+    print("| problem | optimum | method | gap at start | 30 rounds | 150: mean (worst) |")
     print("|---|---|---|---|---|---|")
     for axis, name in zip(axes.flat, names):
         for method in ("CPG", "CPPO"):
@@ -108,7 +108,7 @@ def trap() -> None:
 
 def save(figure: plt.Figure, name: str) -> None:
     figure.tight_layout()
-    figure.savefig(FOLDER / name, dpi=110)
+    figure.savefig(FOLDER / name, dpi=80)
     plt.close(figure)
 
 

@@ -35,11 +35,11 @@ ARMS: dict[str, tuple[Callable, list]] = {
     ),
     "SB3 PPO": (
         peer.learn,
-        [peer.Settings(lr, gae) for lr in (3e-4, 1e-3, 3e-3) for gae in (0.9, 0.95)],
+        [peer.Settings(lr, gae) for lr in (1e-3, 3e-3, 1e-2) for gae in (0.9, 0.95)],
     ),
     "SB3 PPO, scaled": (
         peer.learn,
-        [peer.Settings(lr, gae, True) for lr in (3e-4, 1e-3, 3e-3) for gae in (0.9, 0.95)],
+        [peer.Settings(lr, gae, True) for lr in (1e-3, 3e-3, 1e-2) for gae in (0.9, 0.95)],
     ),
 }
 

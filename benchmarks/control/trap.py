@@ -33,7 +33,9 @@ def fit(dt: float, seed: int) -> dict:
     policy = LinearPolicy(2, 1, VARIANCE)
     policy.weight.data = torch.tensor([[GAIN, INTERCEPT]], dtype=torch.float64)
     coarse = max(dt, 0.03)
-    _, paths = collect(env, policy, begin(env, 4000, key), round(6 / coarse), coarse, key / "settle")
+    _, paths = collect(
+        env, policy, begin(env, 4000, key), round(6 / coarse), coarse, key / "settle"
+    )
     rows, _ = collect(env, policy, paths, round(1 / dt), dt, key / "rows")
     critic = LinearCritic()
     critic.fit(env, rows, 4000, key)

@@ -77,6 +77,19 @@ def test_the_policy_gradient_is_the_closed_form(critic: str) -> None:
     assert ((found.mean(0) - printed).abs() < 6 * error + 0.006).all()
 
 
+def test_the_gradient_of_cpg_written_out() -> None:
+    """[ct-policy-opt] (CPG): −(1/β) mean[A (a − μ)/σ² φ] for the weights of a Gaussian."""
+    env, policy = problems.l2(), LinearPolicy(2, 1, 0.3)
+    policy.weight.data = double([[-0.4, 0.1]])
+    rows, _ = collect(env, policy, begin(env, 6, KEY), 3, 0.1, KEY)
+    advantage = (KEY / "A").normal(len(rows), dtype=torch.float64)
+    CPG()(env, policy, torch.optim.SGD(policy.parameters(), lr=0.0), rows, advantage, KEY)
+    phi = torch.cat([rows.x, torch.ones_like(rows.x)], 1)
+    score = (rows.action - phi @ double([[-0.4], [0.1]])) / 0.3 * phi
+    expected = -(advantage[:, None] * score).mean(0, keepdim=True) / 0.8
+    torch.testing.assert_close(policy.weight.grad, expected)
+
+
 def run(learner: Learner, rounds: int) -> list[float]:
     """Exact distance to the optimum after each round."""
     env, policy = learner.env, learner.policy

@@ -143,6 +143,19 @@ def test_actions_and_noise_of_a_step_are_independent() -> None:
     assert abs(torch.corrcoef(torch.stack([shock, row.action[:, 0]]))[0, 1].item()) < 6 / count**0.5
 
 
+def test_two_steps_worked_out_by_hand() -> None:
+    """dX = a dt + X dW, r = −(x² + a²)/2, a ~ N(0, 1), two steps of 1 from x = 1, discount 1.
+
+    E x₁² = 1 + 1 + 1, so E = −(1 + 1)/2 − e⁻¹ (3 + 1)/2; if noise and action were one: E x₁² = 5.
+    """
+    env, count = problems.l3(), 200_000
+    env = replace(env, C=torch.ones(1, 1, 1).double(), temperature=0.0)
+    paths = Paths(torch.ones(count, 1).double(), torch.zeros(count).double())
+    total = returns(env, linear([[0.0]], [0.0], 1.0), paths, 2, 1.0, KEY)
+    error = (total.std() / count**0.5).item()
+    assert total.mean().item() == pytest.approx(-1 - 2 * exp(-1), abs=6 * error)
+
+
 def test_the_mean_policy_has_no_noise() -> None:
     policy = linear([[-0.4]], [0.1], 0.3)
     x = torch.tensor([[2.0], [0.0]]).double()
