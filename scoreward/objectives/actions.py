@@ -34,7 +34,10 @@ def normalised(
     places: int,
     total: Callable[[Tensor], Tensor],
 ) -> Float[Tensor, " rows"]:
-    """Mean 0 and spread 1 at every place, over the rows of all processes; 0 without spread."""
+    """Mean 0 and spread 1 at every place, over all processes.  [score-as-action] (normalisation)
+
+    Where there is no spread it is 0.
+    """
     values = advantage.double()
     sums = values.new_zeros(3, places)
     for row, value in zip(sums, (torch.ones_like(values), values, values.square()), strict=True):
