@@ -151,7 +151,7 @@ Rule = Literal["monte_carlo", "martingale", "orthogonality"]
 def test_the_printed_values_are_learned_from_paths(
     learning: Rule, passes: int, last: float
 ) -> None:
-    """[score-as-action] (value learning), (orthogonality): within 2 % of V_pre.
+    """[score-as-action] (value learning), [score-as-action] (orthogonality): within 2 %.
 
     The plug-in r(x0hat) is 20 % off; V differs from it by a function of time, −(κ/2) Sig. At the
     last point F weighs 0.026, its square in the loss 0.0007, so it takes longer to be found.

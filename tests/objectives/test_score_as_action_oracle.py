@@ -135,7 +135,7 @@ def test_the_pathwise_gradient_is_that_of_the_objective(
 def test_the_score_function_with_ctd_advantages_is_that_gradient(
     eta: float, value: float, slope: float
 ) -> None:
-    """[score-as-action] (CTD advantage), (score function): V only has to be right."""
+    """[score-as-action] (CTD advantage), [score-as-action] (score function): V must be right."""
     assert extrapolated(eta, "plain") == pytest.approx(slope, abs=5e-4)
     assert extrapolated(eta, "ratio") == pytest.approx(slope, abs=5e-4)
 
