@@ -62,7 +62,7 @@ def chosen(rows: PathRows, fraction: float, key: Key) -> Bool[Tensor, " rows"]:
 
 
 def step_kl(one: Gaussian, other: Gaussian, per_dimension: bool) -> Float[Tensor, " rows"]:
-    """KL of two laws of one step, exact for any η and kernel.  [score-as-action] (K_k)
+    """KL of two laws of one step, exact for any η and kernel.  [score-as-action] (step KL)
 
     (μ − μ')²/(2 std²), in nats or per dimension; a step without noise counts 0.
     """

@@ -123,7 +123,7 @@ class ScoreAsAction(PathObjective):
         return value * seen.step_size if self.kl_form == "code" else value
 
     def surrogate(self, seen: Replay, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
-        """Clipped ratio, score function, or −μ·∇V(t', x').  [score-as-action] (PG)"""
+        """Clipped ratio, score function, or −μ·∇V(t', x').  [score-as-action] (Thm. 4.1)"""
         rows = cast(ActionRows, seen.rows)
         left = (rows.returns - rows.value).square().mean()
         metrics = {"value/error": left, "value/mean": rows.value.mean()}

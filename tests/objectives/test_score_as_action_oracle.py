@@ -22,9 +22,11 @@ from scoreward.objectives.base import Policy
 from scoreward.objectives.denoised_value import DenoisedValue
 from scoreward.objectives.score_as_action import ScoreAsAction
 from scoreward.objectives.visited import States
+from scoreward.theory import gaussian as theory_laws
+from scoreward.theory import score_control as theory
 from tests.core.laws import F64, real
 from tests.objectives import p1
-from tests.objectives.p1 import BETA, Law, Shifted, acting, chain
+from tests.objectives.p1 import BETA, GOAL, KAPPA, MU, S2, Law, Shifted, acting, chain
 
 BARE = ScoreAsAction(normalise="none", bound=None, clip=None, per_dimension=False)
 PRINTED = [  # θ = 0.9: η, J, dJ/dθ
@@ -46,6 +48,21 @@ def test_the_oracle_has_the_printed_values(eta: float, value: float, slope: floa
     assert objective(0.9) == pytest.approx(value, abs=1e-8)
     difference = (objective(0.9 + 1e-4) - objective(0.9 - 1e-4)) / 2e-4
     assert difference == pytest.approx(slope, abs=1e-7)
+
+
+@pytest.mark.parametrize("eta", [0.5, 1.0, 2.0])
+def test_the_oracle_is_that_of_the_library(eta: float) -> None:
+    """Written twice: here for one problem, in scoreward.theory for all of them."""
+    reward = theory_laws.Quadratic(KAPPA, real(GOAL))
+    data = theory_laws.Law(real(MU), real(S2)[0])
+    problem = theory.Problem(data, PROCESS, reward, BETA, eta)
+    t, x, ours = real(1.0, 0.4, 0.1), real(0.3, -0.5, 1.1), Law(eta, 0.9)
+    theirs = theory.Shifted(problem, real(0.9))
+    torch.testing.assert_close(theirs.value(x[:, None], t), ours.value(t, x))
+    torch.testing.assert_close(theirs.value_gradient(x[:, None], t)[:, 0], ours.slope(t, x))
+    best = theory.Optimal(problem)
+    torch.testing.assert_close(best.score(x[:, None], t), Law(eta).best_score(x[:, None], t))
+    torch.testing.assert_close(best.value(x[:, None], t), Law(eta).best_value(t, x))
 
 
 # Policy gradients against closed forms
@@ -127,7 +144,7 @@ def extrapolated(eta: float, estimator: str, kernel: Kernel | None = None) -> fl
 def test_the_pathwise_gradient_is_that_of_the_objective(
     eta: float, value: float, slope: float
 ) -> None:
-    """[score-as-action] (PG), for any η, and for the ODE with ½ g² (∇μ)ᵀ ∇V."""
+    """[score-as-action] (Thm. 4.1), for any η, and for the ODE with ½ g² (∇μ)ᵀ ∇V."""
     assert extrapolated(eta, "pathwise") == pytest.approx(slope, abs=5e-4)
 
 
