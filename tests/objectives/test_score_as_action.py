@@ -37,7 +37,7 @@ def table_grid(process: DiscreteVP) -> tuple[float, ...]:
     [(0.5, 16.668561), (1.0, 11.004001), (1.2, 11.280729), (1.5, 12.266893), (2.0, 14.469271)],
 )
 def test_the_kl_weights_of_a_50_step_grid_add_up(eta: float, total: float) -> None:
-    """[score-as-action] (step KL): two predictions that differ by one unit of noise at every step."""
+    """[score-as-action] (step KL): two predictions that differ by one unit of noise."""
     process = DiscreteVP()
     grid = real(*table_grid(process))
     x, kernel = torch.full((50, 1), 0.3, dtype=F64), DDIM(generalised(eta))

@@ -26,7 +26,7 @@ from scoreward.theory import gaussian as theory_laws
 from scoreward.theory import score_control as theory
 from tests.core.laws import F64, real
 from tests.objectives import p1
-from tests.objectives.p1 import BETA, GOAL, KAPPA, MU, S2, Law, Shifted, acting, chain
+from tests.objectives.p1 import BETA, GOAL, KAPPA, MU, PROCESS, S2, Law, Shifted, acting, chain
 
 BARE = ScoreAsAction(normalise="none", bound=None, clip=None, per_dimension=False)
 PRINTED = [  # θ = 0.9: η, J, dJ/dθ
@@ -53,7 +53,7 @@ def test_the_oracle_has_the_printed_values(eta: float, value: float, slope: floa
 @pytest.mark.parametrize("eta", [0.5, 1.0, 2.0])
 def test_the_oracle_is_that_of_the_library(eta: float) -> None:
     """Written twice: here for one problem, in scoreward.theory for all of them."""
-    reward = theory_laws.Quadratic(KAPPA, real(GOAL))
+    reward = theory_laws.Quadratic(real(GOAL), KAPPA)
     data = theory_laws.Law(real(MU), real(S2)[0])
     problem = theory.Problem(data, PROCESS, reward, BETA, eta)
     t, x, ours = real(1.0, 0.4, 0.1), real(0.3, -0.5, 1.1), Law(eta, 0.9)
