@@ -1,7 +1,7 @@
 """Trained at 50 steps, drawn at 25, 50 and 100: does what score as action learns transfer better?
 
     python -m benchmarks.score_as_action.transfer base             # the model before training
-    python -m benchmarks.score_as_action.transfer tune             # two rates for each arm
+    python -m benchmarks.score_as_action.transfer tune             # three rates for each arm
     python -m benchmarks.score_as_action.transfer train 0 1 2      # both arms with these seeds
 
 Both arms: the built-in portraits, 50 DDIM steps with η = 1, the same prompts, starting noise and
@@ -40,7 +40,7 @@ from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 
 FILE = Path(__file__).parent / "transfer.jsonl"
-FRACTION, RATES, ROUNDS = 0.1, (3e-4, 1e-3), 24
+FRACTION, RATES, ROUNDS = 0.1, (3e-4, 1e-3, 1e-4), 24
 STEPS, ETAS, PROMPTS = (25, 50, 100), {"ode": 0.0, "sde": 1.0}, 64
 
 
@@ -154,14 +154,12 @@ def best_rate(arm: str) -> float:
 def train(seed: int) -> None:
     """Both arms with one seed."""
     for arm in ("score_as_action", "ddpo"):
-        if there(what="run", arm=arm, seed=seed) is None:
-            model, cost = trained(arm, best_rate(arm), seed, ROUNDS)
+        rate = best_rate(arm)
+        if there(what="run", arm=arm, seed=seed, rate=rate) is None:
+            model, cost = trained(arm, rate, seed, ROUNDS)
             scores = measured(model.denoiser, model, "test", every_kind())
-            keep(
-                {"what": "run", "arm": arm, "seed": seed, "rate": best_rate(arm)}
-                | {"scores": scores}
-                | cost
-            )
+            line = {"what": "run", "arm": arm, "seed": seed, "rate": rate, "scores": scores}
+            keep(line | cost)
 
 
 def main() -> None:

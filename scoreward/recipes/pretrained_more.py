@@ -1,7 +1,10 @@
-"""SD 1.5 with DDPO, SDXL with DDPO, and video: Wan 2.1 with Flow-GRPO and V-GRPO.
+"""SD 1.5 with DDPO and score as action, SDXL with DDPO, and video: Wan 2.1 with two methods.
 
-`sd15_ddpo` has the settings of the public DDPO codes; the others are ours.
+`sd15_ddpo` has the settings of the public DDPO codes, `sd15_score_as_action` the clip, the rate,
+the steps and the guidance of its own; the others are ours.
 """
+
+from dataclasses import replace
 
 from scoreward.advantage import Advantages
 from scoreward.models.diffusers import Loading
@@ -57,7 +60,7 @@ def sd15_score_as_action(
     task: Task = Task(reward=("image_reward",)),
     objective: ScoreAsAction = ScoreAsAction(clip=1.5e-5),
     rollout: Noisy = Noisy("ddim", 1.0, steps=50),
-    shared: Flat = TABLE,
+    shared: Flat = replace(TABLE, optimizer=Optimizer(lr=5e-5, weight_decay=1e-4)),
     measured: Measured = Measured(steps=50),
     guidance: float = 7.0,
 ) -> Run:
