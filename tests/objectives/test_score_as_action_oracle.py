@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.chain import Sampler, Transitions, draw, uniform
+from scoreward.chain import Sampler, Transitions, draw
 from scoreward.denoiser import Reading
 from scoreward.kernel import (
     DDIM,
@@ -201,7 +201,8 @@ def solved(policy: Policy, kernel: Kernel, steps: int) -> tuple[float, float]:
     """Mean and variance of x0 by a deterministic solver, from 4000 quantiles of N(0, 1)."""
     level = (torch.arange(4000, dtype=F64) + 0.5) / 4000
     start = torch.distributions.Normal(0.0, 1.0).icdf(level)[:, None]
-    x0 = draw(uniform(kernel, steps), policy.current, start, [], None)
+    sampler = p1.geometric(kernel, steps, 0.01, clean=True)
+    x0 = draw(sampler, policy.current, start, [], None)
     return float(x0.mean()), float(x0.var())
 
 
@@ -228,7 +229,12 @@ def loss_of(policy: Policy, eta: float) -> float:
 
 
 @pytest.mark.parametrize(
-    ("eta", "estimator"), [(0.5, "pathwise"), (1.0, "plain"), (2.0, "pathwise")]
+    ("eta", "estimator"),
+    [
+        (1.0, "plain"),
+        pytest.param(0.5, "pathwise", marks=pytest.mark.slow),
+        pytest.param(2.0, "pathwise", marks=pytest.mark.slow),
+    ],
 )
 def test_the_best_shift_of_the_score_is_learned(eta: float, estimator: str) -> None:
     """The family s + θ h(t); at η = 1 the best θ is 2.02602738. V is learned, not given."""
@@ -275,14 +281,14 @@ def test_the_best_affine_score_is_learned_and_sampled_by_other_solvers() -> None
     They give the law of the ODE, and most of the reward that the SDE has gained.
     """
     policy = reaches(1.0)
-    ode, sde = (ending(policy, chain(eta, 400)) for eta in (0.0, 1.0))
+    sde, ode = ending(policy, policy.sampler), solved(policy, DDIM(generalised(0.0)), 400)
     before, after = (-((m - p1.GOAL) ** 2) - v for m, v in ((0.4935, 0.25), sde))
     for kernel in (Heun(), DPMSolverPP()):
         mean, variance = solved(policy, kernel, 60)
-        assert mean == pytest.approx(ode[0], abs=0.01)
-        assert variance == pytest.approx(ode[1], abs=0.01)
+        assert mean == pytest.approx(ode[0], abs=0.003)
+        assert variance == pytest.approx(ode[1], abs=0.003)
         gained = -((mean - p1.GOAL) ** 2) - variance - before
-        assert gained > 0.85 * (after - before) > 0.5
+        assert gained > 0.8 * (after - before) > 0.5
 
 
 @pytest.mark.slow
