@@ -117,6 +117,18 @@ def judged() -> str:
     return table(["arm", "sampler", *(f"gain at {n}" for n in STEPS)], rows)
 
 
+def analytic() -> str:
+    """The exact gains of analytic.json."""
+    found = json.loads((HERE / "analytic.json").read_text())
+    rows = []
+    for kind in ("sde", "ode"):
+        for arm, gain in found["gains"].items():
+            each = {n: np.array(gain[f"{kind} {n}"]) for n in (25, 50, 100, 400)}
+            cells = [estimated(each[n] - each[50], 4) for n in (25, 100, 400)]
+            rows.append([arm, kind.upper(), estimated(each[50], 4), *cells])
+    return table(["arm", "sampler", "gain at 50", "25 − 50", "100 − 50", "400 − 50"], rows)
+
+
 def tuning() -> str:
     """Every trial: gain of validation reward at half of the rounds."""
     base = next(x for x in lines() if x["what"] == "base" and x["split"] == "validation")
@@ -133,6 +145,7 @@ def main() -> None:
     page = HERE / "README.md"
     text = page.read_text(encoding="utf-8")
     parts = {"values": values, "transfer": transfer, "judged": judged, "tuning": tuning}
+    parts["analytic"] = analytic
     for name, make in parts.items():
         start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         before, rest = text.split(start)
