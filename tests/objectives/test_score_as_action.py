@@ -149,13 +149,17 @@ def test_advantages_of_a_path_add_up_to_reward_less_value_less_cost() -> None:
 def test_the_return_of_a_step_has_the_costs_still_to_come() -> None:
     rows, using = made(replace(BARE, kl=0.3), rollouts.policy(0.4))
     reward = rollouts.drawn().samples.reward
-    last = rows.path.step == 5
     kernel = rollouts.SDE.kernels[0]
     old, first = (
         kernel(policy(rows.path.x, rows.path.t, rows.cond), rows.path.s)
         for policy in (using.old, using.reference)
     )
-    torch.testing.assert_close(rows.returns[last], reward - 0.3 * old.kl(first)[last])
+    for step in range(6):
+        here, left = rows.path.step == step, rows.path.step >= step
+        paid = torch.stack(
+            [0.3 * old.kl(first)[left & (rows.sample == i)].sum() for i in range(12)]
+        )
+        torch.testing.assert_close(rows.returns[here], reward - paid)
     without, _ = made(replace(BARE, kl=0.3, running=False), rollouts.policy(0.4))
     torch.testing.assert_close(without.returns, reward[without.sample])
 
