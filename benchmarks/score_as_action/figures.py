@@ -124,8 +124,8 @@ def analytic() -> str:
     for kind in ("sde", "ode"):
         for arm, gain in found["gains"].items():
             each = {n: np.array(gain[f"{kind} {n}"]) for n in (25, 50, 100, 400)}
-            cells = [estimated(each[n] - each[50], 4) for n in (25, 100, 400)]
-            rows.append([arm, kind.upper(), estimated(each[50], 4), *cells])
+            cells = [estimated((each[n] - each[50]).tolist(), 4) for n in (25, 100, 400)]
+            rows.append([arm, kind.upper(), estimated(each[50].tolist(), 4), *cells])
     return table(["arm", "sampler", "gain at 50", "25 − 50", "100 − 50", "400 − 50"], rows)
 
 
