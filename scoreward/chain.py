@@ -50,6 +50,11 @@ class Sampler:
         )
 
     @property
+    def replayable(self) -> tuple[int, ...]:
+        """The steps that can be replayed from one network call, with noise or without."""
+        return tuple(i for i, kernel in enumerate(self.kernels) if kernel.replayable)
+
+    @property
     def calls(self) -> int:
         """Network evaluations per sample (Heun's last step onto σ = 0 uses one less)."""
         return sum(kernel.calls for kernel in self.kernels)
@@ -234,15 +239,20 @@ def rollout(
     cond: Cond,
     tree: Tree | None = None,
     kind: Kind = "velocity",
+    every: bool = False,
 ) -> Trajectory:
-    """All states, with log-probabilities of the stochastic steps that one call can replay."""
+    """All states, with log-probabilities of the stochastic steps that one call can replay.
+
+    With `every` the answers of replayable steps without noise are kept too.
+    """
     states, log_probs, answers, stochastic = [x], [], [], []
     for i, step in enumerate(walk(sampler, denoiser, x, keys, cond, tree)):
         random = sampler.kernels[i].replayable and bool((step.law.std > 0).all())
         log_probs.append(step.law.log_prob(step.state) if random else x.new_zeros(len(x)))
-        answer = step.prediction.as_(kind) if random else torch.zeros_like(x[:1])
+        kept = random or (every and sampler.kernels[i].replayable)
+        answer = step.prediction.as_(kind) if kept else torch.zeros_like(x[:1])
         answers.append(answer.repeat_interleave(len(x) // len(answer), 0))
-        stochastic += [i] if random else []
+        stochastic += [i] if kept else []
         states.append(step.state)
     return Trajectory(
         torch.stack(states),

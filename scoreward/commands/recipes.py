@@ -18,6 +18,7 @@ Recipe = Callable[..., Run]
 PATHS = (
     "ddpo",
     "dpok",
+    "score_as_action",
     "flow_grpo",
     "flow_grpo_fast",
     "cps",
@@ -73,7 +74,14 @@ PRETRAINED = {
         "kontext_vgrpo",
     ),
     "pretrained_sft": ("sd35_sft",),
-    "pretrained_more": ("sd15_ddpo", "sd15_vgrpo", "sdxl_ddpo", "wan_flow_grpo", "wan_vgrpo"),
+    "pretrained_more": (
+        "sd15_ddpo",
+        "sd15_score_as_action",
+        "sd15_vgrpo",
+        "sdxl_ddpo",
+        "wan_flow_grpo",
+        "wan_vgrpo",
+    ),
 }
 BUILT_IN |= {name: f"scoreward.recipes.{f}" for f, names in PRETRAINED.items() for name in names}
 TASKS = {"lettering": "scoreward.recipes.lettering", "emoji": "scoreward.recipes.emoji"}

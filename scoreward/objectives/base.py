@@ -16,7 +16,12 @@ from scoreward.process import Process
 from scoreward.rows import Rows
 
 Score = Callable[[Tensor, Tensor], Tensor]
-"""(x0, numbers of the samples) → rewards [batch], differentiable in x0."""
+"""(x0, numbers of the samples) → rewards [batch], differentiable in x0 where that was asked for."""
+
+
+def alone(value: Tensor) -> Tensor:
+    """The sum over all processes, where there is one."""
+    return value
 
 
 @dataclass(frozen=True)
@@ -37,9 +42,10 @@ class Policy:
     kind: Kind = "velocity"  # of the network, in which answers are stored
     slow: Denoiser | None = None  # the average of `Objective.slow_decay`
     kept: Float[Tensor, "rows *shape"] | None = None  # answers of the rollout, with gradients
-    score: Score | None = None  # the reward, where the objective differentiates it
+    score: Score | None = None  # the reward, where the objective asks for it
     memory: dict[str, Tensor] = field(default_factory=dict)  # what lives from round to round
     null: Callable[[Cond], Cond] | None = None  # the condition of guidance, where there is one
+    total: Callable[[Tensor], Tensor] = alone  # the sum of a tensor over processes
 
     @property
     def times(self) -> tuple[float, ...]:
@@ -80,6 +86,20 @@ class Objective(ABC):
 
     whole_groups: ClassVar[bool] = False
     """Whether the samples of a prompt must stay together on a process and in a micro-batch."""
+
+    collective: ClassVar[bool] = False
+    """Whether `prepare` adds up over processes, each of which must then hold a sample."""
+
+    @property
+    def asks(self) -> Literal["nothing", "rewards", "slopes"]:
+        """What `prepare` wants of `Policy.score`: rewards of other x0 than the finished ones, or
+        also their gradients."""
+        return "nothing"
+
+    @property
+    def every_step(self) -> bool:
+        """Whether paths also hold the steps that drew no noise."""
+        return False
 
     @property
     def reuses_rollout(self) -> bool:

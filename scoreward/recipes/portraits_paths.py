@@ -11,6 +11,7 @@ from scoreward.objectives.flow_dppo import FlowDPPO
 from scoreward.objectives.flow_grpo import FlowGRPO, FlowGRPOFast
 from scoreward.objectives.grpo_guard import GRPOGuard
 from scoreward.objectives.mixgrpo import MixGRPO
+from scoreward.objectives.score_as_action import ScoreAsAction
 from scoreward.objectives.temp_flow import TempFlowGRPO
 from scoreward.recipes.portraits import HeldOut, Start, branched, confident, on_portraits, started
 from scoreward.recipes.sampling import Noisy, Windowed
@@ -41,6 +42,18 @@ def portraits_dpok(
 ) -> Run:
     """DPOK: DDPO with a learned baseline and a distance to the first model."""
     name = "portraits_dpok"
+    return on_portraits(name, objective, rollout.sampler(), shared, held_out, model)
+
+
+def portraits_score_as_action(
+    objective: ScoreAsAction = ScoreAsAction(),
+    rollout: Noisy = Noisy("ddim", 1.0),
+    shared: Flat = Shared(),
+    held_out: HeldOut = HeldOut(),
+    model: Start = Start(),
+) -> Run:
+    """Score as action: every step earns what it adds to a learned value of the noisy picture."""
+    name = "portraits_score_as_action"
     return on_portraits(name, objective, rollout.sampler(), shared, held_out, model)
 
 

@@ -1,12 +1,16 @@
-"""SD 1.5 with DDPO, SDXL with DDPO, and video: Wan 2.1 with Flow-GRPO and V-GRPO.
+"""SD 1.5 with DDPO and score as action, SDXL with DDPO, and video: Wan 2.1 with two methods.
 
-`sd15_ddpo` has the settings of the public DDPO codes; the others are ours.
+`sd15_ddpo` has the settings of the public DDPO codes, `sd15_score_as_action` the clip, the rate,
+the steps and the guidance of its own; the others are ours.
 """
+
+from dataclasses import replace
 
 from scoreward.advantage import Advantages
 from scoreward.models.diffusers import Loading
 from scoreward.objectives.ddpo import DDPO
 from scoreward.objectives.flow_grpo import FlowGRPO
+from scoreward.objectives.score_as_action import ScoreAsAction
 from scoreward.objectives.vgrpo import VGRPO
 from scoreward.recipes.pretrained import Measured, Setup, Task, everywhere, on_pretrained
 from scoreward.recipes.sampling import Noisy, Sampling
@@ -48,6 +52,24 @@ def sd15_ddpo(
     """DDPO on SD 1.5: 50 DDIM steps with η = 1 and guidance 5, every transition trained."""
     setup = Setup(model, loading, task, measured, guidance)
     return on_pretrained("sd15_ddpo", setup, objective, everywhere(rollout), shared)
+
+
+def sd15_score_as_action(
+    model: str = SD15,
+    loading: Loading = Loading(rank=4, alpha=4.0),
+    task: Task = Task(reward=("image_reward",)),
+    objective: ScoreAsAction = ScoreAsAction(clip=1.5e-5),
+    rollout: Noisy = Noisy("ddim", 1.0, steps=50),
+    shared: Flat = replace(TABLE, optimizer=Optimizer(lr=5e-5, weight_decay=1e-4)),
+    measured: Measured = Measured(steps=50),
+    guidance: float = 7.0,
+) -> Run:
+    """Score as action on SD 1.5: 50 DDIM steps with η = 1 and guidance 7, as in the public code.
+
+    Every step of every sample is decoded and rewarded once more, which the value function needs.
+    """
+    setup = Setup(model, loading, task, measured, guidance)
+    return on_pretrained("sd15_score_as_action", setup, objective, everywhere(rollout), shared)
 
 
 def sd15_vgrpo(

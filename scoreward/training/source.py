@@ -141,7 +141,7 @@ class Online(Source):
         metrics = self._metrics(rewards, group, advantage) | {"sample/rms": rms(made.x0, team)}
         local = [v.to(index.device)[index] for v in (advantage, group, self._weights() @ rewards)]
         samples = Samples(made.x0, made.cond, local[0], local[1], index, local[2])
-        return Collected(samples, made.paths, metrics, made.graphs)
+        return Collected(samples, made.paths, metrics, made.graphs, self._asked(words, here, work))
 
     def _generate(
         self, round: int, here: range, words: list[str], key: Key, work: Work
@@ -217,7 +217,26 @@ class Online(Source):
 
         return score
 
-    def _score(self, here: range, x0: Tensor, words: list[str], model: Model) -> list[list[float]]:
+    def _asked(self, words: list[str], here: range, work: Work) -> Score | None:
+        """The weighted reward of any x0, as the objective asks for it."""
+        if work.objective.asks == "slopes":
+            return self._scorer(words, here.start, work)
+        if work.objective.asks == "nothing":
+            return None
+
+        def score(x0: Tensor, sample: Tensor) -> Tensor:
+            numbers = sample.tolist()
+            said = [words[i - here.start] for i in numbers]
+            with torch.no_grad(), work.clock.section("reward"):
+                rows = work.team.all_or_none(lambda: self._score(numbers, x0, said, work.model))
+            each = torch.tensor(rows, dtype=torch.float64).reshape(-1, len(self.rewards))
+            return (each @ self._weights()).to(x0)
+
+        return score
+
+    def _score(
+        self, here: Sequence[int], x0: Tensor, words: list[str], model: Model
+    ) -> list[list[float]]:
         """One list of rewards per sample, in the order of `self.rewards`.
 
         Media are made and scored in pieces of whole groups, as many as `rollout_batch` allows: a
@@ -304,8 +323,9 @@ class Drawer:
         self.sampler, self.work, self.tree = sampler, work, tree
         unit = geometry.unit(work.objective.whole_groups)
         self.size = max(unit, geometry.rollout_batch // unit * unit)
-        stochastic = sampler.stochastic(work.policy.process)
-        self.trained = tuple(work.objective.trained(stochastic, sampler.steps))
+        self.every = work.objective.every_step
+        able = sampler.replayable if self.every else sampler.stochastic(work.policy.process)
+        self.trained = tuple(work.objective.trained(able, sampler.steps))
         self.denoiser, self.states, self.paths = work.policy.old, [], []
         self.remembering: Remembering | None = None
         if self._room(count, geometry.remember):
@@ -328,7 +348,8 @@ class Drawer:
                 self.states.append(draw(self.sampler, self.denoiser, x, keys, cond))
             case "paths":
                 kind = self.work.policy.kind
-                path = rollout(self.sampler, self.denoiser, x, keys, cond, self.tree, kind)
+                steps = (self.sampler, self.denoiser, x, keys, cond, self.tree, kind, self.every)
+                path = rollout(*steps)
                 self.states.append(path.last)
                 self.paths.append(path.transitions(first, self.trained))
 

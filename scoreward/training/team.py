@@ -6,7 +6,7 @@ different numbers of samples, including none, and still make exactly the update 
 
 import atexit
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from accelerate import Accelerator
@@ -88,6 +88,13 @@ class Team:
     def total(self, value: float) -> float:
         """Sum over processes."""
         return float(sum(self.gather([value])))
+
+    def summed(self, value: Tensor) -> Tensor:
+        """Sum of a tensor over processes; all must ask for tensors of one shape."""
+        if self.size == 1:
+            return value
+        answer = self._accelerator.reduce(value.clone(), reduction="sum")
+        return cast(Tensor, answer)
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Sum gradients over processes, in one message; a process without samples adds zeros."""

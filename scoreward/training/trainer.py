@@ -89,6 +89,11 @@ class Trainer:
         guidance: float = 1.0,
         guards: Guards | None = None,
     ) -> None:
+        if objective.collective and source.geometry.samples < team.size:
+            raise ValueError(
+                f"this objective adds up over processes, so a round of {source.geometry.samples} "
+                f"samples is too small for {team.size} processes; raise `geometry.prompts`"
+            )
         model.network.to(team.device).eval()
         self.model, self.objective, self.source, self.team = model, objective, source, team
         self.optimizer, self.guards = optimizer, guards or Guards()
@@ -193,6 +198,7 @@ class Trainer:
             slow=frozen.get("slow"),
             memory=self.memory,
             null=self.model.null,
+            total=self.team.summed,
         )
 
     def _update(

@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scoreward.objectives.denoised_value import DenoisedValue
 from scoreward.objectives.flow_grpo import FlowGRPO
+from scoreward.objectives.score_as_action import ScoreAsAction
 from scoreward.objectives.vgrpo import VGRPO
 from scoreward.recipes.sampling import Noisy
 from scoreward.recipes.toy import closeness
@@ -53,6 +55,16 @@ def remembered(folder: Path) -> Run:
     geometry = Geometry(prompts=3, group=4, rollout_batch=3, micro_batch=5, remember=1000)
     source = online(geometry, rollout=Noisy("flow_sde", 0.7).sampler())
     return toy(folder, 3, objective=FlowGRPO(), source=source, keeping=Keeping(every=1))
+
+
+def valued(folder: Path) -> Run:
+    """A method that fits a value function and normalises advantages over all processes."""
+    geometry = Geometry(prompts=3, group=5, minibatches=2, rollout_batch=4, micro_batch=7)
+    source = online(geometry, rollout=Noisy("ddim", 1.0, steps=4).sampler())
+    objective = ScoreAsAction(kl=0.1, value=DenoisedValue(hidden=8, first_passes=3))
+    run = toy(folder, 3, objective=objective, source=source, keeping=Keeping(every=1))
+    run.model.network.double()
+    return replace(run, source=InFloat64(source))
 
 
 def unsynced(folder: Path) -> Run:
@@ -99,6 +111,7 @@ def _fail() -> None:
 CASES: Mapping[str, Callable[[Path], Run]] = {
     **{name: geometry_case(name) for name in GEOMETRIES},
     "remembered": remembered,
+    "valued": valued,
     "unsynced": unsynced,
     "by_seconds": by_seconds,
     "interrupted": interrupted,

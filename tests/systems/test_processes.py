@@ -20,7 +20,7 @@ from tests.systems.launch import team
 
 pytestmark = pytest.mark.slow
 
-SAME = [*GEOMETRIES, "remembered"]
+SAME = [*GEOMETRIES, "remembered", "valued"]
 OF_TEAMS, ALONE = {"weights/disagreement"}, {"gradient/signal_to_noise"}
 
 Team = tuple[Path, list[dict[str, Any]]]
@@ -115,6 +115,15 @@ def test_remembered_rollouts_of_a_team_train_as_one_process_does(
     ours, theirs = weights(several[0] / "remembered"), weights(alone[0] / "remembered")
     assert float((theirs["live"] - theirs["reference"]).abs().max()) > 0.01
     torch.testing.assert_close(ours["live"], theirs["live"], rtol=1e-4, atol=1e-5)
+
+
+def test_a_value_function_of_a_team_is_that_of_one_process(
+    several: Team, alone: tuple[Path, dict[str, Any]]
+) -> None:
+    """Its fit, its unit and the advantages' spread are sums over all; Adam amplifies rounding."""
+    ours, theirs = weights(several[0] / "valued"), weights(alone[0] / "valued")
+    assert float((theirs["live"] - theirs["reference"]).abs().max()) > 0.01
+    torch.testing.assert_close(ours["live"], theirs["live"], rtol=1e-6, atol=1e-7)
 
 
 def test_processes_that_do_not_share_gradients_are_named(several: Team) -> None:
