@@ -71,28 +71,28 @@ def lines() -> list[dict]:
     return [json.loads(x) for x in (HERE / "transfer.jsonl").read_text().splitlines()]
 
 
-def runs(arm: str) -> list[dict]:
-    """The runs of an arm at the rate that was chosen for it."""
+def runs(arm: str, what: str) -> list[dict]:
+    """The short or long runs of an arm at the rate that was chosen for it."""
     trials = [x for x in lines() if x["what"] == "trial" and x["arm"] == arm]
     best = max(trials, key=lambda x: sum(x["scores"]["reward sde 50"]))["rate"]
-    mine = [x for x in lines() if x["what"] == "run" and x["arm"] == arm and x["rate"] == best]
+    mine = [x for x in lines() if x["what"] == what and x["arm"] == arm and x["rate"] == best]
     return sorted(mine, key=lambda x: x["seed"])
 
 
-def gains(arm: str, key: str) -> list[float]:
+def gains(arm: str, key: str, what: str = "run") -> list[float]:
     """Mean gain over the base on the same prompts and noises, one number a seed."""
     base = next(x for x in lines() if x["what"] == "base" and x["split"] == "test")["scores"]
-    return [float(np.mean(np.subtract(x["scores"][key], base[key]))) for x in runs(arm)]
+    return [float(np.mean(np.subtract(x["scores"][key], base[key]))) for x in runs(arm, what)]
 
 
-def transfer() -> str:
+def transfer(what: str = "run", picture: str = "score_as_action_transfer") -> str:
     """Gains of each arm at each number of steps, and how they differ from those at 50."""
     figure = Figure(figsize=(8.5, 3.6), layout="constrained")
     panels: Any = figure.subplots(1, 2, sharey=True)
     rows = []
     for axes, kind in zip(panels, ("sde", "ode"), strict=True):
         for arm, colour in zip(ARMS, COLOURS):
-            each = np.array([gains(arm, f"reward {kind} {n}") for n in STEPS])
+            each = np.array([gains(arm, f"reward {kind} {n}", what) for n in STEPS])
             axes.plot(STEPS, each, color=colour, alpha=0.3, linewidth=0.8)
             axes.plot(STEPS, each.mean(1), color=colour, marker="o", label=arm)
             cells = [estimated(row) for row in each]
@@ -102,15 +102,15 @@ def transfer() -> str:
         axes.set(title=kind.upper(), xlabel="steps of the sampler", xticks=STEPS)
     panels[0].set_ylabel("gain in reward over the base")
     panels[0].legend(fontsize=8)
-    figure.savefig(HERE.parents[1] / "docs" / "score_as_action_transfer.png", dpi=110)
+    figure.savefig(HERE.parents[1] / "docs" / f"{picture}.png", dpi=110)
     head = ["arm", "sampler", "seeds", *(f"gain at {n}" for n in STEPS), "25 − 50", "100 − 50"]
     return table(head, rows)
 
 
-def judged() -> str:
+def judged(what: str = "run") -> str:
     """The same gains by the judge, which trained nothing."""
     rows = [
-        [arm, kind.upper(), *(estimated(gains(arm, f"judge {kind} {n}")) for n in STEPS)]
+        [arm, kind.upper(), *(estimated(gains(arm, f"judge {kind} {n}", what)) for n in STEPS)]
         for kind in ("sde", "ode")
         for arm in ARMS
     ]
@@ -146,6 +146,9 @@ def main() -> None:
     text = page.read_text(encoding="utf-8")
     parts = {"values": values, "transfer": transfer, "judged": judged, "tuning": tuning}
     parts["analytic"] = analytic
+    if any(x["what"] == "long" for x in lines()):
+        parts["long"] = lambda: transfer("long", "score_as_action_transfer_long")
+        parts["judged long"] = lambda: judged("long")
     for name, make in parts.items():
         start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         before, rest = text.split(start)

@@ -3,6 +3,7 @@
     python -m benchmarks.score_as_action.transfer base             # the model before training
     python -m benchmarks.score_as_action.transfer tune             # three rates for each arm
     python -m benchmarks.score_as_action.transfer train 0 1 2      # both arms with these seeds
+    python -m benchmarks.score_as_action.transfer long 0 1 2       # four times as long
 
 Both arms: the built-in portraits, 50 DDIM steps with η = 1, the same prompts, starting noise and
 noise of the steps, the same random tenth of the steps trained, one update a round, the same number
@@ -41,6 +42,7 @@ from scoreward.training.trainer import Trainer
 
 FILE = Path(__file__).parent / "transfer.jsonl"
 FRACTION, RATES, ROUNDS = 0.1, (3e-4, 1e-3, 1e-4), 24
+LENGTHS = {"run": ROUNDS, "long": 4 * ROUNDS}
 STEPS, ETAS, PROMPTS = (25, 50, 100), {"ode": 0.0, "sde": 1.0}, 64
 
 
@@ -151,14 +153,14 @@ def best_rate(arm: str) -> float:
     return max(trials, key=lambda x: sum(x["scores"]["reward sde 50"]))["rate"]
 
 
-def train(seed: int) -> None:
+def train(seed: int, what: str = "run") -> None:
     """Both arms with one seed."""
     for arm in ("score_as_action", "ddpo"):
         rate = best_rate(arm)
-        if there(what="run", arm=arm, seed=seed, rate=rate) is None:
-            model, cost = trained(arm, rate, seed, ROUNDS)
+        if there(what=what, arm=arm, seed=seed, rate=rate) is None:
+            model, cost = trained(arm, rate, seed, LENGTHS[what])
             scores = measured(model.denoiser, model, "test", every_kind())
-            line = {"what": "run", "arm": arm, "seed": seed, "rate": rate, "scores": scores}
+            line = {"what": what, "arm": arm, "seed": seed, "rate": rate, "scores": scores}
             keep(line | cost)
 
 
@@ -173,6 +175,9 @@ def main() -> None:
         case "train":
             for seed in seeds:
                 train(int(seed))
+        case "long":
+            for seed in seeds:
+                train(int(seed), "long")
         case _:
             raise SystemExit(__doc__)
 
