@@ -137,7 +137,7 @@ def trainer_of(run: Run) -> Trainer:
 def trained(task: str, run: Run, eta: float, split: str) -> dict:
     """A run's measurements: half way and at the end."""
     trainer, evaluation, of = trainer_of(run), held_out(task, split), TASKS[task]
-    half: list[dict] = []
+    half, metrics = list[dict](), dict[str, float]()
     while (share := run.budget.spent(0, 0, trainer.evaluations.total)) < 1:
         if share >= 0.5 and not half and split == "test":
             half = measured(evaluation, of.middle, trainer, eta)

@@ -91,7 +91,8 @@ def measure_gap(evaluation: Evaluation, model: Model, denoiser: Denoiser, team: 
     """One record per noise and grid of `evaluation.gap`.  [reward-gap] (definition)
 
     All samplers get the same prompts and starting noises; the first noise of a prompt is that of
-    the ordinary evaluation.
+    the ordinary evaluation. Where α = 0 at the start, as in rectified flow, the first step of any
+    η > 0 draws all noise anew, and what then remains in common is the prompt.
     """
     gap, scores = evaluation.gap, {}
     prompts = list(evaluation.prompts)[: gap.prompts]
@@ -100,8 +101,10 @@ def measure_gap(evaluation: Evaluation, model: Model, denoiser: Denoiser, team: 
         times = model.grid(steps)
         sampler = Sampler(times, (DDIM(generalised(eta)),) * (len(times) - 1))
         _, each, _ = Tester(settings, model, denoiser, sampler, team).scores()
-        shaped = (len(prompts), gap.noises)
-        scores[eta, steps] = {n: torch.tensor(v).reshape(*shaped[::-1]) for n, v in each.items()}
+        scores[eta, steps] = {
+            name: torch.tensor(values, dtype=torch.float64).reshape(gap.noises, len(prompts))
+            for name, values in each.items()
+        }
     return compared(scores, gap.converged)
 
 
