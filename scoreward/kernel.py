@@ -137,6 +137,47 @@ class DDIM(Kernel):
             )
 
 
+@dataclass(frozen=True)
+class DataAware(Kernel):
+    """Generalised DDIM with the data's variance c in its clock.  [gddim] (Prop. 6)
+
+    Where `generalised` treats the data as one point, this treats them as N(·, c I): on such data it
+    is exact for every grid and η, and c = 0 is DDIM(generalised(η)). With V = α²c + σ² and ρ =
+    ((V_s/α_s²)/(V_t/α_t²))^(η²/2), x_s has mean α_s x0 + (√(V_t V_s) ρ − α_t α_s c)/σ_t · ε and
+    variance V_s (1 − ρ²).
+    """
+
+    eta: float
+    variance: float
+
+    def __post_init__(self) -> None:
+        _check_eta(self.eta)
+        if not self.variance >= 0:
+            raise ValueError(f"the data's variance must not be negative, got {self.variance}")
+
+    def __call__(self, pred: Prediction, s: Tensor) -> Gaussian:
+        process = pred.process
+        t, s = per_sample(pred.t, pred.x_t), per_sample(s, pred.x_t)
+        (alpha_t, sigma_t), (alpha_s, _) = map(process.coefficients, (t, s))
+        spread, log_kept = self._clock(process, t, s)
+        eps = (spread * (0.5 * log_kept).exp() - alpha_t * alpha_s * self.variance) / sigma_t
+        return Gaussian(alpha_s * pred.x0 + eps * pred.eps, self.std(process, t, s))
+
+    def std(self, process: Process, t: Tensor, s: Tensor) -> Tensor:
+        alpha, sigma = process.coefficients(s)
+        _, log_kept = self._clock(process, t, s)
+        return ((alpha**2 * self.variance + sigma**2) * -log_kept.expm1()).sqrt()
+
+    def _clock(self, process: Process, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+        """√(V_t V_s) and log ρ²."""
+        (alpha_t, sigma_t), (alpha_s, sigma_s) = map(process.coefficients, (t, s))
+        now, then = (
+            a**2 * self.variance + b**2 for a, b in ((alpha_t, sigma_t), (alpha_s, sigma_s))
+        )
+        ratio = then / now * (alpha_t / alpha_s) ** 2
+        return (now * then).sqrt(), torch.xlogy(self.eta**2 * torch.ones_like(ratio), ratio)
+
+
 # Euler–Maruyama and its noise
 
 

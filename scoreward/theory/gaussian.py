@@ -10,6 +10,7 @@ and 10⁵ of them cost one call. Derived by us; the family of reverse processes 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import pi
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -65,10 +66,23 @@ class Linear:
     """r(x) = direction · x."""
 
     direction: Float[Tensor, "*#sets dim"]
+    curvature: ClassVar[float] = 0.0
 
     def expect(self, law: Law) -> Float[Tensor, "*sets"]:
         """E r(X)."""
         return (self.direction * law.mean).sum(-1) + torch.zeros_like(law.variance)
+
+    def gradient(self, x: Float[Tensor, "*sets dim"]) -> Float[Tensor, "*sets dim"]:
+        """∇r(x)."""
+        return self.direction.expand_as(x)
+
+    def tilted(self, law: Law, beta: float) -> Law:
+        """The law of density proportional to law · exp(r/β).  [score-as-action] (tilt)"""
+        return Law(law.mean + law.variance[..., None] / beta * self.direction, law.variance)
+
+    def soft(self, law: Law, beta: float) -> Float[Tensor, "*sets"]:
+        """β log E exp(r(X)/β)."""
+        return self.expect(law) + self.direction.square().sum(-1) * law.variance / (2 * beta)
 
 
 @dataclass(frozen=True)
@@ -82,6 +96,27 @@ class Quadratic:
         """E r(X)."""
         apart = (law.mean - self.target).square().sum(-1)
         return -0.5 * self.kappa * (apart + law.dim * law.variance)
+
+    def gradient(self, x: Float[Tensor, "*sets dim"]) -> Float[Tensor, "*sets dim"]:
+        """∇r(x)."""
+        return -self.kappa * (x - self.target)
+
+    def tilted(self, law: Law, beta: float) -> Law:
+        """The law of density proportional to law · exp(r/β).  [score-as-action] (tilt)"""
+        gain = self.kappa * law.variance / beta
+        mean = (law.mean + gain[..., None] * self.target) / (1 + gain[..., None])
+        return Law(mean, law.variance / (1 + gain))
+
+    def soft(self, law: Law, beta: float) -> Float[Tensor, "*sets"]:
+        """β log E exp(r(X)/β)."""
+        gain = self.kappa * law.variance / beta
+        apart = (law.mean - self.target).square().sum(-1)
+        return -0.5 * (self.kappa * apart / (1 + gain) + law.dim * beta * gain.log1p())
+
+    @property
+    def curvature(self) -> float:
+        """κ, minus the second derivative in each coordinate."""
+        return self.kappa
 
 
 @dataclass(frozen=True)
@@ -173,9 +208,23 @@ def exact(data: Law, levels: Levels, eta: Number) -> Steps:
     In y = x/α with v = c + σ²/α²: y_s = m + (v_s/v_t)^((1+η²)/2) (y_t − m) + √(v_s (1 −
     (v_s/v_t)^(η²))) z. η = ∞ forgets the start.
     """
-    power, total, kept = _eta(eta) ** 2, marginals(data, levels), clock_ratio(data, levels)
-    slope = (total[..., 1:] / total[..., :-1]).sqrt() * torch.xlogy(power / 2, kept).exp()
-    return _steps(data, levels, slope, -total[..., 1:] * torch.xlogy(power, kept).expm1())
+    alpha_t, sigma_t, alpha_s, sigma_s = levels.steps()
+    variance = data.variance[..., None]
+    return _steps(
+        data, levels, *transition(variance, (alpha_t, sigma_t), (alpha_s, sigma_s), _eta(eta))
+    )
+
+
+def transition(
+    variance: Tensor, now: tuple[Tensor, Tensor], then: tuple[Tensor, Tensor], eta: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(slope, noise variance) from one pair (α, σ) to a later one, in x.  [reward-gap] (E)"""
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = now, then
+    total = alpha_s**2 * variance + sigma_s**2
+    ratio = total / (alpha_t**2 * variance + sigma_t**2)
+    kept = ratio * (alpha_t / alpha_s) ** 2  # v_s/v_t
+    slope = ratio.sqrt() * torch.xlogy(eta**2 / 2, kept).exp()
+    return slope, -total * torch.xlogy(eta**2, kept).expm1()
 
 
 def generalised(data: Law, levels: Levels, eta: Number) -> Steps:
