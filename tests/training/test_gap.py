@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scoreward.models.analytic import Exact, gaussian
+from scoreward.denoiser import Cond, Denoiser
+from scoreward.models.analytic import Exact, Mixture, gaussian
 from scoreward.models.base import Model
-from scoreward.process import LinearVP, Process, RectifiedFlow, time_grid
+from scoreward.prediction import Prediction
+from scoreward.process import VE, LinearVP, Process, RectifiedFlow, time_grid
 from scoreward.recipes.emoji import HeldOutEmoji
 from scoreward.recipes.lettering import HeldOutWords
 from scoreward.recipes.portraits import HeldOut
@@ -224,6 +226,39 @@ def test_the_measured_gap_is_the_exact_one_on_each_grid_and_in_the_limit() -> No
         assert near(cells[eta, 80]["mean"]["first"], float(law.mean))
     limit = float(quadratic(whole, REWARDS["second"], 1.5))
     assert not near(cells[1.5, 8]["gap"]["second"], limit, 5.0)
+
+
+PAIR = Mixture(torch.tensor([[-2.0], [1.0]]), torch.tensor([0.25, 0.09]), torch.tensor([0.3, 0.7]))
+
+
+def by_coordinate(data: Mixture, process: Process) -> Denoiser:
+    """The exact denoiser of one dimension, for every coordinate of a vector."""
+    one = Exact(data, process)
+
+    def denoise(x: Tensor, t: Tensor, cond: Cond) -> Prediction:
+        flat = one(x.reshape(-1, 1), t.repeat_interleave(x.shape[1]))
+        return Prediction.of("x0", flat.x0.reshape(x.shape), x, t, process)
+
+    return denoise
+
+
+def test_the_measured_gap_on_a_mixture_is_that_of_the_printed_table() -> None:
+    """VE from σ = 5, two modes, −x²: the ODE and η = 1, within four standard errors."""
+    printed = {0.0: -1.9837883, 1.0: -2.0406884}
+    process, dim = VE(0.005, 5.0), 160
+    settings = Evaluation(
+        prompts=[""] * 120,
+        samplers={"ode": Sampling().sampler()},
+        scorers={"second": second},
+        gap=Gap((1.0,), (150,), 0, prompts=120, noises=1),
+    )
+    denoiser = by_coordinate(PAIR, process)
+    records = measure_gap(settings, vectors(process, dim), denoiser, Team())
+    for record in records:
+        assert near(record["mean"]["second"], printed[record["eta"]]), record
+    gap = records[1]["gap"]["second"]
+    assert near(gap, printed[1.0] - printed[0.0])
+    assert gap["high"] < 0
 
 
 # In a run
