@@ -243,22 +243,28 @@ def by_coordinate(data: Mixture, process: Process) -> Denoiser:
 
 
 def test_the_measured_gap_on_a_mixture_is_that_of_the_printed_table() -> None:
-    """VE from σ = 5, two modes, −x²: the ODE and η = 1, within four standard errors."""
+    """VE from σ = 5, two modes, −x²: the ODE and η = 1, within four standard errors.
+
+    The grid's error is of first order and still twice the gap at 120 steps, so what 60 steps have
+    in excess of 120, the record's `grid`, is taken off once more.
+    """
     printed = {0.0: -1.9837883, 1.0: -2.0406884}
-    process, dim = VE(0.005, 5.0), 160
+    process, dim = VE(0.005, 5.0), 320
     settings = Evaluation(
         prompts=[""] * 120,
         samplers={"ode": Sampling().sampler()},
         scorers={"second": second},
-        gap=Gap((1.0,), (150,), 0, prompts=120, noises=1),
+        gap=Gap((1.0,), (60,), 120, prompts=120, noises=1),
     )
     denoiser = by_coordinate(PAIR, process)
     records = measure_gap(settings, vectors(process, dim), denoiser, Team())
-    for record in records:
-        assert near(record["mean"]["second"], printed[record["eta"]]), record
-    gap = records[1]["gap"]["second"]
-    assert near(gap, printed[1.0] - printed[0.0])
-    assert gap["high"] < 0
+    cells = {(r["eta"], r["steps"]): r for r in records}
+    for eta, exact in printed.items():
+        fine, grid = cells[eta, 120]["mean"]["second"], cells[eta, 60]["grid"]["second"]
+        error = (fine["standard_error"] ** 2 + grid["standard_error"] ** 2) ** 0.5
+        assert error < 0.02
+        assert abs(fine["value"] - grid["value"] - exact) < 4 * error
+        assert grid["value"] > 3 * grid["standard_error"]  # coarse grids look better here
 
 
 # In a run
