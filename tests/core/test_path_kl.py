@@ -1,74 +1,28 @@
-"""KL between the paths of two reverse SDEs with different scores (Girsanov), at any η."""
+"""KL between the paths of the library's chains with different scores, at any η."""
 
 from itertools import pairwise
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from scoreward.gaussian import Gaussian
 from scoreward.kernel import DDIM, EulerMaruyama, Kernel, generalised, reverse_sde
-from scoreward.models.analytic import Exact
 from scoreward.process import LinearVP
-from tests.core.laws import F64, affine, exact, line, real
+from scoreward.theory.gaussian import Law, Levels
+from scoreward.theory.path_kl import gaussian_path_kl
+from tests.core.laws import affine, exact, line, real
 from tests.golden.load import golden
 
 TABLE = golden("path_kl")
 PROCESS = LinearVP()
-ROWS = [(name, *row) for name in ("shifted", "narrowed") for row in TABLE[name]["rows"]]
-
-
-def law_at(t: Tensor, eta: float, mean: float, variance: float) -> tuple[Tensor, Tensor]:
-    """Exact (mean, variance) of x at t under the reverse SDE with the score of N(mean, variance).
-
-    From N(0, 1) at t = 1: in y = x/α the distance to the data mean shrinks by (v_t/v_1)^((1+η²)/2)
-    with v = variance + σ²/α², and so does the excess variance, squared.
-    """
-    alpha, one = PROCESS.alpha(t), real(1.0)
-    v = variance + PROCESS.noise_to_signal(torch.cat([t, one])) ** 2
-    kept = (v[:-1] / v[-1]) ** (1 + eta**2)
-    start = 1 / PROCESS.alpha(one) ** 2 - v[-1]
-    return alpha * (mean - kept.sqrt() * mean), alpha**2 * (v[:-1] + kept * start)
-
-
-def score_difference(p: Exact, q: Exact, t: Tensor) -> tuple[Tensor, Tensor]:
-    """(a, b) of the affine difference of scores a + b x at each t, from the library's denoisers."""
-    at_0, at_1 = (
-        (p(x, t).as_("score") - q(x, t).as_("score"))[:, 0]
-        for x in (torch.zeros(len(t), 1, dtype=F64), torch.ones(len(t), 1, dtype=F64))
-    )
-    return at_0, at_1 - at_0
 
 
 def path_kl(eta: float, data: list[float], other: list[float]) -> float:
-    """½ ((1 + η²)/2η)² ∫ g² E|s − s'|² dt by the midpoint rule in √t, error below 1e-7."""
-    edge = torch.linspace(0, 1, 4001, dtype=F64) ** 2
-    t, width = (edge[1:] + edge[:-1]) / 2, edge.diff()
-    a, b = score_difference(exact(PROCESS, *data), exact(PROCESS, *other), t)
-    mean, variance = law_at(t, eta, *data)
-    squared = (a + b * mean) ** 2 + b**2 * variance
-    factor = ((1 + eta**2) / (2 * eta)) ** 2
-    return 0.5 * factor * (PROCESS.g(t) ** 2 * squared * width).sum().item()
-
-
-def terminal_kl(eta: float, data: list[float], other: list[float]) -> float:
-    laws = []
-    for mean, variance in (data, other):
-        m, v = law_at(real(0.0), eta, mean, variance)
-        laws.append(Gaussian(m[:, None], v.sqrt()[:, None]))
-    return laws[0].kl(laws[1]).item()
-
-
-@pytest.mark.parametrize(("name", "eta", "paths", "ends"), ROWS)
-def test_path_and_terminal_kl_are_those_of_the_table(
-    name: str, eta: float, paths: float, ends: float | None
-) -> None:
-    other = TABLE[name]["other"]
-    assert path_kl(eta, TABLE["data"], other) == pytest.approx(paths, abs=1e-6)
-    if ends is not None:
-        assert terminal_kl(eta, TABLE["data"], other) == pytest.approx(ends, abs=1e-6)
+    """In continuous time; tests/theory checks it against the table and against quadrature."""
+    start, levels = Law.of(0.0, 1.0), Levels.of(PROCESS)
+    return gaussian_path_kl(Law.of(*data), Law.of(*other), start, levels, eta).item()
 
 
 def chain_kl(

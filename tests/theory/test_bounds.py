@@ -70,7 +70,7 @@ LAWS = st.tuples(st.floats(-1.5, 1.5), st.floats(0.1, 2))
 def test_bounds_are_ordered_and_hold(
     data: tuple[float, float], start: tuple[float, float], eta: float
 ) -> None:
-    """[reward-gap] (Kantorovich) and (coupling): |gap| ≤ W1 ≤ W2 ≤ coupled ≤ bound."""
+    """[reward-gap] (Kantorovich) and [reward-gap] (coupling): |gap| ≤ W1 ≤ W2 ≤ coupled ≤ bound."""
     setting = Setting(Law.of(*data), Law.of(*start), Levels.of(LinearVP(1.0, 2.0)))
     noisy, ode = (output(setting.data, setting.start, setting.levels, e) for e in (eta, 0.0))
     gap = 2 * linear(setting, Linear(real(1.0)), eta).abs().item()

@@ -11,7 +11,7 @@ from scipy.integrate import quad, solve_ivp
 from scoreward.kernel import DDIM, EulerMaruyama, Kernel, flow_sde, generalised, reverse_sde
 from scoreward.kernel import ancestral as own_noise
 from scoreward.keys import Key
-from scoreward.process import VE, LinearVP, Process, RectifiedFlow, time_grid
+from scoreward.process import VE, DiscreteVP, LinearVP, Process, RectifiedFlow, time_grid
 from scoreward.theory import gaussian as theory
 from scoreward.theory.gaussian import Law, Levels, Linear, Quadratic
 from tests.core.laws import PROCESSES, VarianceClock, affine, line
@@ -36,7 +36,7 @@ def test_output_law_of_vp_is_that_of_the_table() -> None:
 
 
 def test_output_law_of_ve_is_that_of_the_table() -> None:
-    """[reward-gap] (output) and (W2); the ODE hands on the KL of the start, property (ix)."""
+    """[reward-gap] (output), [reward-gap] (W2) and property (ix): the ODE keeps the KL."""
     levels, start = Levels.exploding([5.0, 0.0]), Law.of(0.0, 25.0)
     law = theory.output(DATA, start, levels, ETAS)
     means = ("0.630347397", "0.660880150", "0.693069307", "0.699612675", "0.699993172")
@@ -160,7 +160,7 @@ def karras(steps: int) -> Levels:
 
 @pytest.mark.parametrize("steps", CHAINS["karras"])
 def test_discretised_variances_are_those_of_the_table(steps: str) -> None:
-    """[reward-gap] (G chain) and (EM chain); one call for all η."""
+    """[reward-gap] (G chain) and [reward-gap] (EM chain); one call for all η."""
     table, levels, unit = CHAINS["karras"][steps], karras(int(steps)), Law.of(0.0, 1.0)
     start, eta = Law.of(0.0, 6400.0), real(*(float(name) for name in table))
     found = theory.generalised(unit, levels, eta).push(start).variance
@@ -219,6 +219,17 @@ def test_the_error_of_a_chain_is_of_first_order(sampler: theory.Sampler, eta: fl
         errors.append(sampler(DATA, levels, eta).push(start).variance.item() - truth)
     assert errors[0] / errors[1] == pytest.approx(2, rel=0.03)
     assert errors[1] / errors[2] == pytest.approx(2, rel=0.03)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_generalised_and_own_noise_agree_at_eta_zero_and_one(eta: float) -> None:
+    """Property (i): [gddim] (Thm. 1) is DDIM there, and at no η between."""
+    levels = Levels.of(DiscreteVP(), (0.9, 0.5, 0.2, 0.001))
+    found, own = (law(DATA, levels, eta) for law in (theory.generalised, theory.ancestral))
+    torch.testing.assert_close(found.slope, own.slope)
+    torch.testing.assert_close(found.variance, own.variance)
+    between = theory.generalised(DATA, levels, 0.5).variance
+    assert not torch.allclose(between, theory.ancestral(DATA, levels, 0.5).variance, rtol=1e-3)
 
 
 def test_one_step_loses_variance_by_the_closed_form() -> None:

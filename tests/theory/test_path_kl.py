@@ -18,7 +18,7 @@ ETAS = real(0.5, 1.0, 1.2, 1.5, 2.0)
 
 
 def test_sums_over_the_stable_diffusion_grid_are_those_of_the_table() -> None:
-    """[score-as-action] (step KL) and (rules): at 50 steps they differ by a factor of two."""
+    """[score-as-action] (step KL) and [score-as-action] (rules), a factor of two apart."""
     sums = theory.step_weights(STABLE, ETAS).sum(-1)
     exact = ("16.668561", "11.004001", "11.280729", "12.266893", "14.469271")
     assert sums.tolist() == printed(*exact)
@@ -40,7 +40,7 @@ def test_a_log_snr_with_a_square_root_too_few_changes_the_weights() -> None:
 
 
 def test_the_weight_of_a_step_tends_to_the_rule_as_steps_shrink() -> None:
-    """[score-as-action] (step KL) → (rules); at η = 1 it is (1 − r²)/(2 r²)."""
+    """[score-as-action] (step KL) → [score-as-action] (rules); at η = 1 it is (1 − r²)/(2 r²)."""
     fine = Levels.of(LinearVP(), (0.5, 0.49999))
     for rule in (theory.log_snr_rule, theory.score_rule):
         ratio = theory.step_weights(fine, ETAS) / rule(fine, ETAS)

@@ -32,7 +32,7 @@ def preserving(data: Law, *times: float) -> Setting:
 
 
 def test_gaps_of_ve_are_those_of_the_table() -> None:
-    """[reward-gap] (linear gap), (quadratic gap) and (rates)"""
+    """[reward-gap] (linear gap), [reward-gap] (quadratic gap) and [reward-gap] (rates)"""
     tops = (5.0, 10.0, 20.0, 40.0, 80.0)
     setting, centred = exploding(DATA, *tops), exploding(CENTRED, *tops)
     first = ("+0.062721910", "+0.033210696", "+0.017057307", "+0.008639959", "+0.004347572")
@@ -49,7 +49,7 @@ def test_gaps_of_ve_are_those_of_the_table() -> None:
 
 
 def test_gaps_of_vp_are_those_of_the_table() -> None:
-    """[reward-gap] (linear gap), (quadratic gap) and (rates)"""
+    """[reward-gap] (linear gap), [reward-gap] (quadratic gap) and [reward-gap] (rates)"""
     times = (1.0, 2.0, 4.0, 8.0, 12.0)
     setting, centred = preserving(DATA, *times), preserving(CENTRED, *times)
     kept = theory.clock_ratio(DATA, setting.levels)[:, 0].tolist()
@@ -90,7 +90,7 @@ def test_the_gap_is_the_difference_of_two_expected_rewards(
     eta: float,
     name: str,
 ) -> None:
-    """[reward-gap] (linear gap) and (quadratic gap), in two dimensions, against output laws."""
+    """[reward-gap] (linear gap), [reward-gap] (quadratic gap): two dimensions, any start."""
     levels = {
         "rf": Levels.of(RectifiedFlow()),
         "vp": Levels.of(LinearVP(1.0, 1.0)),

@@ -32,7 +32,7 @@ ZERO = real(0.0)
 
 
 def test_values_and_scores_are_those_of_the_table() -> None:
-    """[score-as-action] (value) and (optimal score)"""
+    """[score-as-action] (value) and [score-as-action] (optimal score)"""
     law, _ = P1.ahead(X, T)
     assert law.mean[:, 0].tolist() == printed(
         "0.49353522", "0.39559018", "0.65374068", "1.10608050"
@@ -64,7 +64,7 @@ OPTIMA = {
 
 @pytest.mark.parametrize("eta", OPTIMA)
 def test_optima_are_those_of_the_table(eta: float) -> None:
-    """[score-as-action] (tilt) and (Thm. 3.1): J, E r, path KL, terminal law, J before."""
+    """[score-as-action] (tilt), [score-as-action] (Thm. 3.1): J, E r, path KL, end, J before."""
     problem = replace(P1, eta=eta)
     best, law = Optimal(problem), Optimal(problem).law(NOISE)
     found = [
@@ -141,8 +141,10 @@ def residual(policy: Optimal | Shifted, action: torch.Tensor, t: float, x: float
 @pytest.mark.parametrize("eta", ETAS)
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_values_solve_the_equation_of_the_control_problem(name: str, eta: float) -> None:
-    """[score-as-action] (value), (optimal score) and (advantage): q = 0 at the policy's score, and
-    what it is elsewhere; V* by the equation it must solve, V_θ by Feynman–Kac. Property (vi).
+    """[score-as-action] (value), [score-as-action] (optimal score): V* solves its equation.
+
+    [score-as-action] (advantage): q is 0 at the policy's score, and what it is elsewhere; V_θ by
+    Feynman–Kac. Property (vi).
     """
     problem = replace(PROBLEMS[name][0], eta=eta)
     for policy in (Optimal(problem), Shifted(problem, real(0.6))):

@@ -5,7 +5,7 @@ from math import log
 import pytest
 import torch
 
-from scoreward.kernel import DDIM, DataAware, generalised
+from scoreward.kernel import DDIM, DataAware, dance_sde, flow_sde, generalised, reverse_sde
 from scoreward.prediction import Kind, Prediction
 from scoreward.process import DiscreteVP, LinearVP, Process, RectifiedFlow
 from scoreward.theory.gaussian import Law, Levels
@@ -156,3 +156,12 @@ def test_impossible_settings_are_refused() -> None:
         DataAware(-1.0, 0.2)
     with pytest.raises(ValueError, match=r"variance must not be negative, got -0\.2"):
         DataAware(1.0, -0.2)
+
+
+def test_published_noise_levels_as_eta() -> None:
+    """[flow-grpo] (9) is η = a/√2; [dance-grpo] (step) is η(t) = e √((1 − t)/(2t))."""
+    t, flow = real(0.1, 0.4, 0.9), RectifiedFlow()
+    torch.testing.assert_close(flow_sde(0.7)(flow, t), reverse_sde(0.7 / 2**0.5)(flow, t))
+    eta = 0.3 * ((1 - t) / (2 * t)).sqrt()
+    torch.testing.assert_close(dance_sde(0.3)(flow, t), eta * flow.g(t))
+    assert printed("0.4950")[0] == 0.7 / 2**0.5
