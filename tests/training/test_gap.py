@@ -1,6 +1,7 @@
 """Reward under several noises and grids: what is measured, when, and that it is the exact gap."""
 
 import itertools
+import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -156,6 +157,20 @@ def test_the_first_noise_is_that_of_the_ordinary_evaluation() -> None:
     ode = evaluate(settings, model, model.denoiser, Team()).numbers["ode"]["reward"]
     record = measure_gap(settings, model, model.denoiser, Team())[0]
     assert record["mean"]["reward"]["value"] == pytest.approx(ode, rel=1e-6)
+
+
+def test_the_noises_of_a_prompt_are_averaged_before_the_error_is_taken() -> None:
+    """Against the scores of an ordinary evaluation of the prompts, written out twice."""
+    model = toy_model()
+    with torch.no_grad():
+        model.network.get_parameter("mean").add_(0.8)  # so that prompts differ in reward
+    few = list(CORNERS) * 2
+    both = evaluation(Gap((1.0,), (5,), 0, prompts=8, noises=2), prompts=few * 2)
+    scores = evaluate(both, model, model.denoiser, Team()).scores["ode"]["reward"]
+    by_prompt = [(scores[i] + scores[i + 8]) / 2 for i in range(8)]
+    record = measure_gap(replace(both, prompts=few), model, model.denoiser, Team())[0]
+    error = statistics.stdev(by_prompt) / 8**0.5
+    assert record["mean"]["reward"]["standard_error"] == pytest.approx(error, rel=1e-5)
 
 
 # Theory against measured
