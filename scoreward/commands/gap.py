@@ -30,8 +30,8 @@ console = Console()
 class GapOptions:
     """Draw the reward gap of a run: reward under noise less reward under the ODE.
 
-    A run that was trained with --held-out.gap.etas has it in its records. For any other run, or
-    with --again, it is measured now: of the model before training and of every checkpoint kept.
+    A run that was asked for it has it in its records. For any other, or with --again, it is
+    measured now: of the model before training and of every checkpoint that was kept.
     """
 
     folder: Annotated[Path, tyro.conf.Positional]  # the run folder
