@@ -289,19 +289,19 @@ def test_a_run_records_what_it_was_asked_for_and_nothing_else(tmp_path: Path) ->
     gap, small = Gap((0.5, 1.0), (2, 3), 4, prompts=4, noises=1), Geometry(prompts=2, group=2)
 
     def named(name: str, gap: Gap) -> Run:
-        run = toy_vgrpo(budget=Budget(rounds=4), every=2, gap=gap, geometry=small)
+        run = toy_vgrpo(budget=Budget(rounds=6), every=2, gap=gap, geometry=small)
         settings = replace(evaluation(gap), every=2, spread_prompts=1, noises=2)
         return replace(run, folder=tmp_path / name, evaluation=settings)
 
     plain, asked = named("plain", Gap()), named("asked", gap)
-    often = named("often", replace(gap, every=1))
+    often = named("often", replace(gap, every=2))
     for run in (plain, asked, often):
         for _ in run.start():
             pass
     assert RunFolder(plain.folder).records("gap") == []
     ends, all_of_them = (RunFolder(r.folder).records("gap") for r in (asked, often))
-    assert [r["round"] for r in ends] == [0] * 9 + [4] * 9
-    assert [r["round"] for r in all_of_them] == [0] * 9 + [2] * 9 + [4] * 9
+    assert [r["round"] for r in ends] == [0] * 9 + [6] * 9
+    assert [r["round"] for r in all_of_them] == [0] * 9 + [4] * 9 + [6] * 9
     assert [(r["eta"], r["steps"]) for r in ends[:9]] == gap.cells()
     assert ends[:9] == all_of_them[:9]
     others = [
