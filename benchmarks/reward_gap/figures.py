@@ -194,6 +194,28 @@ def slopes(task: str) -> list[str]:
     return told
 
 
+def moduli(task: str) -> list[str]:
+    """Per method: |gap| on ten steps, mean over the noises, before, half way and at the end."""
+    start = float(np.mean([abs(base_of(task, "coarse", eta, 10, "gap")) for eta in ETAS]))
+    told = ["| method | before | half way | end | end less half way |", "|---|---|---|---|---|"]
+    for method in methods(task):
+        each = {eta: {r["seed"]: r for r in runs(task, method, eta)} for eta in ETAS}
+        whole = sorted(set.intersection(*(set(found) for found in each.values())))
+        if not whole:
+            continue
+        middle, end = (
+            [
+                float(np.mean([abs(of(part, 10, "gap", True)(each[e][seed])) for e in ETAS]))
+                for seed in whole
+            ]
+            for part in ("middle", "coarse")
+        )
+        change = [b - a for a, b in zip(middle, end, strict=True)]
+        cells = [text(estimate(v)) for v in (middle, end, change)]
+        told.append(f"| {method} | {start:.3f} | " + " | ".join(cells) + " |")
+    return told
+
+
 def write_tables() -> None:
     """Between the marks in README.md."""
     path = HERE / "README.md"
@@ -205,6 +227,7 @@ def write_tables() -> None:
         for mark, body in (
             (task, table(task)),
             (f"{task} changes", "\n".join([*change, *slopes(task)])),
+            (f"{task} moduli", "\n".join(moduli(task))),
         ):
             begin, end = f"<!-- {mark} -->", f"<!-- end of {mark} -->"
             head, rest = page.split(begin)

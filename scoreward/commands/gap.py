@@ -48,7 +48,7 @@ def gap(words: list[str]) -> int:
     if options.again or not read_run(options.folder).gaps:
         measure(RunFolder(options.folder), options.measure, not options.json)
     run = read_run(options.folder)
-    found = drawing.points(run, options.score)
+    found = drawing.points(run.gaps, options.score)
     if not found:
         raise ValueError(
             f"{options.folder} has no gap of the score {options.score!r}; it has "
@@ -59,6 +59,13 @@ def gap(words: list[str]) -> int:
         points = [asdict(p) for p in found]
         print(json.dumps({"score": options.score, "points": points, "picture": str(target)}))
         return 0
+    show(found)
+    console.print(f"picture: {target}")
+    return 0
+
+
+def show(found: list[drawing.Point]) -> None:
+    """The table on the terminal."""
     head = ("round", "sampler", "steps", "mean ± s.e.", "gap ± 95 %", "grid ± 95 %")
     table = Table(*head, box=None)
     for row in drawing.rows(found):
@@ -68,8 +75,6 @@ def gap(words: list[str]) -> int:
         "[dim]gap: less the ODE on the same steps.  grid: less the same sampler on the converged "
         "grid (*).[/dim]"
     )
-    console.print(f"picture: {target}")
-    return 0
 
 
 def measure(folder: RunFolder, settings: Gap, talk: bool = True) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 Record = dict[str, Any]
 PRICES = {"training_backward": 2}  # in forward evaluations
-GAP_FILE = "gap.jsonl"  # what `scoreward gap` measured after the run, beside metrics.jsonl
+GAP_FILE = "gap.jsonl"  # what `scoreward gap` measured after the run; read instead of its records
 SAMPLERS = ("ode", "sde")  # the order in which scores are looked for and shown
 NOT_SCORES = (
     "diversity",
@@ -118,7 +118,7 @@ def read_run(folder: Path, argument: str = "folder") -> Run:
     about = _about(folder, argument)
     lines = _metrics(folder / "metrics.jsonl", notes)
     later = folder / GAP_FILE
-    gaps = lines + (_metrics(later, notes) if later.is_file() else [])
+    gaps = _metrics(later, notes) if later.is_file() else lines
     profiles = [line for line in lines if line.get("kind") == "profile"]
     return Run(
         folder=folder,

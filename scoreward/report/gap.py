@@ -53,9 +53,9 @@ def scored(run: Run) -> list[str]:
     return list(dict.fromkeys(name for r in run.gaps for name in section(r, "mean")))
 
 
-def points(run: Run, score: str) -> list[Point]:
+def points(records: list[Record], score: str) -> list[Point]:
     """All of one score, by round, noise and grid; records that cannot be read are left out."""
-    found = [p for r in run.gaps if (p := _point(r, score)) is not None]
+    found = [p for r in records if (p := _point(r, score)) is not None]
     return sorted(found, key=lambda p: (p.round, p.eta, p.steps))
 
 
@@ -98,7 +98,7 @@ def of_steps(found: list[Point], eta: float) -> list[tuple[int, Estimate]]:
 
 def charts(run: Run, names: list[str]) -> list[Figure]:
     """For the report: the gap over training on each grid, and the score against the grid."""
-    found = points(run, names[0]) if names else []
+    found = points(run.gaps, names[0]) if names else []
     if not found:
         return []
     text, level = label(names[0]), [Level("no gap", 0.0)]
@@ -125,7 +125,7 @@ def draw(run: Run, score: str, target: Path) -> Path:
     """The same as one PNG."""
     from matplotlib.figure import Figure as Canvas  # half a second, so only when it is drawn
 
-    found = points(run, score)
+    found = points(run.gaps, score)
     columns = grids(found)
     figure = Canvas(figsize=(3.3 * (len(columns) + 1), 3.2), layout="constrained")
     panels: Any = figure.subplots(1, len(columns) + 1, squeeze=False)[0]

@@ -134,7 +134,7 @@ def test_curves_are_by_noise_and_grid_and_the_last_moment_counts(tmp_path: Path)
     cells = [(r, e, n) for r in (5, 0) for e in (1.0, 0.0) for n in (40, 10)]
     lines = [record(r, e, n, r + e + n / 100) for r, e, n in cells]
     broken = [{"kind": "gap", "round": 0}, record(0, 1.0, 10, 0.5) | {"eta": "much"}]
-    found = gap.points(read_run(made(tmp_path / "run", *lines, *broken)), "reward")
+    found = gap.points(read_run(made(tmp_path / "run", *lines, *broken)).gaps, "reward")
     assert len(found) == 8
     assert [(x, e.value) for x, e in gap.of_gap(found, 1.0, 10)] == [(0, 1.1), (5, 6.1)]
     assert gap.of_gap(found, 0.0, 10) == []
@@ -143,6 +143,20 @@ def test_curves_are_by_noise_and_grid_and_the_last_moment_counts(tmp_path: Path)
     rows = gap.rows(found)
     assert rows[0] == ["0", "ODE", "10", "0.1000 ± 0.1000", "", ""]
     assert rows[-1] == ["5", "η = 1", "40*", "6.4000 ± 0.1000", "+6.4000 ± 0.2000", ""]
+
+
+def test_evaluate_prints_it_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the shipped model: the ODE and one noise on two grids."""
+    words = ["--held-out.prompts", "2", "--held-out.steps", "2"]
+    asked = ["etas", "1", "steps", "2", "converged", "3", "prompts", "2", "noises", "1"]
+    options = [f"--held-out.gap.{w}" if w.isalpha() else w for w in asked]
+    assert main(["evaluate", *words]) == 0
+    assert "gap ± 95 %" not in capsys.readouterr().out
+    assert main(["evaluate", *words, *options]) == 0
+    told = capsys.readouterr().out
+    assert "gap ± 95 %" in told
+    rows = [line.split() for line in told.splitlines() if line.strip().startswith("0 ")]
+    assert [row[1:3] for row in rows] == [["ODE", "2"], ["ODE", "3*"], ["η", "="], ["η", "="]]
 
 
 def python(folder: Path, plain: Path) -> Path:
