@@ -148,8 +148,9 @@ def known_optimum() -> None:
 def text(e: Estimate | None) -> str:
     if e is None:
         return "–"
-    low, high = e.interval or (e.mean, e.mean)
-    return f"{e.mean:.3f} [{low:.3f}, {high:.3f}]"
+    if e.interval is None:
+        return f"{e.mean:.3f}"
+    return f"{e.mean:.3f} [{e.interval[0]:.3f}, {e.interval[1]:.3f}]"
 
 
 def table(task: str) -> str:
