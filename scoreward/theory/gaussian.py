@@ -178,12 +178,16 @@ def marginal(data: Law, levels: Levels, index: int) -> Law:
 
 @dataclass(frozen=True)
 class Steps:
-    """A chain on data N(m, c I): x_s − α_s m = slope · (x_t − α_t m) + √variance · z."""
+    """A chain on data N(m, c I): x_s − α_s m = slope · (x_t − α_t m) + missed · m + √variance · z.
+
+    Steps that follow the noise levels miss nothing; Euler steps in a bent time do.
+    """
 
     data: Law
     levels: Levels
     slope: Float[Tensor, "*sets steps"]
     variance: Float[Tensor, "*sets steps"]
+    missed: Float[Tensor, "*#sets steps"] | None = None
 
     def after(self) -> Float[Tensor, "*sets steps"]:
         """How much a change of x_s survives until the end, for each step t → s."""
@@ -195,10 +199,12 @@ class Steps:
         total, after = self.slope.prod(-1), self.after()
         apart = start.mean - self.levels.alpha[..., :1] * self.data.mean
         mean = self.levels.alpha[..., -1:] * self.data.mean + total[..., None] * apart
+        if self.missed is not None:
+            mean = mean + (self.missed * after).sum(-1)[..., None] * self.data.mean
         return Law(mean, total**2 * start.variance + (self.variance * after**2).sum(-1))
 
 
-Sampler = Callable[[Law, Levels, Number], Steps]
+StepRule = Callable[[Law, Levels, Number], Steps]
 """A way to take steps: (data, grid, η) → chain."""
 
 
@@ -209,10 +215,9 @@ def exact(data: Law, levels: Levels, eta: Number) -> Steps:
     (v_s/v_t)^(η²))) z. η = ∞ forgets the start.
     """
     alpha_t, sigma_t, alpha_s, sigma_s = levels.steps()
-    variance = data.variance[..., None]
-    return _steps(
-        data, levels, *transition(variance, (alpha_t, sigma_t), (alpha_s, sigma_s), _eta(eta))
-    )
+    now, then = (alpha_t, sigma_t), (alpha_s, sigma_s)
+    slope, noise = transition(data.variance[..., None], now, then, _eta(eta))
+    return _steps(data, levels, slope, noise)
 
 
 def transition(
@@ -232,9 +237,9 @@ def generalised(data: Law, levels: Levels, eta: Number) -> Steps:
 
     Over-confident: one step from the true law loses variance, the more the larger η.
     """
-    power, log_ratio = _eta(eta) ** 2, levels.snr_ratio()
-    kept = torch.xlogy(power, log_ratio).exp()
-    noise = -(levels.steps()[3] ** 2) * torch.xlogy(2 * power, log_ratio).expm1()
+    power, ratio = _eta(eta) ** 2, levels.snr_ratio()
+    kept = torch.xlogy(power, ratio).exp()  # ρ
+    noise = -(levels.steps()[3] ** 2) * torch.xlogy(2 * power, ratio).expm1()
     return _steps(data, levels, _along(data, levels, kept), noise)
 
 

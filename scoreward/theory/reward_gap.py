@@ -21,7 +21,7 @@ from scoreward.theory.gaussian import (
     Linear,
     Number,
     Quadratic,
-    Sampler,
+    StepRule,
     clock_ratio,
     exact,
     generalised,
@@ -83,10 +83,10 @@ def quadratic(setting: Setting, reward: Quadratic, eta: Number) -> Float[Tensor,
 
 
 def discretised(
-    setting: Setting, reward: Linear | Quadratic, sampler: Sampler, eta: Number
+    setting: Setting, reward: Linear | Quadratic, rule: StepRule, eta: Number
 ) -> Float[Tensor, "*sets"]:
     """The gap on the setting's grid, the same for both samplers.  [reward-gap] (definition)"""
-    ends = (sampler(setting.data, setting.levels, e).push(setting.start) for e in (eta, 0.0))
+    ends = (rule(setting.data, setting.levels, e).push(setting.start) for e in (eta, 0.0))
     noisy, ode = (reward.expect(law) for law in ends)
     return noisy - ode
 

@@ -41,6 +41,9 @@ class Problem:
             raise ValueError(f"`beta`, the weight of the KL, must be positive, got {self.beta}")
         if not 0 <= self.eta < float("inf"):
             raise ValueError(f"`eta` must be finite and not negative, got {self.eta}")
+        if self.data.variance.ndim:
+            shape = tuple(self.data.variance.shape)
+            raise ValueError(f"a problem has one data law, got {shape} of them; make one for each")
 
     @property
     def cost(self) -> float:

@@ -209,7 +209,7 @@ def test_the_mean_at_eta_one_does_not_depend_on_the_grid() -> None:
 
 @pytest.mark.parametrize("sampler", [theory.generalised, theory.euler_maruyama])
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0, 2.0])
-def test_the_error_of_a_chain_is_of_first_order(sampler: theory.Sampler, eta: float) -> None:
+def test_the_error_of_a_chain_is_of_first_order(sampler: theory.StepRule, eta: float) -> None:
     """Property (iv): n → 2n halves the distance to the continuous law."""
     start, ends = Law.of(0.0, 25.0), Levels.exploding([5.0, 0.0])
     truth = theory.output(DATA, start, ends, eta).variance.item()

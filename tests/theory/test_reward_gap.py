@@ -163,7 +163,7 @@ def test_the_gap_of_fine_tuning_vanishes_only_at_eta_one() -> None:
 
 def test_shifts_after_fine_tuning_are_those_of_a_simulated_chain() -> None:
     """[reward-gap] (tuned): the optimal score change, put into fine Euler steps in σ²."""
-    n, top, eta, pull = 40_000, 10.0, 1.5, 2.0
+    n, top, eta, pull = 20_000, 10.0, 1.5, 2.0
     v = (torch.linspace(1, 0, n + 1).double() ** 3) * top**2
     for at, name in ((eta, "sde_shift"), (0.0, "ode_shift")):
         mean, half = torch.zeros(()).double(), (1 + at**2) / 2

@@ -214,11 +214,11 @@ def test_no_policy_of_the_family_beats_the_optimum(theta: float, eta: float) -> 
 
 
 def test_a_simulated_optimum_has_the_law_and_the_cost_of_the_closed_form() -> None:
-    """[score-as-action] (Thm. 3.1) in two dimensions: 40 000 Euler paths with the optimal score."""
+    """[score-as-action] (Thm. 3.1) in two dimensions: 20 000 Euler paths with the optimal score."""
     data, start = Law.of([0.5, -0.2], 0.25), Law.of([0.0, 0.0], 1.0)
     problem = Problem(data, PROCESS, Quadratic(real(1.5, 0.0)), 0.5, 1.3)
     best, key, n = Optimal(problem), Key(("paths",)), 300
-    x, kl = (key / "start").normal(40_000, 2, dtype=F64), torch.zeros(40_000, dtype=F64)
+    x, kl = (key / "start").normal(20_000, 2, dtype=F64), torch.zeros(20_000, dtype=F64)
     times = torch.linspace(1, 0, n + 1).double() ** 1.5
     for i, (now, then) in enumerate(pairwise(times)):
         t, h = now.expand(len(x)), now - then
@@ -226,11 +226,11 @@ def test_a_simulated_optimum_has_the_law_and_the_cost_of_the_closed_form() -> No
         kl = kl + 0.5 * problem.cost / 0.5 * g**2 * h * (score - problem.score(x, t)).square().sum(
             1
         )
-        noise = (key / i).normal(40_000, 2, dtype=F64)
+        noise = (key / i).normal(20_000, 2, dtype=F64)
         x = x + (1.5 * x + problem.pull * g**2 * score) * h + 1.3 * g * h.sqrt() * noise
     law = best.law(start)
     torch.testing.assert_close(x.mean(0), law.mean, atol=0.01, rtol=0)
-    assert x.var(0).mean().item() == pytest.approx(law.variance.item(), rel=0.03)
+    assert x.var(0).mean().item() == pytest.approx(law.variance.item(), rel=0.04)
     assert kl.mean().item() == pytest.approx(best.path_kl(start).item(), rel=0.02)
 
 
@@ -248,5 +248,7 @@ def test_impossible_problems_are_refused() -> None:
         replace(P1, beta=0.0)
     with pytest.raises(ValueError, match=r"`eta` must be finite and not negative, got -1"):
         replace(P1, eta=-1.0)
+    with pytest.raises(ValueError, match=r"one data law, got \(2,\) of them"):
+        replace(P1, data=Law.of(0.5, real(0.25, 0.3)))
     with pytest.raises(ValueError, match="there is no optimum; use eta > 0"):
         Optimal(replace(P1, eta=0.0))
