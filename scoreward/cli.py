@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("look", "measure a model on held-out prompts"),
     "export": ("export", "write a run's weights as a LoRA or a pipeline that diffusers loads"),
     "report": ("look", "write the HTML report of a run folder"),
+    "gap": ("gap", "what a sampler's noise is worth in reward, over training and over steps"),
     "compare": ("compare", "compare several runs at equal network evaluations, on one page"),
     "diagnose": ("diagnose", "why the reward of a run does not rise: bug, setting or no signal"),
     "serve-reward": ("serve", "serve rewards to training runs: scoreward serve-reward NAME..."),

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from scoreward import equations as index
 from scoreward.chain import draw
+from scoreward.commands.gap import show
 from scoreward.commands.train import build
 from scoreward.denoiser import Denoiser, Guided
 from scoreward.keys import Key, normal_each
@@ -25,8 +26,10 @@ from scoreward.recipes.lettering import HeldOutWords
 from scoreward.recipes.portraits import HeldOut
 from scoreward.recipes.sampling import Sampling
 from scoreward.report import write_report
+from scoreward.report.gap import points
 from scoreward.training.checkpoint import CheckpointError, newest, read_snapshot, read_tensors
 from scoreward.training.evaluation import evaluate as measure
+from scoreward.training.evaluation import measure_gap
 from scoreward.training.folder import LARGEST, RunFolder, save_grid, stills
 from scoreward.training.team import Team
 
@@ -153,7 +156,8 @@ def evaluate(words: list[str]) -> int:
     model.network.to(team.device).eval()
     denoiser = options.which.denoiser(model)
     held_out = HELD_OUT[options.which.task()](**vars(options.held_out))
-    numbers = measure(held_out.evaluation(), model, denoiser, team).numbers
+    settings = held_out.evaluation()
+    numbers = measure(settings, model, denoiser, team).numbers
     samplers = [name for name in numbers if name != "gap"]
     table = Table("", *(f"{s.upper()} sampler" for s in samplers))
     for name in numbers[samplers[0]]:
@@ -164,6 +168,9 @@ def evaluate(words: list[str]) -> int:
             for part in values[0]:
                 table.add_row(f"  {part}", *(f"{v[part]:.4f}" for v in values))
     console.print(table)
+    if settings.gap.etas:
+        records = measure_gap(settings, model, denoiser, team)
+        show(points([{"round": 0} | record for record in records], "reward"))
     return 0
 
 

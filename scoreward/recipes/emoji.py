@@ -44,6 +44,7 @@ class HeldOutEmoji(HeldOut):
             samplers=self.samplers(),
             scorers=scorers(),
             every=self.every,
+            gap=self.gap,
         )
 
 

@@ -45,6 +45,7 @@ class HeldOutWords(HeldOut):
             samplers=self.samplers(),
             scorers=scorers(),
             every=self.every,
+            gap=self.gap,
         )
 
 

@@ -35,6 +35,7 @@ from scoreward.rewards.portraits import (
 )
 from scoreward.training.checkpoint import read_tensors
 from scoreward.training.evaluation import Evaluation
+from scoreward.training.gap import Gap
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Budget, Keeping, Run
@@ -50,6 +51,7 @@ class HeldOut:
     every: int = 25  # rounds
     steps: int = 10
     eta: float = 1.0  # of the SDE sampler; the ODE is always measured too
+    gap: Gap = Gap()  # noises and grids to compare besides
 
     def samplers(self) -> dict[str, Sampler]:
         """The ODE and the SDE."""
@@ -66,6 +68,7 @@ class HeldOut:
             scorers=scorers(),
             tables={"attributes": AttributeTable(verifier("b"))},
             every=self.every,
+            gap=self.gap,
         )
 
 

@@ -20,6 +20,7 @@ from scoreward.rewards.catalogue import find
 from scoreward.rewards.combine import Combined, Weighted
 from scoreward.rewards.pictures import Frames
 from scoreward.training.evaluation import Evaluation
+from scoreward.training.gap import Gap
 from scoreward.training.run import Keeping, Run
 from scoreward.training.source import Online
 
@@ -77,6 +78,7 @@ class Measured:
     spread_prompts: int = 4  # prompts whose diversity is measured
     noises: int = 4  # noises for each of them
     batch: int = 8  # samples at once; memory only
+    gap: Gap = Gap(steps=(40,), prompts=8, noises=1)  # noises and grids to compare besides
 
     def evaluation(self, model: Model, task: Task, prompts: list[str]) -> Evaluation:
         """The evaluation of a run."""
@@ -92,6 +94,7 @@ class Measured:
             noises=self.noises,
             every=self.every,
             batch=self.batch,
+            gap=self.gap,
         )
 
 

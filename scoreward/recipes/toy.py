@@ -15,6 +15,7 @@ from scoreward.objectives.vgrpo import VGRPO
 from scoreward.process import RectifiedFlow
 from scoreward.recipes.sampling import Sampling
 from scoreward.training.evaluation import Evaluation
+from scoreward.training.gap import Gap
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Budget, Keeping, Run
@@ -58,6 +59,7 @@ def toy_vgrpo(
     optimizer: Optimizer = Optimizer(lr=2e-2),
     budget: Budget = Budget(rounds=100),
     every: int = 25,
+    gap: Gap = Gap(),
 ) -> Run:
     """V-GRPO on the toy."""
     prompts = list(CORNERS)
@@ -70,7 +72,7 @@ def toy_vgrpo(
         optimizer=optimizer,
         budget=budget,
         evaluation=Evaluation(
-            prompts * 16, samplers, {"reward": closeness}, every=every, spread_prompts=4
+            prompts * 16, samplers, {"reward": closeness}, every=every, spread_prompts=4, gap=gap
         ),
         keeping=Keeping(every=every),
     )

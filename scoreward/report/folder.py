@@ -13,6 +13,7 @@ from typing import Any
 
 Record = dict[str, Any]
 PRICES = {"training_backward": 2}  # in forward evaluations
+GAP_FILE = "gap.jsonl"  # what `scoreward gap` measured after the run; read instead of its records
 SAMPLERS = ("ode", "sde")  # the order in which scores are looked for and shown
 NOT_SCORES = (
     "diversity",
@@ -36,6 +37,7 @@ class Run:
     summary: Record
     notes: list[str]  # what could not be read, in sentences
     failures: list[Record] = field(default_factory=list)  # metrics of rounds that were refused
+    gaps: list[Record] = field(default_factory=list)  # one per noise, grid and round measured
 
     @property
     def title(self) -> str:
@@ -115,6 +117,8 @@ def read_run(folder: Path, argument: str = "folder") -> Run:
     notes: list[str] = []
     about = _about(folder, argument)
     lines = _metrics(folder / "metrics.jsonl", notes)
+    later = folder / GAP_FILE
+    gaps = _metrics(later, notes) if later.is_file() else lines
     profiles = [line for line in lines if line.get("kind") == "profile"]
     return Run(
         folder=folder,
@@ -127,6 +131,7 @@ def read_run(folder: Path, argument: str = "folder") -> Run:
         summary=_object(folder / "summary.json", notes),
         notes=notes,
         failures=_sorted(lines, "failure", "round"),
+        gaps=_sorted(gaps, "gap", "round", "eta", "steps"),
     )
 
 
@@ -171,7 +176,7 @@ def _metrics(path: Path, notes: list[str]) -> list[Record]:
     bad = read.count(None)
     if bad:
         plural = "1 line" if bad == 1 else f"{bad} lines"
-        notes.append(f"{plural} of metrics.jsonl could not be read and was left out.")
+        notes.append(f"{plural} of {path.name} could not be read and was left out.")
     return [line for line in read if line is not None]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from scoreward.report import curves, tables, tiles, words
+from scoreward.report import curves, gap, tables, tiles, words
 from scoreward.report.causes import causes
 from scoreward.report.folder import Run, number, read_run, samplers, scorers, section
 
@@ -92,7 +92,7 @@ def _evaluated(run: Run, sampler: str, names: list[str]) -> dict[str, Any]:
     head, rows = tables.history(run, sampler, names)
     return {
         "scores": curves.scores(run, sampler, names),
-        "gap": curves.gap(run, names),
+        "gap": curves.gap(run, names) + gap.charts(run, names),
         "seen_in_training": any("reward/mean" in r for r in run.rounds),
         "by_measure": tables.by_measure(run, names),
         "attributes": (attributes := tables.attributes(run, sampler)),

@@ -56,9 +56,14 @@ def save(folder: Path, trainer: Trainer, seconds: float) -> Path:
     return target
 
 
+def kept(folder: Path) -> list[Path]:
+    """The complete checkpoints of a run, by round."""
+    return sorted(p for p in folder.glob("[0-9]*") if (p / "state.json").exists())
+
+
 def newest(folder: Path) -> Path | None:
     """The last complete checkpoint of a run, or None."""
-    found = sorted(p for p in folder.glob("[0-9]*") if (p / "state.json").exists())
+    found = kept(folder)
     return found[-1] if found else None
 
 

@@ -5,7 +5,7 @@ Differences between two evaluations are therefore the model's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -13,10 +13,12 @@ from torch import Tensor
 
 from scoreward.chain import Sampler, draw
 from scoreward.denoiser import Denoiser
+from scoreward.kernel import DDIM, generalised
 from scoreward.keys import Key, normal_each
 from scoreward.models.base import Model
 from scoreward.prediction import per_sample
 from scoreward.rewards.base import Reward, scored
+from scoreward.training.gap import Gap, compared
 from scoreward.training.source import to_device
 from scoreward.training.team import Team
 
@@ -38,6 +40,7 @@ class Evaluation:
     batch: int = 64  # samples at once; memory only
     shown: int = 32  # pictures kept of each evaluation
     seed: int = 0  # of the noise, independent of the run's seed
+    gap: Gap = Gap()  # noises and grids to compare besides; none by default
 
     def __post_init__(self) -> None:
         if not self.prompts or not self.samplers:
@@ -82,6 +85,27 @@ def evaluate(
 def reward_gap(numbers: Mapping[str, Mapping], scorers: Mapping[str, Reward]) -> dict[str, float]:
     """Mean score under the SDE sampler minus under the ODE sampler.  [reward-gap] (definition)"""
     return {name: numbers["sde"][name] - numbers["ode"][name] for name in scorers}
+
+
+def measure_gap(evaluation: Evaluation, model: Model, denoiser: Denoiser, team: Team) -> list[dict]:
+    """One record per noise and grid of `evaluation.gap`.  [reward-gap] (definition)
+
+    All samplers get the same prompts and starting noises; the first noise of a prompt is that of
+    the ordinary evaluation. Where α = 0 at the start, as in rectified flow, the first step of any
+    η > 0 draws all noise anew, and what then remains in common is the prompt.
+    """
+    gap, scores = evaluation.gap, {}
+    prompts = list(evaluation.prompts)[: gap.prompts]
+    settings = replace(evaluation, prompts=prompts * gap.noises, tables={}, shown=1)
+    for eta, steps in gap.cells():
+        times = model.grid(steps)
+        sampler = Sampler(times, (DDIM(generalised(eta)),) * (len(times) - 1))
+        _, each, _ = Tester(settings, model, denoiser, sampler, team).scores()
+        scores[eta, steps] = {
+            name: torch.tensor(values, dtype=torch.float64).reshape(gap.noises, len(prompts))
+            for name, values in each.items()
+        }
+    return compared(scores, gap.converged)
 
 
 @dataclass(frozen=True)

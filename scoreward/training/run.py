@@ -23,7 +23,7 @@ from scoreward.models.base import Model
 from scoreward.objectives.base import Objective
 from scoreward.rewards.base import RewardError
 from scoreward.training import checkpoint, health
-from scoreward.training.evaluation import Evaluation, evaluate
+from scoreward.training.evaluation import Evaluation, evaluate, measure_gap
 from scoreward.training.folder import RunFolder, RunFolderError, record
 from scoreward.training.interrupt import Stop, stop_after_round
 from scoreward.training.optimizer import Optimizer
@@ -254,10 +254,14 @@ class Session:
             return None
         ema, reference = (self.trainer.reading(name) for name in ("ema", "reference"))
         measured = evaluate(settings, self.run.model, ema, self.team, reference)
+        gaps = []
+        if settings.gap.due(self.trainer.done, settings.every, self._fraction() >= 1):
+            gaps = measure_gap(settings, self.run.model, ema, self.team)
         if self.team.leads:
             line = self._line("evaluation", measured.numbers) | {"wall": self._wall()}
             profile = self.trainer.clock.profile(self.seconds)
             self.folder.append(line, self._line("profile", profile))
+            self.folder.append(*(self._line("gap", gap) for gap in gaps))
             shown = list(settings.prompts)[: settings.shown]
             self.folder.keep_pictures(self.trainer.done, measured, shown)
         self.team.wait()

@@ -1,0 +1,131 @@
+"""The command `gap`: what a sampler's noise is worth in reward, over training and over steps."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from scoreward.commands.train import build
+from scoreward.denoiser import Denoiser, Guided
+from scoreward.models.weights import Weights
+from scoreward.report import gap as drawing
+from scoreward.report.folder import GAP_FILE, read_run
+from scoreward.training import checkpoint
+from scoreward.training.evaluation import Evaluation, measure_gap
+from scoreward.training.folder import RunFolder, RunFolderError, record
+from scoreward.training.gap import Gap
+from scoreward.training.run import Run
+from scoreward.training.team import Team
+from scoreward.training.trainer import Evaluations
+
+console = Console()
+
+
+@dataclass(frozen=True)
+class GapOptions:
+    """Draw the reward gap of a run: reward under noise less reward under the ODE.
+
+    A run that was asked for it has it in its records. For any other, or with --again, it is
+    measured now: of the model before training and of every checkpoint that was kept.
+    """
+
+    folder: Annotated[Path, tyro.conf.Positional]  # the run folder
+    measure: Annotated[Gap, tyro.conf.arg(prefix_name=False, name="")] = Gap(etas=(0.5, 1.0, 1.5))
+    score: str = "reward"  # which score is drawn and printed
+    again: bool = False  # measure now even if the run was measured
+    out: Path | None = None  # the picture written; default gap.png in the run folder
+    json: bool = False  # print the numbers as JSON instead of a table
+
+
+def gap(words: list[str]) -> int:
+    """scoreward gap RUN"""
+    options = tyro.cli(GapOptions, args=words, prog="scoreward gap")
+    if options.again or not read_run(options.folder).gaps:
+        measure(RunFolder(options.folder), options.measure, not options.json)
+    run = read_run(options.folder)
+    found = drawing.points(run.gaps, options.score)
+    if not found:
+        raise ValueError(
+            f"{options.folder} has no gap of the score {options.score!r}; it has "
+            f"{', '.join(drawing.scored(run)) or 'none'}"
+        )
+    target = drawing.draw(run, options.score, options.out or options.folder / "gap.png")
+    if options.json:
+        points = [asdict(p) for p in found]
+        print(json.dumps({"score": options.score, "points": points, "picture": str(target)}))
+        return 0
+    show(found)
+    console.print(f"picture: {target}")
+    return 0
+
+
+def show(found: list[drawing.Point]) -> None:
+    """The table on the terminal."""
+    head = ("round", "sampler", "steps", "mean ± s.e.", "gap ± 95 %", "grid ± 95 %")
+    table = Table(*head, box=None)
+    for row in drawing.rows(found):
+        table.add_row(*row)
+    console.print(table)
+    console.print(
+        "[dim]gap: less the ODE on the same steps.  grid: less the same sampler on the converged "
+        "grid (*).[/dim]"
+    )
+
+
+def measure(folder: RunFolder, settings: Gap, talk: bool = True) -> None:
+    """Write gap.jsonl: the model before training and every checkpoint that was kept."""
+    run = _built(folder)
+    evaluation = _evaluation(run, settings)
+    lines: list[dict[str, Any]] = []
+    for head, reading in _moments(folder, run):
+        if talk:
+            console.print(f"[dim]measuring round {head['round']}[/dim]")
+        found = measure_gap(evaluation, run.model, reading, Team())
+        lines += [head | one for one in found]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (folder.path / GAP_FILE).write_text(text)
+
+
+def _built(folder: RunFolder) -> Run:
+    """The run a folder describes, with its model as it was before training."""
+    about = folder.about()
+    if not about.get("origin_recipe"):
+        raise RunFolderError(
+            f"{folder.path} has no gap in its records and was started from Python, so its model "
+            "cannot be built again here; train it with Evaluation(..., gap=Gap(etas=(1.0,)))"
+        )
+    if checkpoint.newest(folder.checkpoints) is None:
+        raise RunFolderError(
+            f"{folder.path} has neither a gap in its records nor a checkpoint to measure; wait for "
+            "its first checkpoint, or train with --held-out.gap.etas 0.5 1 1.5"
+        )
+    return build(about["origin_recipe"], about["arguments"], "scoreward gap")[0]
+
+
+def _evaluation(run: Run, settings: Gap) -> Evaluation:
+    if run.evaluation is None:
+        raise RunFolderError(f"the recipe {run.name} measures nothing, so there is no gap of it")
+    return replace(run.evaluation, gap=settings)
+
+
+def _moments(folder: RunFolder, run: Run) -> Iterator[tuple[dict[str, Any], Denoiser]]:
+    """(head of a record, denoiser) before training and of each checkpoint, in order."""
+    model, team = run.model, Team()
+    model.network.to(team.device).eval()
+    weights, reading = Weights(model.network), model.denoiser
+    if run.guidance != 1.0:
+        reading = Guided(reading, run.guidance, model.null)
+    yield record("gap", 0, 0.0, Evaluations(), {}), reading
+    for path in checkpoint.kept(folder.checkpoints):
+        tensors = checkpoint.read_snapshot(path, "ema")
+        if tensors.keys() != weights.parameters.keys():
+            raise checkpoint.CheckpointError(f"{path} does not fit the recipe {run.name!r}")
+        weights.load(tensors)
+        state = json.loads((path / "state.json").read_text())
+        spent = Evaluations(**state["evaluations"])
+        yield record("gap", int(state["round"]), float(state["seconds"]), spent, {}), reading
