@@ -14,8 +14,6 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
-from scoreward.theory.mixture import Sampling as Start
-from scoreward.theory.mixture import output_law
 from torch import Tensor, nn
 
 from scoreward.denoiser import Denoiser
@@ -25,6 +23,8 @@ from scoreward.prediction import Prediction
 from scoreward.process import VE, LinearVP, Process, time_grid
 from scoreward.recipes.sampling import Sampling
 from scoreward.theory.gaussian import Law, Levels, Quadratic, generalised
+from scoreward.theory.mixture import Sampling as Start
+from scoreward.theory.mixture import output_law
 from scoreward.theory.reward_gap import Setting, discretised, quadratic
 from scoreward.training.evaluation import Evaluation, measure_gap
 from scoreward.training.gap import Gap

@@ -59,7 +59,7 @@ def test_the_mean_over_drawn_paths_is_the_value() -> None:
     """[pos-trading] (adaptive): 100 paths of 100 steps; six standard errors and the time step."""
     problem = moving(0.5)
     paid = [drawn(problem, L1.utility, 2.0, Key((7,)) / i, cells=100)[1].value for i in range(100)]
-    error = 6 * np.std(paid) / 10
+    error = float(6 * np.std(paid) / 10)
     assert error < 1.0
     assert np.mean(paid) == pytest.approx(2.89825876, abs=error + 0.01)
 
