@@ -1,6 +1,5 @@
 """Methods that differentiate the reward: where gradients flow, what they cost, that they learn."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -23,6 +22,7 @@ from scoreward.rewards.base import RewardError
 from scoreward.training.geometry import Geometry
 from tests.core.laws import F64
 from tests.objectives.learning import ODE, START, distances, learned, trainer
+from tests.objectives.slopes import differences
 
 KEY, FLOW, STEPS = Key(("direct",)), RectifiedFlow(), 6
 NOISY = uniform(DDIM(generalised(1.0)), STEPS)
@@ -59,21 +59,6 @@ def slope(objective: StartObjective, using: Policy) -> Tensor:
     assert isinstance(using.current, Reading)
     (gradient,) = torch.autograd.grad(loss, list(using.current.network.parameters()))
     return gradient
-
-
-def differences(value: Callable[[], Tensor], module: torch.nn.Module) -> Tensor:
-    """Central differences of a number in all parameters."""
-    (mean,) = module.parameters()
-    result, step = torch.zeros_like(mean), 1e-6
-    with torch.no_grad():
-        for index in range(mean.numel()):
-            sides = []
-            for sign in (1, -1):
-                mean.view(-1)[index] += sign * step
-                sides.append(value())
-                mean.view(-1)[index] -= sign * step
-            result.view(-1)[index] = (sides[0] - sides[1]) / (2 * step)
-    return result
 
 
 def test_through_all_steps_the_gradient_is_that_of_the_reward() -> None:

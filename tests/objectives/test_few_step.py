@@ -28,6 +28,7 @@ from scoreward.training.source import Offline
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 from tests.core.laws import F64, real
+from tests.objectives.slopes import differences
 
 KEY, FLOW = Key(("few step",)), RectifiedFlow()
 NOISY = uniform(DDIM(generalised(1.0)), 4)
@@ -243,7 +244,10 @@ def test_dxmi_is_the_energy_where_the_step_leads(timed: bool) -> None:
 
     torch.testing.assert_close(objective.loss(rows, using)[0], value())
     torch.testing.assert_close(
-        slope(objective, rows, using), differences(value, using), rtol=1e-5, atol=1e-8
+        slope(objective, rows, using),
+        differences(value, network_of(using)),
+        rtol=1e-5,
+        atol=1e-8,
     )
 
 
@@ -267,24 +271,16 @@ def test_ctrl_is_the_slope_where_the_step_starts_times_the_increment() -> None:
 
     torch.testing.assert_close(objective.loss(rows, using)[0], value(), rtol=1e-5, atol=1e-7)
     torch.testing.assert_close(
-        slope(objective, rows, using), differences(value, using), rtol=1e-5, atol=1e-7
+        slope(objective, rows, using),
+        differences(value, network_of(using)),
+        rtol=1e-5,
+        atol=1e-7,
     )
 
 
-def differences(value, using: Policy) -> Tensor:  # noqa: ANN001
-    """Central differences of a number in all parameters of the policy."""
+def network_of(using: Policy) -> torch.nn.Module:
     assert isinstance(using.current, Reading)
-    (mean,) = using.current.network.parameters()
-    result, step = torch.zeros_like(mean), 1e-6
-    with torch.no_grad():
-        for index in range(mean.numel()):
-            sides = []
-            for sign in (1, -1):
-                mean.view(-1)[index] += sign * step
-                sides.append(value())
-                mean.view(-1)[index] -= sign * step
-            result.view(-1)[index] = (sides[0] - sides[1]) / (2 * step)
-    return result
+    return using.current.network
 
 
 def test_gradients_flow_through_the_next_state_only() -> None:
