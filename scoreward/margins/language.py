@@ -2,7 +2,7 @@
 
     v = (log π − α log π_ref) / |y|^η          for winner and loser
     x = shape(v_w) − shape(v_l) − κ γ          κ = 1 − α with mixing, 1 without
-    L = w f(φ β x) − λ log π(y_w) / |y_w|^η'
+    L = w f(φ β x) − λ log π(y_w) / |y_w|^η'   or of another completion to imitate
 
 With mixing the policy is compared with π_ref^α π_γ^(1−α), where π_γ is a fictitious policy whose
 winner is ahead by exactly γ. The normaliser of that mixture cancels for η = 0; for η = 1 a term
@@ -168,8 +168,8 @@ class PreferenceLoss:
             weight_w, weight_l = pairs.weights()
             loss = weight_w * weight_l * loss
         if self.sft:
-            length = pairs.lengths()[0] ** self.sft_length_exponent
-            loss = loss - self.sft * pairs.policy()[0] / length
+            logp, length = pairs.imitated()
+            loss = loss - self.sft * logp / length**self.sft_length_exponent
         return loss
 
 

@@ -56,7 +56,10 @@ def ipo_per_token(tau: float) -> PreferenceLoss:
 
 
 def slic(width: float, sft: float) -> PreferenceLoss:
-    """max(0, δ − log π_w + log π_l) − λ log π_w; the winner serves as target.  [slic] (loss)"""
+    """max(0, δ − log π_w + log π_l) − λ log π(target).  [slic] (loss)
+
+    Without `logp_target` in the pairs the winner is the target.
+    """
     return PreferenceLoss(Hinge(width), reference_exponent=0, sft=sft, sft_length_exponent=0)
 
 

@@ -34,6 +34,8 @@ class Pairs(Rows):
     score_l: Float[Tensor, " batch"] | None = None
     weight_w: Float[Tensor, " batch"] | None = None  # see tokens.on_policy_weight
     weight_l: Float[Tensor, " batch"] | None = None
+    logp_target: Float[Tensor, " batch"] | None = None  # of a third completion to imitate
+    len_target: Int[Tensor, " batch"] | None = None
 
     def policy(self) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
         """log π of winner and loser."""
@@ -64,6 +66,13 @@ class Pairs(Rows):
             )
         like = wide(self.logp_w)
         return self.len_w.to(like), self.len_l.to(like)
+
+    def imitated(self) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+        """log π and length of the completion to imitate: the target where given, else the winner."""
+        if self.logp_target is None or self.len_target is None:
+            return self.policy()[0], self.lengths()[0]
+        logp = wide(self.logp_target)
+        return logp, self.len_target.to(logp)
 
     def log_ratios(self) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
         """log π/π_ref of winner and loser."""

@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from scoreward.margins.links import tangent_exp
 from scoreward.margins.pairs import Pairs, wide
 
 
@@ -63,7 +62,7 @@ def discopop(pairs: Pairs, beta: float, tau: float = 0.05) -> Float[Tensor, " ba
         raise ValueError(f"expected tau within (0, 1), got {tau}")
     a, b = pairs.log_ratios()
     z = beta * (a - b)
-    return (-z / tau).sigmoid() * -logsigmoid(z) + tangent_exp(logsigmoid(z / tau) - z)
+    return (-z / tau).sigmoid() * -logsigmoid(z) + (logsigmoid(z / tau) - z).exp()
 
 
 def aot_paired(pairs: Pairs, beta: float) -> Float[Tensor, " batch"]:

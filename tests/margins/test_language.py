@@ -249,6 +249,15 @@ def test_weights_multiply_the_loss() -> None:
     torch.testing.assert_close(m.wpo(0.1)(weighted), expected)  # [wpo] (loss)
 
 
+def test_a_third_completion_can_be_imitated() -> None:
+    target = {"logp_target": column(-10, -20, -30), "len_target": torch.tensor([5, 4, 3])}
+    known = replace(pairs(), **target)
+    preference = m.slic(1, 0)(pairs())
+    torch.testing.assert_close(m.slic(1, 0.1)(known), preference + column(1, 2, 3))
+    per_token = replace(m.slic(1, 0.1), sft_length_exponent=1.0)
+    torch.testing.assert_close(per_token(known), preference + column(0.2, 0.5, 1))
+
+
 def test_batch_means_are_known() -> None:
     means = [m.dpo(0.1), m.rainbow_po(), m.simpo(), m.orpo(0.1)]
     found = torch.stack([loss(pairs()).mean() for loss in means])
