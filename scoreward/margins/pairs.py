@@ -68,7 +68,7 @@ class Pairs(Rows):
         return self.len_w.to(like), self.len_l.to(like)
 
     def imitated(self) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
-        """log π and length of the completion to imitate: the target where given, else the winner."""
+        """log π and length of the completion to imitate: the target if given, or the winner."""
         if self.logp_target is None or self.len_target is None:
             return self.policy()[0], self.lengths()[0]
         logp = wide(self.logp_target)
