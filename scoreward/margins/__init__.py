@@ -1,0 +1,1 @@
+"""Losses on preferences, as pure functions of what a network said about a pair."""
