@@ -56,9 +56,9 @@ SMOOTH = {  # losses whose logit is to reach ±1e4
 def test_the_three_pairs(
     loss: Callable[[Errors], Tensor], expected: tuple[float, float, float]
 ) -> None:
-    """[diffusion-dpo] (loss), (hinge), (IPO scaled), [dmpo] (loss), [smpo] (scale),
+    """[diffusion-dpo] (loss), [diffusion-dpo] (hinge), [diffusion-dpo] (IPO scaled),
 
-    [diffusion-dpo] (hinge), [diffusion-dpo] (IPO scaled), [pnapo] (scale), [flow-dpo] (loss)
+    [dmpo] (loss), [smpo] (scale), [pnapo] (scale), [flow-dpo] (loss)
     """
     torch.testing.assert_close(loss(three_pairs()), real(*expected), rtol=0, atol=6e-7)
 

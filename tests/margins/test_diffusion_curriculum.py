@@ -3,7 +3,6 @@
 from itertools import pairwise
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,11 +28,11 @@ def test_the_least_gap_of_the_aesthetic_score() -> None:
 def test_every_useful_pair_opens_once_and_the_last_chunk_opens_all(
     gaps: list[float], chunks: int
 ) -> None:
-    gap = torch.tensor(gaps)
+    gap = real(*gaps)
     opened = [curriculum(gap, 10 * i, chunks, every=10).tolist() for i in range(chunks + 1)]
     for before, after in pairwise(opened):
         assert after[: len(before)] == before
-    assert sorted(opened[-1]) == [i for i, g in enumerate(gap.tolist()) if g >= 0.02]
+    assert sorted(opened[-1]) == [i for i, g in enumerate(gaps) if g >= 0.02]
     assert opened[-2] == opened[-1]
     sizes = [len(o) for o in opened[:chunks]]
     steps = [b - a for a, b in pairwise([0, *sizes])]

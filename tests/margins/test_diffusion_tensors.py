@@ -106,11 +106,11 @@ def test_a_safeguarded_step_always_helps_the_winner(
     winner: list[float], loser: list[float], mu: float
 ) -> None:
     """⟨g_A, g_A − λ g_B⟩ ≥ μ‖g_A‖², with equality where the guard acts inside its bounds."""
-    parts = [torch.tensor(v, dtype=F64).reshape(1, 8) for v in (winner, loser)]
+    win, lose = (real(*values).reshape(1, 8) for values in (winner, loser))
     zero = torch.zeros(1, 8, dtype=F64)
-    predictions = whole.Predictions(*parts, zero, zero, zero, zero)
+    predictions = whole.Predictions(win, lose, zero, zero, zero, zero)
     scale = whole.loser_scale(predictions, mu).item()
-    g_a, g_b = (whole.error_gradient(p, zero) for p in parts)
+    g_a, g_b = (whole.error_gradient(p, zero) for p in (win, lose))
     size, overlap = g_a.square().sum().item(), (g_a * g_b).sum().item()
     assert 0 <= scale <= 1
     gained = size - scale * overlap
