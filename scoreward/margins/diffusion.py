@@ -64,8 +64,8 @@ class Errors(Rows):
 
     @property
     def ref_gap(self) -> Float[Tensor, " batch"]:
-        """ℓ_ref,w − ℓ_ref,l."""
-        return precise(self.ref_winner) - precise(self.ref_loser)
+        """ℓ_ref,w − ℓ_ref,l; no gradient reaches the reference."""
+        return (precise(self.ref_winner) - precise(self.ref_loser)).detach()
 
     @property
     def margin(self) -> Float[Tensor, " batch"]:
@@ -109,7 +109,7 @@ def diffusion_dpo(
 ) -> Float[Tensor, " batch"]:
     """−log σ(−½βm); β 2000 (paper) or 5000 (code).  [diffusion-dpo] (loss)
 
-    The slope in ℓ_w is ½β σ(½βm), and minus that in ℓ_l. With equal networks it is log 2.
+    A β per pair carries weights of pairs or of times. The slope in ℓ_w is ½β σ(½βm), and minus that in ℓ_l. With equal networks it is log 2.
     """
     positive(beta=beta)
     return -logsigmoid(-0.5 * beta * errors.margin)
@@ -159,7 +159,9 @@ def metrics(errors: Errors, beta: float) -> dict[str, Tensor]:
     """
     logit = -0.5 * beta * errors.margin.detach()
     winner, loser = precise(errors.winner).detach().mean(), precise(errors.loser).detach().mean()
-    ref_winner, ref_loser = precise(errors.ref_winner).mean(), precise(errors.ref_loser).mean()
+    ref_winner, ref_loser = (
+        precise(e).detach().mean() for e in (errors.ref_winner, errors.ref_loser)
+    )
     return {
         "error/current": (winner + loser) / 2,
         "error/reference": (ref_winner + ref_loser) / 2,

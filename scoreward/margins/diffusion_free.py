@@ -66,6 +66,7 @@ def diffusion_orpo_as_coded(
     A research project beside diffusers has it so; `diffusion_orpo` has the sign of the aim.
     [diffusion-dpo] (ORPO as coded)
     """
+    positive(beta=beta)
     winner, loser = precise(winner), precise(loser)
     return winner - beta * logsigmoid(winner - loser)
 

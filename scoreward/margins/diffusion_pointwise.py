@@ -17,7 +17,7 @@ def gain(
     current: Float[Tensor, " batch"], reference: Float[Tensor, " batch"]
 ) -> Float[Tensor, " batch"]:
     """g = −(ℓ − ℓ_ref): above 0 where the network denoises better than the reference."""
-    return precise(reference) - precise(current)
+    return precise(reference).detach() - precise(current)
 
 
 def reference_point(gains: Float[Tensor, " everyone"]) -> Float[Tensor, ""]:

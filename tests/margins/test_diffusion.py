@@ -68,7 +68,7 @@ def test_the_three_pairs_in_float32(
     loss: Callable[[Errors], Tensor], expected: tuple[float, float, float]
 ) -> None:
     got = loss(three_pairs(torch.float32)).double()
-    torch.testing.assert_close(got, real(*expected), rtol=3e-4, atol=3e-4)
+    torch.testing.assert_close(got, real(*expected), rtol=1e-4, atol=1e-4)
 
 
 def test_the_margins_of_the_three_pairs() -> None:
@@ -82,15 +82,13 @@ def test_slopes_of_diffusion_dpo(beta: float, expected: tuple[float, float, floa
     for field in fields(errors):
         getattr(errors, field.name).requires_grad_()
     loss = d.diffusion_dpo(errors, beta).sum()
-    winner, loser, ref_winner, ref_loser = torch.autograd.grad(
-        loss, [errors.winner, errors.loser, errors.ref_winner, errors.ref_loser]
-    )
+    inputs = [errors.winner, errors.loser, errors.ref_winner, errors.ref_loser]
+    winner, loser, *reference = torch.autograd.grad(loss, inputs, allow_unused=True)
     torch.testing.assert_close(winner, real(*expected), rtol=0, atol=6e-7)
     formula = beta / 2 / (1 + torch.exp(-beta / 2 * errors.margin.detach()))
     torch.testing.assert_close(winner, formula)
     torch.testing.assert_close(loser, -winner)
-    torch.testing.assert_close(ref_winner, -winner)  # whoever asks the reference holds it
-    torch.testing.assert_close(ref_loser, winner)
+    assert reference == [None, None]
 
 
 @given(st.floats(-1e4, 1e4), st.sampled_from(list(SMOOTH)))

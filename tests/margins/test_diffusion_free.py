@@ -77,6 +77,17 @@ def test_the_coded_orpo_pushes_the_odds_the_wrong_way() -> None:
         assert slope.item() == pytest.approx(sign * 0.05)
 
 
+def test_the_three_pairs_in_float32() -> None:
+    """As in float64 to 1e-4, although ψ is multiplied by a thousand."""
+    low = three_pairs(torch.float32)
+    rainbow = free.DiffusionRainbow(beta=2000.0, alpha=0.95, gamma=2e-4)
+    expected = [free.mapo(W, L), free.mapo_paper(W, L), free.diffusion_orpo(W, L), rainbow(PAIRS)]
+    got = [f(low.winner, low.loser) for f in (free.mapo, free.mapo_paper, free.diffusion_orpo)]
+    for low_loss, loss in zip([*got, rainbow(low)], expected, strict=True):
+        assert low_loss.dtype == torch.float32
+        torch.testing.assert_close(low_loss.double(), loss, rtol=1e-4, atol=1e-4)
+
+
 # Components of RainbowPO
 
 

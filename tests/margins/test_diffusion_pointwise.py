@@ -48,6 +48,14 @@ def test_the_six_images(beta: float) -> None:
     )
 
 
+def test_the_six_images_in_float32() -> None:
+    """Differences of errors near 0.1 keep enough digits for β = 5000."""
+    low = three_pairs(torch.float32)
+    gains = torch.cat([kto.gain(low.winner, low.ref_winner), kto.gain(low.loser, low.ref_loser)])
+    loss = kto.diffusion_kto(gains, kto.reference_point(gains), DESIRABLE)
+    torch.testing.assert_close(loss.double(), real(*TABLE[5000.0]), rtol=1e-4, atol=1e-4)
+
+
 def test_utilities_bend_as_they_are_named() -> None:
     """Their slopes at −2 and 2.  [diffusion-kto] (risk-seeking)"""
     slopes = {}
@@ -64,7 +72,7 @@ def test_utilities_bend_as_they_are_named() -> None:
 
 def test_nothing_learns_through_the_reference_point() -> None:
     current = PAIRS.winner.clone().requires_grad_()
-    gains = kto.gain(current, PAIRS.ref_winner)
+    gains = kto.gain(current, PAIRS.ref_winner.clone().requires_grad_())
     point = kto.reference_point(gains)
     assert not point.requires_grad
     loss = kto.diffusion_kto(gains, gains.mean(), torch.ones(3, dtype=torch.bool), 1000.0)
