@@ -109,7 +109,8 @@ def diffusion_dpo(
 ) -> Float[Tensor, " batch"]:
     """−log σ(−½βm); β 2000 (paper) or 5000 (code).  [diffusion-dpo] (loss)
 
-    A β per pair carries weights of pairs or of times. The slope in ℓ_w is ½β σ(½βm), and minus that in ℓ_l. With equal networks it is log 2.
+    A β per pair carries weights of pairs or of times. The slope in ℓ_w is ½β σ(½βm), and minus
+    that in ℓ_l; none reaches the reference. With equal networks the loss is log 2.
     """
     positive(beta=beta)
     return -logsigmoid(-0.5 * beta * errors.margin)
@@ -158,10 +159,8 @@ def metrics(errors: Errors, beta: float) -> dict[str, Tensor]:
     A logit of exactly 0 counts one half; the official code counts it as a disagreement.
     """
     logit = -0.5 * beta * errors.margin.detach()
-    winner, loser = precise(errors.winner).detach().mean(), precise(errors.loser).detach().mean()
-    ref_winner, ref_loser = (
-        precise(e).detach().mean() for e in (errors.ref_winner, errors.ref_loser)
-    )
+    each = (errors.winner, errors.loser, errors.ref_winner, errors.ref_loser)
+    winner, loser, ref_winner, ref_loser = (precise(error).detach().mean() for error in each)
     return {
         "error/current": (winner + loser) / 2,
         "error/reference": (ref_winner + ref_loser) / 2,
