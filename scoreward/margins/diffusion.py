@@ -143,7 +143,7 @@ def diffusion_ipo_scaled(errors: Errors, beta: float) -> Float[Tensor, " batch"]
 def diffusion_dmpo(errors: Errors, beta: float, smooth: float = 0.01) -> Float[Tensor, " batch"]:
     """KL(Bernoulli(σ(u)) ‖ Bernoulli(1 − a)), u = −½βm, a = `smooth`.  [dmpo] (loss)
 
-    The reverse KL: it is 0 at u = log((1 − a)/a) and at most −log a. β 2000 or 6000.
+    The reverse KL: it is 0 at u = log((1 − a)/a) and below −log a if a < ½. β 2000 or 6000.
     """
     positive(beta=beta)
     if not 0 < smooth < 1:
