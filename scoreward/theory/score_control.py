@@ -234,6 +234,7 @@ class Shifted:
         """The integrand of the policy gradient at one time.  [score-as-action] (Thm. 4.1)
 
         g² h E[(1+η²)/2 ∇V_θ(t, X_t) − cost · (s_θ − s_pre)]; ∇V_θ is affine, so E is at the mean.
+        At η = 0 the cost is 0: the ODE's gradient.  [scores-as-actions] (deterministic)
         """
         time = torch.tensor([t], dtype=F64)
         mean, shape = self.law_at(start, t).mean[None], self.shape(time)

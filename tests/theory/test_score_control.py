@@ -176,7 +176,8 @@ def test_the_optimum_is_the_mean_value_at_the_start(name: str, eta: float) -> No
 @pytest.mark.parametrize("eta", [0.0, *ETAS])
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_the_policy_gradient_is_the_derivative_of_the_objective(name: str, eta: float) -> None:
-    """[score-as-action] (Thm. 4.1): the integral against finite differences, for any η and the ODE.
+    """[score-as-action] (Thm. 4.1): the integral against finite differences, for any η and the ODE,
+    which is [scores-as-actions] (deterministic).
 
     Property (vii).
     """
