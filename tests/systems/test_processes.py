@@ -57,6 +57,15 @@ def test_the_processes_know_each_other(several: Team) -> None:
     assert [answers["size"] for answers in several[1]] == [len(several[1])] * len(several[1])
 
 
+def test_no_thread_of_the_group_is_left_to_the_interpreter(several: Team) -> None:
+    """One that is wakes up while the interpreter ends, now and then, and aborts the process."""
+    folder, answers = several
+    for rank in range(len(answers)):
+        left = (folder / f"rank{rank}.threads").read_text().split()
+        assert left
+        assert not [name for name in left if "gloo" in name]
+
+
 @pytest.mark.parametrize("name", list(GEOMETRIES))
 def test_a_team_trains_as_one_process_does(
     several: Team, alone: tuple[Path, dict[str, Any]], name: str
