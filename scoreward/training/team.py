@@ -7,6 +7,7 @@ different numbers of samples, including none, and still make exactly the update 
 import atexit
 import os
 from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
 from typing import Any, TypeVar, cast
 
 import torch
@@ -31,7 +32,7 @@ class Team:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             # the optimiser imports it sooner or later, and its default arguments keep the group of
             # that moment, with its threads, beyond the end: so before there is a group
-            import torch.distributed.nn
+            import_module("torch.distributed.nn")
         self._accelerator = Accelerator(
             mixed_precision=mixed_precision,
             # otherwise `torchrun` without a GPU would start processes that do not know each other
