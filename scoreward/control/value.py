@@ -40,7 +40,7 @@ def advantage_rate(
     [ct-policy-opt] (advantage rate). One sample has standard deviation |σᵀ∇V| / √dt; what stays
     fixed as dt → 0 is the noise per simulated time.
     """
-    return rate + (_decay(discount, value, dt) * later - value) / dt
+    return increment(value, later, rate, discount, dt) / dt
 
 
 def q_increment(
