@@ -1,0 +1,1 @@
+"""Rich preference pairs: generate, criticise, instruct, edit, judge, keep."""

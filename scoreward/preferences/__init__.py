@@ -1,0 +1,1 @@
+"""Preference data: records, files, readers of public layouts, pairs made from rewards."""
