@@ -119,7 +119,9 @@ def _features(kind: type, chat: bool) -> Any:
             "seeds": List(whole), "id": string,
         },
         TextPair: {"chosen": string, "rejected": string, **scored},
-        TextBinary: {"completion": string, "desirable": Value("bool"), "weight": real, "id": string},
+        TextBinary: {
+            "completion": string, "desirable": Value("bool"), "weight": real, "id": string,
+        },
         TextGroup: {"completions": List(string), "rewards": List(real), "id": string},
     }  # fmt: skip
     return Features({"prompt": prompt} | columns[kind])
