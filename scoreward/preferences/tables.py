@@ -1,0 +1,167 @@
+"""Rows as plain dicts, from Parquet or JSON on disk, a folder of either, or a hub.
+
+Parquet goes through `datasets`, which maps it into memory, so that no table is ever held whole.
+Rows come without decoded pictures: a picture is what the file holds, bytes or a path.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scoreward.preferences.faults import PreferenceError, Unusable
+
+Row = dict[str, Any]
+SUFFIXES = (".parquet", ".jsonl", ".json")
+_BATCH = 64  # rows read at once while scanning
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of one file. `row` raises Unusable for a line that is no row; streams have no `row`."""
+
+    file: str
+    folder: Path  # where relative paths of pictures begin
+    columns: tuple[str, ...]
+    scan: Callable[[], Iterator[Row | Unusable]]
+    row: Callable[[int], Row] | None = None
+
+
+def tables(source: Path | str, streaming: bool = False, split: str = "train") -> list[Table]:
+    """Every table of a file, a folder or a data set on a hub.  Raises PreferenceError."""
+    path = Path(source)
+    if path.is_dir():
+        found = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES)
+        if not found:
+            raise PreferenceError(f"{path} has no {', '.join(SUFFIXES)} file in it")
+        return [_table(p, streaming) for p in found]
+    if path.is_file():
+        return [_table(path, streaming)]
+    if path.suffix or path.is_absolute() or str(source).count("/") != 1:
+        raise PreferenceError(f"there is no file or folder {str(source)!r}")
+    return [_from_hub(str(source), streaming, split)]
+
+
+def _table(path: Path, streaming: bool) -> Table:
+    if path.suffix not in SUFFIXES:
+        raise PreferenceError(f"{path} is not one of {', '.join(SUFFIXES)}")
+    if path.stat().st_size == 0:
+        raise PreferenceError(f"{path} is empty")
+    if path.suffix == ".parquet":
+        return _parquet(path, streaming)
+    return _lines(path) if path.suffix == ".jsonl" else _array(path)
+
+
+def _parquet(path: Path, streaming: bool) -> Table:
+    import pyarrow
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        with ParquetFile(path) as file:
+            columns, count = tuple(file.schema_arrow.names), file.metadata.num_rows
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise PreferenceError(f"{path} is not a Parquet file: {error}") from None
+    if count == 0:
+        raise PreferenceError(f"{path} is empty: it has columns but no rows")
+    return _from_datasets(str(path), path.parent, columns, streaming, "parquet", str(path))
+
+
+def _from_hub(name: str, streaming: bool, split: str) -> Table:
+    return _from_datasets(name, Path(), (), streaming, name, None, split)
+
+
+def _from_datasets(
+    file: str,
+    folder: Path,
+    columns: tuple[str, ...],
+    streaming: bool,
+    builder: str,
+    data_files: str | None,
+    split: str = "train",
+) -> Table:
+    from datasets import load_dataset
+
+    with _quiet():
+        loaded = load_dataset(builder, data_files=data_files, split=split, streaming=streaming)
+    arrow: Any = loaded.with_format("arrow")
+
+    def scan() -> Iterator[Row]:
+        for batch in arrow.iter(_BATCH):
+            yield from batch.to_pylist()
+
+    columns = columns or tuple(loaded.column_names or next(scan(), {}))
+    row = None if streaming else lambda i: arrow[i].to_pylist()[0]
+    return Table(file, folder, columns, scan, row)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the progress bars of `datasets`, which belong to no one here."""
+    from datasets.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _lines(path: Path) -> Table:
+    """JSON, one object a line; remembers where each line begins."""
+    starts: list[int] = []
+    with path.open("rb") as file:
+        place = 0
+        for line in file:
+            if line.strip():
+                starts.append(place)
+            place += len(line)
+    if not starts:
+        raise PreferenceError(f"{path} is empty")
+
+    def row(i: int) -> Row:
+        with path.open("rb") as file:
+            file.seek(starts[i])
+            return _object(file.readline())
+
+    def scan() -> Iterator[Row | Unusable]:
+        with path.open("rb") as file:
+            for line in file:
+                if line.strip():
+                    yield _tried(line)
+
+    first = next(((r) for r in scan() if isinstance(r, dict)), {})
+    return Table(str(path), path.parent, tuple(first), scan, row)
+
+
+def _tried(line: bytes) -> Row | Unusable:
+    try:
+        return _object(line)
+    except Unusable as fault:
+        return fault
+
+
+def _object(line: bytes) -> Row:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        raise Unusable(f"it is not JSON: {line[:60]!r}") from None
+    if not isinstance(found, dict):
+        raise Unusable(f"it is not a JSON object: {line[:60]!r}")
+    return found
+
+
+def _array(path: Path) -> Table:
+    """A JSON array of objects, held whole because JSON cannot be read in pieces."""
+    try:
+        rows = json.loads(path.read_bytes())
+    except ValueError:
+        raise PreferenceError(f"{path} is not JSON; one object a line is .jsonl") from None
+    if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
+        raise PreferenceError(f"{path} should be a JSON array of objects")
+    if not rows:
+        raise PreferenceError(f"{path} is empty")
+    return Table(str(path), path.parent, tuple(rows[0]), lambda: iter(rows), rows.__getitem__)
