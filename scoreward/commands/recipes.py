@@ -49,6 +49,7 @@ BUILT_IN = {
     "portraits_pretrain": "scoreward.recipes.portraits",
     **{f"portraits_{method}": "scoreward.recipes.portraits_paths" for method in PATHS},
     **{f"portraits_{method}": "scoreward.recipes.portraits_samples" for method in SAMPLES},
+    "portraits_diffusion_dpo": "scoreward.recipes.portraits_preferences",
     "portraits_few_step": "scoreward.recipes.portraits_few_step",
     "portraits_swift": "scoreward.recipes.portraits_swift",
     "portraits_swift_direct": "scoreward.recipes.portraits_swift",
