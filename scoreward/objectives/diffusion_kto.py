@@ -81,7 +81,7 @@ class DiffusionKTO(Objective):
         eps = normal_each((k / "eps" for k in keys), tuple(samples.x0.shape[1:])).to(samples.x0)
         picture = side(samples.x0, eps, t, samples.cond, policy, refers=True, keeps=False)
         good = samples.advantage > 0
-        weight = torch.where(good, 2 * self.desirable, 2 - 2 * self.desirable).to(t)
+        weight = 2 - 2 * self.desirable + (4 * self.desirable - 2) * good.to(t)
         zero, number = torch.zeros_like(t), samples.sample
         rows = PointRows(picture, samples.cond, t, good, weight, zero, number)
         answer = policy.old(picture.x_t, t, samples.cond).as_(policy.kind)
