@@ -35,7 +35,7 @@ class PairData:
     """
 
     winner: Float[Tensor, "pairs *shape"]
-    loser: Float[Tensor, "pairs *shape"]
+    loser: Float[Tensor, "..."]  # of the winners' shape
     prompts: Sequence[str]
     gap: Float[Tensor, " pairs"] | None = None
     winner_noise: Float[Tensor, "pairs *shape"] | None = None  # what it was generated from

@@ -1,6 +1,7 @@
 """Preference methods on pairs: errors, losses and gradients by hand, what is shared, corners."""
 
 from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -207,7 +208,7 @@ def test_a_safeguard_that_binds_nobody_changes_nothing() -> None:
         rows = prepared(guarded, using)
         scale = loser_scale(compared(rows, using.current, using).predictions, 0.0)
         free = rows[scale == 1]
-        assert 0 < len(free)
+        assert len(free) > 0
         one, other = guarded.loss(free, using)[0], plain.loss(free, using)[0]
         close(derivative(one, using), derivative(other, using), 1e-12)
 
