@@ -27,6 +27,9 @@ from scoreward.training.team import Team
 Table = Callable[[Tensor, Sequence[str]], Mapping[str, float]]
 """(media, prompts) → one number per named attribute."""
 
+Probe = Callable[[Denoiser, Denoiser, Model, Team], Mapping[str, float]]
+"""(denoiser, reference, model, team) → numbers that need no samples."""
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -79,6 +82,7 @@ class Evaluation:
     shown: int = 32  # pictures kept of each evaluation
     seed: int = 0  # of the noise, independent of the run's seed
     gap: Gap = Gap()  # noises and grids to compare besides; none by default
+    probes: Mapping[str, Probe] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.prompts or not self.samplers:
@@ -117,6 +121,12 @@ def evaluate(
         measured.pictures[name] = pictures
     if {"ode", "sde"} <= set(measured.numbers):
         measured.numbers["gap"] = reward_gap(measured.numbers, evaluation.scorers)
+    if evaluation.probes and reference is not None:
+        measured.numbers["probes"] = {
+            f"{name}/{number}": value
+            for name, probe in evaluation.probes.items()
+            for number, value in probe(denoiser, reference, model, team).items()
+        }
     return measured
 
 

@@ -310,7 +310,7 @@ class Offline(Source):
         rows = [int(order[p // total][p % total]) for p in places]
         cond = work.model.encode([self.prompts[i] for i in rows])
         drop = (key / "dropout" / round).uniform(count)[list(here)] < self.dropout
-        cond = to_device(_dropped(cond, drop, work.model), work.team)
+        cond = to_device(dropped(cond, drop, work.model), work.team)
         x0 = self.data[rows].to(work.team.device)
         index = torch.tensor(list(here), dtype=torch.long, device=x0.device)
         zero = torch.zeros(len(x0), dtype=torch.float64, device=x0.device)
@@ -367,7 +367,7 @@ class Drawer:
         return Generated(torch.cat([nothing, *self.states]), cond, paths, tuple(graphs))
 
 
-def _dropped(cond: Cond, drop: Tensor, model: Model) -> Cond:
+def dropped(cond: Cond, drop: Tensor, model: Model) -> Cond:
     """The null condition where `drop` is true."""
     if cond is None:
         return None

@@ -90,10 +90,12 @@ class Trainer:
         guidance: float = 1.0,
         guards: Guards | None = None,
     ) -> None:
-        if objective.collective and source.geometry.samples < team.size:
+        sizes = source.geometry
+        if objective.collective and sizes.samples // sizes.unit(objective.whole_groups) < team.size:
             raise ValueError(
-                f"this objective adds up over processes, so a round of {source.geometry.samples} "
-                f"samples is too small for {team.size} processes; raise `geometry.prompts`"
+                f"this objective adds up over processes, so a round of {sizes.prompts} prompts x "
+                f"{sizes.group} samples is too small for {team.size} processes; raise "
+                "`geometry.prompts`"
             )
         model.network.to(team.device).eval()
         self.model: Any = model
