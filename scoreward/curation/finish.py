@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from pathlib import Path
 from typing import Any
 
 from scoreward.curation.manifest import Manifest, write_aside
@@ -17,6 +16,7 @@ from scoreward.preferences.records import ImagePair
 
 PAIRS, SUMMARY = "pairs.parquet", "summary.json"
 Z = 1.959964  # of a 95 % interval
+TIE = 1e-6  # differences of scores up to this are none
 
 
 def finish(curation: Curation, progress: Progress) -> dict[str, Any]:
@@ -64,8 +64,8 @@ def pairs(chosen: Sequence[Entry], store: Store, deciding: Sequence[str]) -> Ite
     for one in chosen:
         scores: tuple[float | None, float | None] = (None, None)
         if len(deciding) == 1:
-            both = one.scores_edited[deciding[0]], one.scores_original[deciding[0]]
-            scores = both if one.label == "edited" else both[::-1]
+            new, old = one.scores_edited[deciding[0]], one.scores_original[deciding[0]]
+            scores = (new, old) if one.label == "edited" else (old, new)
         winner, loser = store.get(one.winner), store.get(one.loser)
         yield ImagePair(one.prompt, winner, loser, *scores, one.id, "curation")
 
@@ -75,9 +75,7 @@ def funnel(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     rows, left = [], len(entries)
     for i, stage in enumerate(STAGES):
         passed = sum(STAGES.index(one.stage) >= i for one in entries)
-        stopped = Counter(
-            one.reason for one in entries if i and STAGES.index(one.stage) == i - 1
-        )
+        stopped = Counter(one.reason for one in entries if i and STAGES.index(one.stage) == i - 1)
         share = passed / left if left else 0.0
         rows.append({"stage": stage, "passed": passed, "share": share, "stopped": stopped})
         left = passed
@@ -96,9 +94,8 @@ class Verdicts:
 def judged(chosen: Sequence[Entry], name: str) -> dict[str, Any]:
     """A reward's opinion of the labels, with the 95 % interval of the share of better ones."""
     signs = [one.margins[name] * (1 if one.label == "edited" else -1) for one in chosen]
-    counts = Verdicts(
-        sum(s > 1e-6 for s in signs), sum(abs(s) <= 1e-6 for s in signs), sum(s < -1e-6 for s in signs)
-    )
+    better, worse = sum(s > TIE for s in signs), sum(s < -TIE for s in signs)
+    counts = Verdicts(better, len(signs) - better - worse, worse)
     low, high = wilson(counts.better, len(signs))
     share = counts.better / len(signs) if signs else None
     return {**vars(counts), "share": share, "low": low, "high": high, "gain": _mean(signs)}

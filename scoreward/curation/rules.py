@@ -48,7 +48,7 @@ class Rules:
             raise ValueError(f"{self.agree} audits must agree, but there are {auditing}")
 
     def changed(self, similarity: float) -> str:
-        """"" for an edit, else why it is none."""
+        """ "" for an edit, else why it is none."""
         if similarity > self.same:
             return NO_OP
         return REPLACED if similarity < self.other else ""

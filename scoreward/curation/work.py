@@ -49,7 +49,7 @@ class Agenda:
 
 def agenda(prompts: Sequence[str], plan: Plan) -> Agenda:
     """Every prompt once, then every prompt again; held-out ones never.  Raises ValueError."""
-    once = dict((_plain(prompt), prompt) for prompt in reversed(prompts))
+    once = {_plain(prompt): prompt for prompt in reversed(prompts)}
     first = [once[plain] for plain in dict.fromkeys(_plain(p) for p in prompts)]
     aside = tuple(p for p in first if held_out(p, plan.held_out))
     used = [p for p in first if not held_out(p, plan.held_out)]

@@ -31,7 +31,9 @@ def portraits(
     return Pipeline(
         name="portraits",
         prompts=data.load(split).captions,
-        generator=Drawn(model, sampling.sampler(), f"built-in portraits {weights or ''}, {sampling}"),
+        generator=Drawn(
+            model, sampling.sampler(), f"built-in portraits {weights or ''}, {sampling}"
+        ),
         critic=AttributeCritic(verifier("a"), "attribute verifier A"),
         instructor=Template(instructions, f"template, at most {instructions}"),
         editor=ModelEditor(model, editing),
