@@ -1,0 +1,91 @@
+"""Pictures in a folder, each named by the sha-256 of its file, and pictures as tensors."""
+
+import hashlib
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from scoreward.rewards.base import Reward, scored
+
+
+class Store:
+    """A folder of PNG files. The same picture is one file, whoever writes it and how often."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def put(self, image: Image.Image) -> str:
+        """Write a picture beside its place and rename it there; its name."""
+        file = io.BytesIO()
+        image.convert("RGB").save(file, format="PNG")
+        name = hashlib.sha256(file.getvalue()).hexdigest()
+        path = self.path(name)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside = path.with_suffix(f".{os.getpid()}")
+            aside.write_bytes(file.getvalue())
+            aside.replace(path)
+        return name
+
+    def get(self, name: str) -> Image.Image:
+        """The picture of a name.  Raises ValueError where it is gone or is another."""
+        try:
+            content = self.path(name).read_bytes()
+        except OSError as error:
+            raise ValueError(f"a picture of the manifest cannot be read: {error}") from None
+        if hashlib.sha256(content).hexdigest() != name:
+            raise ValueError(f"{self.path(name)} is not the picture that the manifest names")
+        return Image.open(io.BytesIO(content)).convert("RGB")
+
+    def has(self, name: str) -> bool:
+        return self.path(name).exists()
+
+    def path(self, name: str) -> Path:
+        return self.folder / name[:2] / f"{name}.png"
+
+
+def media(images: Sequence[Image.Image]) -> Float[Tensor, "batch 3 height width"]:
+    """Pictures of one size as rewards look at them, in [0, 1]."""
+    whole = np.stack([np.asarray(image.convert("RGB")) for image in images])
+    return torch.from_numpy(whole).permute(0, 3, 1, 2).float() / 255
+
+
+def picture(one: Float[Tensor, "3 height width"]) -> Image.Image:
+    """One of a batch of media, rounded to 8 bits."""
+    whole = (one.detach().float().cpu() * 255).round().clamp(0, 255).to(torch.uint8)
+    return Image.fromarray(whole.permute(1, 2, 0).contiguous().numpy())
+
+
+def scores(
+    rewards: Mapping[str, Reward], images: Sequence[Image.Image], prompts: Sequence[str]
+) -> list[dict[str, float]]:
+    """What every reward says of every picture.  Raises RewardError."""
+    result: list[dict[str, float]] = [{} for _ in images]
+    for size in dict.fromkeys(image.size for image in images):
+        rows = [i for i, image in enumerate(images) if image.size == size]
+        batch, said = media([images[i] for i in rows]), [prompts[i] for i in rows]
+        for name, reward in rewards.items():
+            for i, value in zip(rows, scored(name, reward, batch, said).tolist()):
+                result[i][name] = value
+    return result
+
+
+def same_pixels(
+    one: Sequence[Image.Image], other: Sequence[Image.Image], within: int = 8
+) -> list[float]:
+    """Share of pixels whose colours differ by at most `within` of 255 in every channel."""
+    return [_same(a, b, within) for a, b in zip(one, other, strict=True)]
+
+
+def _same(one: Image.Image, other: Image.Image, within: int) -> float:
+    if one.size != other.size:
+        other = other.resize(one.size, Image.Resampling.BICUBIC)
+    a, b = (np.asarray(image.convert("RGB")).astype(np.int16) for image in (one, other))
+    return float((np.abs(a - b).max(-1) <= within).mean())
