@@ -83,6 +83,8 @@ PRETRAINED = {
         "wan_vgrpo",
     ),
 }
+LANGUAGE = ("tiny_llama_dpo", "smollm_dpo", "smollm_simpo", "smollm_rainbow_po")
+BUILT_IN |= dict.fromkeys(LANGUAGE, "scoreward.recipes.language")
 BUILT_IN |= {name: f"scoreward.recipes.{f}" for f, names in PRETRAINED.items() for name in names}
 TASKS = {"lettering": "scoreward.recipes.lettering", "emoji": "scoreward.recipes.emoji"}
 ONLINE = ("vgrpo", "swift", *PATHS, *SAMPLES, "swift_direct")

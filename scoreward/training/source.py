@@ -7,6 +7,7 @@ on (seed, round, prompt, sample) alone.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from scoreward.chain import Sampler, Transitions, Tree, draw, rollout
 from scoreward.denoiser import Cond
 from scoreward.keys import Key, normal_each
 from scoreward.models.base import Model
+from scoreward.models.weights import Weights
 from scoreward.objectives.base import Objective, Policy, Samples, Score
 from scoreward.rewards.base import Reward, differentiated, scored
 from scoreward.rows import Looked, Rows, join
@@ -29,7 +31,7 @@ from scoreward.training.team import Team
 class Collected:
     """One process's share of a round; `graphs` are the answers of the paths, with gradients."""
 
-    samples: Samples
+    samples: Any  # rows: of pictures `Samples`, of texts what their objectives read
     paths: Transitions | None
     metrics: dict[str, float]
     graphs: tuple[Tensor, ...] = ()
@@ -40,11 +42,12 @@ class Collected:
 class Work:
     """What a source needs besides its own settings to make a round."""
 
-    model: Model
+    model: Any  # `Model` for a source of pictures, `LanguageModel` for one of texts
     policy: Policy
     team: Team
     clock: Clock
     objective: Objective
+    weights: Weights | None = None  # the snapshots behind the policy's readings
 
 
 @dataclass(frozen=True)
