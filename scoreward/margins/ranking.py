@@ -4,6 +4,7 @@
 temperature for each place from gaps of rewards; that is left out.
 """
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
