@@ -21,10 +21,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "diagnose": ("diagnose", "why the reward of a run does not rise: bug, setting or no signal"),
     "serve-reward": ("serve", "serve rewards to training runs: scoreward serve-reward NAME..."),
     "stake": ("stake", "the best way to trade stakes under proof of stake, with its picture"),
-    "curate": (
-        "curate",
-        "make rich preference pairs by critique and editing, for example: curate portraits",
-    ),
+    "curate": ("curate", "make rich preference pairs by critique and editing: curate portraits"),
+    "pairs": ("pairs", "preference files: inspect, convert, make pairs from rewards, split"),
     "equations": ("look", "where each equation of each paper is, and its test"),
 }
 

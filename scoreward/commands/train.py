@@ -114,6 +114,7 @@ def build(recipe: str, words: list[str], program: str) -> tuple[Run, Options]:
     """The run a command line means, with what is needed to build it again."""
     own, run = parse(find(recipe), Options, words, program)
     origin = {
+        **run.origin,  # what a recipe knows of its data
         "recipe": run.name,
         "origin_recipe": recipe,
         "arguments": words,

@@ -191,6 +191,13 @@ def read(
     return Stored(parts, places, scan.dropped)
 
 
+def kind_of(source: Path | str, how: Reading = Reading(), among: Sequence[type] = ()) -> type:
+    """What a file holds: the first kind of its layout, or the first that is `among` these."""
+    table = tables(source, streaming=True, split=how.split)[0]
+    kinds = list(recognise(table.file, table.columns, how.layout).makes)
+    return next((kind for kind in kinds if kind in among), kinds[0])
+
+
 def stream(
     kind: type[R], source: Path | str, skip_bad: bool = False, how: Reading = Reading()
 ) -> Stream[R]:

@@ -1,13 +1,15 @@
 """Rows as plain dicts, from Parquet or JSON on disk, a folder of either, or a hub.
 
-Parquet goes through `datasets`, which maps it into memory, so that no table is ever held whole.
-Rows come without decoded pictures: a picture is what the file holds, bytes or a path.
+No Parquet file is ever held whole: it is scanned in batches, and single rows come from `datasets`,
+which maps it into memory. Rows come without decoded pictures: a picture is what the file holds,
+bytes or a path.
 """
 
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,52 +57,59 @@ def _table(path: Path, streaming: bool) -> Table:
 
 
 def _parquet(path: Path, streaming: bool) -> Table:
+    """Scanned in batches as it lies there; `datasets` maps it into memory for single rows."""
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
     try:
         with ParquetFile(path) as file:
             columns, count = tuple(file.schema_arrow.names), file.metadata.num_rows
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise PreferenceError(f"{path} is not a Parquet file: {error}") from None
+    except (pyarrow.ArrowException, OSError) as error:
+        raise PreferenceError(f"{path} is not a Parquet file: {_line(error)}") from None
     if count == 0:
         raise PreferenceError(f"{path} is empty: it has columns but no rows")
-    return _from_datasets(str(path), path.parent, columns, streaming, "parquet", str(path))
+
+    def scan() -> Iterator[Row]:
+        try:
+            with ParquetFile(path, pre_buffer=False) as file:
+                for batch in file.iter_batches(_BATCH):
+                    yield from batch.to_pylist()
+        except (pyarrow.ArrowException, OSError) as error:
+            raise PreferenceError(f"{path} cannot be read: {_line(error)}") from None
+
+    @cache
+    def mapped() -> Any:
+        return _loaded(str(path), "parquet", str(path), "train", False)
+
+    row = _refuse if streaming else lambda i: mapped()[i].to_pylist()[0]
+    return Table(str(path), path.parent, columns, scan, row)
 
 
 def _from_hub(name: str, streaming: bool, split: str) -> Table:
-    return _from_datasets(name, Path(), (), streaming, name, None, split)
+    arrow = _loaded(name, name, None, split, streaming)
+
+    def scan() -> Iterator[Row]:
+        for batch in arrow.iter(_BATCH):
+            yield from batch.to_pylist()
+
+    columns = tuple(arrow.column_names or next(scan(), {}))
+    row = _refuse if streaming else lambda i: arrow[i].to_pylist()[0]
+    return Table(name, Path(), columns, scan, row)
 
 
-def _from_datasets(
-    file: str,
-    folder: Path,
-    columns: tuple[str, ...],
-    streaming: bool,
-    builder: str,
-    data_files: str | None,
-    split: str = "train",
-) -> Table:
+def _loaded(file: str, builder: str, data_files: str | None, split: str, streaming: bool) -> Any:
+    """A data set whose rows come as Arrow tables, pictures undecoded."""
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
 
     try:
         with _quiet():
-            loaded = load_dataset(builder, data_files=data_files, split=split, streaming=streaming)
+            found: Any = load_dataset(
+                builder, data_files=data_files, split=split, streaming=streaming
+            )
     except (DatasetsError, OSError, ValueError) as error:
         raise PreferenceError(f"{file} cannot be read: {_line(error)}") from None
-    arrow: Any = loaded.with_format("arrow")
-
-    def scan() -> Iterator[Row]:
-        try:
-            for batch in arrow.iter(_BATCH):
-                yield from batch.to_pylist()
-        except (DatasetsError, OSError) as error:
-            raise PreferenceError(f"{file} cannot be read: {_line(error)}") from None
-
-    columns = columns or tuple(loaded.column_names or next(scan(), {}))
-    row = _refuse if streaming else lambda i: arrow[i].to_pylist()[0]
-    return Table(file, folder, columns, scan, row)
+    return found.with_format("arrow")
 
 
 def _line(error: BaseException) -> str:

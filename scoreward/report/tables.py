@@ -255,5 +255,19 @@ def facts(run: Run) -> list[tuple[str, str]]:
     if git:
         rows.append(("Uncommitted changes", "yes" if git.get("dirty") else "no"))
     rows += [(str(k), str(v)) for k, v in section(about, "versions").items()]
+    rows += data(section(about, "data"))
     arguments = items(about, "arguments")
     return rows + ([("Arguments", " ".join(map(str, arguments)))] if arguments else [])
+
+
+def data(used: Record) -> list[tuple[str, str]]:
+    """What a run on stored preferences was trained on, and the rows left out with their reasons."""
+    if not used:
+        return []
+    reasons = ", ".join(f"{why} ({show(n)})" for why, n in section(used, "reasons").items())
+    skipped = show(used.get("skipped")) + (f": {reasons}" if reasons else "")
+    return [
+        ("Data", f"{used.get('source') or 'not recorded'}, {show(used.get('used'))} records"),
+        ("Ties left out", show(used.get("ties"))),
+        ("Rows skipped", skipped),
+    ]

@@ -146,6 +146,19 @@ def test_a_stream_holds_few_rows_and_can_begin_again(put: Write) -> None:
         assert [p.chosen for p in passing] == [str(i) for i in range(500)]
 
 
+def test_scanning_holds_one_batch_of_a_large_file(tmp_path: Path) -> None:
+    """80 MB of texts pass by, and Arrow holds less than half of them at any time."""
+    import pyarrow
+
+    long = "x" * 100_000
+    write(tmp_path / "t.parquet", (TextPair("p", f"{i}{long}", "no") for i in range(800)))
+    held = []
+    for _ in stream(TextPair, tmp_path / "t.parquet"):
+        held.append(pyarrow.total_allocated_bytes())
+    assert len(held) == 800
+    assert max(held) < 400 * len(long)
+
+
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     write(path, [TextPair("p", "old", "0")])

@@ -96,6 +96,8 @@ def test_hpd_ranks_are_all_ordered_pairs_or_a_group(put: Write, tmp_path: Path) 
     assert pairs.dropped.ties == 1
     (group,) = read_image_groups(path)
     assert group.scores == {"people": [-2.0, 0.0, -2.0]}
+    level = read_image_pairs(put("level.json", [rows[0] | {"rank": [0, 0, 0]}, rows[0]]))
+    assert (len(level), level.dropped.ties) == (2, 4)
 
 
 def reward_db(ids: list[str], numbers: list[int], ranks: list[int]) -> Rows:
