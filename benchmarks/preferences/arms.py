@@ -1,8 +1,8 @@
 """Train arms of preference recipes on the portraits and append what came out to a JSONL file.
 
     python benchmarks/preferences/arms.py tune        choices, on validation prompts
-    python benchmarks/preferences/arms.py methods     every method with its defaults, on test prompts
-    python benchmarks/preferences/arms.py rainbow     RainbowPO's components, on test prompts
+    python benchmarks/preferences/arms.py methods     every method, on test prompts
+    python benchmarks/preferences/arms.py rainbow     RainbowPO's components
 
 An arm is a recipe with options, named by both. What is already in the file is not done again.
 """

@@ -122,13 +122,22 @@ class PreferenceObjective(Objective):
         return self.pairwise(seen).mean(), told
 
     def told(self, seen: Compared) -> dict[str, Tensor]:
-        """Metrics, means over the pairs."""
+        """Metrics, means over the pairs.
+
+        The ratio of the winner's error to the reference's is no mean over pairs, and is left to
+        whoever reads the two.
+        """
         winner, loser = (error.detach() for error in seen.each)
         plain = {"error/winner": winner.mean(), "error/loser": loser.mean()}
         if seen.rows.winner.error is None:
             agrees = ((loser - winner).sign() + 1) / 2
             return plain | {"error/accuracy": agrees.mean()}
-        return plain | metrics(seen.errors, float(seen.rows.beta.detach().mean()))
+        errors = seen.errors
+        numbers = metrics(errors, 1.0)
+        del numbers["error/winner_ratio"]
+        logit = -0.5 * seen.rows.beta.detach() * errors.margin.detach()
+        first = {"error/ref_winner": errors.ref_winner.mean(), "implicit/logit": logit.mean()}
+        return plain | numbers | first
 
     @abstractmethod
     def pairwise(self, seen: Compared) -> Float[Tensor, " pairs"]:
