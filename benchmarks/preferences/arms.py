@@ -52,7 +52,7 @@ def rainbow() -> list[str]:
         "--objective.alpha 0.95",
         "--objective.alpha 0.95 --objective.no-centred",
         "--objective.alpha 0.95 --objective.gamma 1e-3",
-        "--objective.phi gap --objective.beta 210",
+        "--objective.phi gap --objective.beta 410",
     ]
     return [f"{start} {arm} --seed {seed}" for seed in SEEDS[:2] for arm in arms]
 

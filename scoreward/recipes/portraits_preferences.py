@@ -147,7 +147,7 @@ def portraits_inpo(
 
 
 def portraits_smpo(
-    objective: SmPO = SmPO(beta=200.0, low=0.0, high=1.0),
+    objective: SmPO = SmPO(beta=410.0, low=0.0, high=1.0),
     paired: Settings = Paired(),
     held_out: HeldOut = HeldOut(every=75),
     model: Start = Start(),
