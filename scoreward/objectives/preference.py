@@ -26,6 +26,7 @@ from scoreward.objectives.preference_rows import (
     Preferred,
     TimeLaw,
     extremes,
+    referred,
     side,
 )
 from scoreward.rows import Rows
@@ -70,15 +71,13 @@ class PreferenceObjective(Objective):
         keys = [key / "pair" / group for group in samples.group[first].tolist()]
         drawn = [self.times.draw(k / "t", policy.process) for k in keys]
         t = torch.tensor(drawn, dtype=torch.float64).to(samples.x0)
-        asked = self.refers or self.keeps
-        winner, loser = (
-            side(
-                samples.x0[at],
-                self.noise(samples, at, t, cond, keys, policy),
-                t, cond, policy, asked, self.keeps,
-            )
+        sides = [
+            side(samples.x0[at], self.noise(samples, at, t, cond, keys, policy), t, policy)
             for at in (first, second)
-        )  # fmt: skip
+        ]
+        if self.refers or self.keeps:
+            sides = referred(sides, t, cond, policy, self.keeps)
+        winner, loser = sides
         gap = samples.gap if isinstance(samples, Preferred) else None
         if not isinstance(samples, Preferred):
             gap = samples.reward[first] - samples.reward[second]

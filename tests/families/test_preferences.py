@@ -32,7 +32,11 @@ def pairs(count: int = 5) -> list[ImagePair]:
 def test_a_recipe_trains_on_a_file_of_pictures(
     recipe: str, saved: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Two rounds; the first has equal networks, so its loss is log 2."""
+    """Two rounds; the first has equal networks, so its loss is log 2.
+
+    Micro-batches are not the batches of the reference, so errors of about 1 differ by rounding,
+    1e-7, and the loss by β/4 times that.
+    """
     module = ModuleType("scoreward.preferences.files")
     module.read_image_pairs = lambda path, skip_bad: pairs()  # pyright: ignore
     monkeypatch.setitem(sys.modules, "scoreward.preferences.files", module)
@@ -48,8 +52,8 @@ def test_a_recipe_trains_on_a_file_of_pictures(
     assert run.name == recipe
     trainer = Trainer(run.model, run.objective, run.source, run.optimizer, Team())
     first, second = (trainer.step().metrics for _ in range(2))
-    assert first["loss"] == pytest.approx(math.log(2), abs=1e-5)
-    assert abs(second["loss"] - math.log(2)) > 1e-6
+    assert first["loss"] == pytest.approx(math.log(2), abs=1e-3)
+    assert abs(second["loss"] - math.log(2)) > 2 * abs(first["loss"] - math.log(2))
     assert first["gradient/norm"] > 0
     assert run.evaluation is not None
     probe = run.evaluation.probes["pairs"]
