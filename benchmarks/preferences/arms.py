@@ -1,8 +1,9 @@
 """Train arms of preference recipes on the portraits and append what came out to a JSONL file.
 
     python benchmarks/preferences/arms.py tune        choices, on validation prompts
-    python benchmarks/preferences/arms.py methods     every method with its defaults, on test prompts
-    python benchmarks/preferences/arms.py rainbow     RainbowPO's components, on test prompts
+    python benchmarks/preferences/arms.py test        Diffusion-DPO as shipped, on test prompts
+    python benchmarks/preferences/arms.py methods     every other method, on test prompts
+    python benchmarks/preferences/arms.py rainbow     RainbowPO's components
 
 An arm is a recipe with options, named by both. What is already in the file is not done again.
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from scoreward.commands.recipes import ON_PAIRS, ON_STEPS
 from scoreward.commands.train import build
 from scoreward.training.folder import RunFolder
 
@@ -24,7 +26,7 @@ SEEDS = (0, 1, 2)
 
 
 def tune() -> list[str]:
-    """Settings of Diffusion-DPO, half as long as a run."""
+    """β and learning rate of Diffusion-DPO."""
     short = "portraits_diffusion_dpo --held-out.split validation --budget.rounds 150"
     return [
         f"{short} --objective.beta {beta} --optimizer.lr {lr}"
@@ -32,7 +34,30 @@ def tune() -> list[str]:
     ]
 
 
-GROUPS = {"tune": tune}
+def test() -> list[str]:
+    """Diffusion-DPO as shipped, on test prompts."""
+    return [f"portraits_diffusion_dpo --seed {seed}" for seed in SEEDS]
+
+
+def methods() -> list[str]:
+    """Every other method as shipped, on test prompts."""
+    return [f"portraits_{method}" for method in (*ON_PAIRS[1:], *ON_STEPS)]
+
+
+def rainbow() -> list[str]:
+    """One component at a time, at equal updates; γ needs α < 1, φ is β by the gap of scores."""
+    start = "portraits_rainbow_po --held-out.split validation --budget.rounds 75"
+    arms = [
+        "--objective.alpha 1.0",
+        "--objective.alpha 0.95",
+        "--objective.alpha 0.95 --objective.no-centred",
+        "--objective.alpha 0.95 --objective.gamma 1e-3",
+        "--objective.phi gap --objective.beta 410",
+    ]
+    return [f"{start} {arm} --seed {seed}" for seed in SEEDS[:2] for arm in arms]
+
+
+GROUPS = {"tune": tune, "test": test, "methods": methods, "rainbow": rainbow}
 
 
 def main() -> None:
@@ -92,7 +117,8 @@ def picked(evaluation: dict) -> dict:
         sampler: {n: round(evaluation[sampler][n], 4) for n in names if n in evaluation[sampler]}
         for sampler in ("ode", "sde")
     }
-    return found | {"pairs": {k: round(v, 4) for k, v in evaluation["probes"].items()}}
+    probes = evaluation.get("probes", {})
+    return found | {"pairs": {k: round(v, 4) for k, v in probes.items()}}
 
 
 if __name__ == "__main__":

@@ -94,6 +94,7 @@ PRETRAINED = {
         "kontext_vgrpo",
     ),
     "pretrained_sft": ("sd35_sft",),
+    "pretrained_preferences": ("sd15_diffusion_dpo", "sdxl_diffusion_dpo", "sd35_flow_dpo"),
     "pretrained_more": (
         "sd15_ddpo",
         "sd15_score_as_action",

@@ -25,7 +25,7 @@ from scoreward.margins.diffusion_pointwise import (
     risk_seeking,
 )
 from scoreward.objectives.base import Objective, Policy, Samples
-from scoreward.objectives.preference_rows import Side, TimeLaw, side
+from scoreward.objectives.preference_rows import Side, TimeLaw, referred, side
 from scoreward.rows import Rows
 
 UTILITIES = {"neutral": neutral, "loss_averse": loss_averse, "risk_seeking": risk_seeking}
@@ -79,7 +79,7 @@ class DiffusionKTO(Objective):
         drawn = [self.times.draw(k / "t", policy.process) for k in keys]
         t = torch.tensor(drawn, dtype=torch.float64).to(samples.x0)
         eps = normal_each((k / "eps" for k in keys), tuple(samples.x0.shape[1:])).to(samples.x0)
-        picture = side(samples.x0, eps, t, samples.cond, policy, refers=True, keeps=False)
+        (picture,) = referred([side(samples.x0, eps, t, policy)], t, samples.cond, policy)
         good = samples.advantage > 0
         weight = 2 - 2 * self.desirable + (4 * self.desirable - 2) * good.to(t)
         zero, number = torch.zeros_like(t), samples.sample

@@ -26,6 +26,7 @@ from scoreward.objectives.preference_rows import (
     Preferred,
     TimeLaw,
     extremes,
+    referred,
     side,
 )
 from scoreward.rows import Rows
@@ -70,15 +71,13 @@ class PreferenceObjective(Objective):
         keys = [key / "pair" / group for group in samples.group[first].tolist()]
         drawn = [self.times.draw(k / "t", policy.process) for k in keys]
         t = torch.tensor(drawn, dtype=torch.float64).to(samples.x0)
-        asked = self.refers or self.keeps
-        winner, loser = (
-            side(
-                samples.x0[at],
-                self.noise(samples, at, t, cond, keys, policy),
-                t, cond, policy, asked, self.keeps,
-            )
+        sides = [
+            side(samples.x0[at], self.noise(samples, at, t, cond, keys, policy), t, policy)
             for at in (first, second)
-        )  # fmt: skip
+        ]
+        if self.refers or self.keeps:
+            sides = referred(sides, t, cond, policy, self.keeps)
+        winner, loser = sides
         gap = samples.gap if isinstance(samples, Preferred) else None
         if not isinstance(samples, Preferred):
             gap = samples.reward[first] - samples.reward[second]
@@ -122,13 +121,22 @@ class PreferenceObjective(Objective):
         return self.pairwise(seen).mean(), told
 
     def told(self, seen: Compared) -> dict[str, Tensor]:
-        """Metrics, means over the pairs."""
+        """Metrics, means over the pairs.
+
+        The ratio of the winner's error to the reference's is no mean over pairs, and is left to
+        whoever reads the two.
+        """
         winner, loser = (error.detach() for error in seen.each)
         plain = {"error/winner": winner.mean(), "error/loser": loser.mean()}
         if seen.rows.winner.error is None:
             agrees = ((loser - winner).sign() + 1) / 2
             return plain | {"error/accuracy": agrees.mean()}
-        return plain | metrics(seen.errors, float(seen.rows.beta.detach().mean()))
+        errors = seen.errors
+        numbers = metrics(errors, 1.0)
+        del numbers["error/winner_ratio"]
+        logit = -0.5 * seen.rows.beta.detach() * errors.margin.detach()
+        first = {"error/ref_winner": errors.ref_winner.mean(), "implicit/logit": logit.mean()}
+        return plain | numbers | first
 
     @abstractmethod
     def pairwise(self, seen: Compared) -> Float[Tensor, " pairs"]:

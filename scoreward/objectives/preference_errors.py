@@ -1,4 +1,4 @@
-"""Pairs under the network that learns and under the reference: answers, targets, the four errors."""
+"""Pairs under the network that learns and under the reference: answers and the four errors."""
 
 from dataclasses import dataclass
 

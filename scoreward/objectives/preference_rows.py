@@ -4,7 +4,8 @@ A source hands over `Preferred` samples, winner and loser side by side; an onlin
 groups, of which the best and the worst are a pair. Either way a row of training is a whole pair.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -18,7 +19,7 @@ from scoreward.margins.diffusion import mean_error
 from scoreward.objectives.base import Policy, Samples
 from scoreward.prediction import linear_form, per_sample
 from scoreward.process import DiscreteVP, Process, RectifiedFlow
-from scoreward.rows import Rows
+from scoreward.rows import Rows, join
 
 
 @dataclass(frozen=True)
@@ -83,17 +84,32 @@ class Side(Rows):
         return a * self.x0 + b * self.eps
 
 
-def side(
-    x0: Tensor, eps: Tensor, t: Tensor, cond: Cond, policy: Policy, refers: bool, keeps: bool
-) -> Side:
-    """Pictures in noise; with `refers` the reference's errors, with `keeps` its answers too."""
-    x_t = noised(policy.process, x0, t[:, None], eps[:, None])[:, 0]
-    bare = Side(x0, eps, x_t, None, None)
-    if not refers or not len(x0):
-        return bare
-    answer = policy.reference(x_t, t, cond).as_(policy.kind)
-    error = mean_error(answer, bare.target(policy, t))
-    return Side(x0, eps, x_t, error, answer if keeps else None)
+def side(x0: Tensor, eps: Tensor, t: Tensor, policy: Policy) -> Side:
+    """Pictures in noise, before the reference is asked."""
+    return Side(x0, eps, noised(policy.process, x0, t[:, None], eps[:, None])[:, 0], None, None)
+
+
+def referred(
+    sides: Sequence[Side], t: Tensor, cond: Cond, policy: Policy, keeps: bool = False
+) -> list[Side]:
+    """The same with the reference's errors and, where wanted, its answers.
+
+    All sides in one call, as the network that learns is asked: equal networks then give equal
+    numbers to the last bit.
+    """
+    if not len(t):
+        return list(sides)
+    count = len(sides)
+    x_t = torch.cat([one.x_t for one in sides])
+    answers = policy.reference(x_t, t.repeat(count), join([cond] * count)).as_(policy.kind)
+    return [
+        replace(
+            one,
+            error=mean_error(answer, one.target(policy, t)),
+            answer=answer if keeps else None,
+        )
+        for one, answer in zip(sides, answers.split(len(t)), strict=True)
+    ]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """Preference methods on pairs of built-in portraits, one recipe each.
 
 Without a file the pairs are the model's own: some samples for every training prompt, the best
-against the worst by verifier A. All recipes see the same pairs and share the sizes of a round.
+against the worst by verifier A. All recipes see the same pairs and share the sizes of a round. β,
+learning rate and length were chosen for Diffusion-DPO on validation prompts
+(benchmarks/preferences); the other methods take over what of them applies.
 """
 
 from dataclasses import dataclass, replace
@@ -40,7 +42,7 @@ class Paired:
     dropout: float = 0.0  # share of captions dropped; there is no guidance to keep intact
     geometry: Geometry = Geometry(prompts=64, group=2)
     optimizer: Optimizer = Optimizer(lr=1e-4, decay="linear")
-    budget: Budget = Budget(rounds=300)
+    budget: Budget = Budget(rounds=150)
 
 
 Settings = Annotated[Paired, tyro.conf.arg(prefix_name=False, name="")]
@@ -75,9 +77,9 @@ def on_pairs(
 
 
 def portraits_diffusion_dpo(
-    objective: DiffusionDPO = DiffusionDPO(),
+    objective: DiffusionDPO = DiffusionDPO(beta=500.0),
     paired: Settings = Paired(),
-    held_out: HeldOut = HeldOut(every=100),
+    held_out: HeldOut = HeldOut(every=75),
     model: Start = Start(),
 ) -> Run:
     """Diffusion-DPO: the winner's denoising error falls, the loser's rises."""
@@ -85,9 +87,9 @@ def portraits_diffusion_dpo(
 
 
 def portraits_flow_dpo(
-    objective: FlowDPO = FlowDPO(),
+    objective: FlowDPO = FlowDPO(beta=500.0),
     paired: Settings = Paired(),
-    held_out: HeldOut = HeldOut(every=100),
+    held_out: HeldOut = HeldOut(every=75),
     model: Start = Start(),
 ) -> Run:
     """Flow-DPO: Diffusion-DPO on velocity errors, which is what the portraits have."""
@@ -95,9 +97,9 @@ def portraits_flow_dpo(
 
 
 def portraits_diffusion_kto(
-    objective: DiffusionKTO = DiffusionKTO(),
+    objective: DiffusionKTO = DiffusionKTO(beta=250.0),
     paired: Settings = Paired(),
-    held_out: HeldOut = HeldOut(every=100),
+    held_out: HeldOut = HeldOut(every=75),
     model: Start = Start(),
 ) -> Run:
     """Diffusion-KTO: every picture alone is desirable or not."""
@@ -107,7 +109,7 @@ def portraits_diffusion_kto(
 def portraits_mapo(
     objective: MaPO = MaPO(),
     paired: Settings = Paired(),
-    held_out: HeldOut = HeldOut(every=100),
+    held_out: HeldOut = HeldOut(every=75),
     model: Start = Start(),
 ) -> Run:
     """MaPO: a bounded margin beside the winner's error, no reference."""
@@ -117,7 +119,7 @@ def portraits_mapo(
 def portraits_diffusion_orpo(
     objective: DiffusionORPO = DiffusionORPO(),
     paired: Settings = Paired(),
-    held_out: HeldOut = HeldOut(every=100),
+    held_out: HeldOut = HeldOut(every=75),
     model: Start = Start(),
 ) -> Run:
     """ORPO on denoising errors, with the sign that its aim needs."""
@@ -127,7 +129,7 @@ def portraits_diffusion_orpo(
 def portraits_dspo(
     objective: DSPO = DSPO(),
     paired: Settings = Paired(),
-    held_out: HeldOut = HeldOut(every=100),
+    held_out: HeldOut = HeldOut(every=75),
     model: Start = Start(),
 ) -> Run:
     """DSPO: winners, with targets moved along the step away from the reference."""
@@ -135,9 +137,9 @@ def portraits_dspo(
 
 
 def portraits_inpo(
-    objective: InPO = InPO(),
+    objective: InPO = InPO(beta=500.0),
     paired: Settings = Paired(),
-    held_out: HeldOut = HeldOut(every=100),
+    held_out: HeldOut = HeldOut(every=75),
     model: Start = Start(),
 ) -> Run:
     """InPO: Diffusion-DPO in the noise that the network reads out of the pictures."""
@@ -145,9 +147,9 @@ def portraits_inpo(
 
 
 def portraits_smpo(
-    objective: SmPO = SmPO(low=0.0, high=1.0),
+    objective: SmPO = SmPO(beta=410.0, low=0.0, high=1.0),
     paired: Settings = Paired(),
-    held_out: HeldOut = HeldOut(every=100),
+    held_out: HeldOut = HeldOut(every=75),
     model: Start = Start(),
 ) -> Run:
     """SmPO: weights by the gap of scores, in noise from ReNoise inversion."""
@@ -155,9 +157,9 @@ def portraits_smpo(
 
 
 def portraits_dmpo(
-    objective: DMPO = DMPO(),
+    objective: DMPO = DMPO(beta=500.0),
     paired: Settings = Paired(),
-    held_out: HeldOut = HeldOut(every=100),
+    held_out: HeldOut = HeldOut(every=75),
     model: Start = Start(),
 ) -> Run:
     """DMPO: reverse KL to a smoothed label."""
@@ -165,9 +167,9 @@ def portraits_dmpo(
 
 
 def portraits_rainbow_po(
-    objective: DiffusionRainbowPO = DiffusionRainbowPO(),
+    objective: DiffusionRainbowPO = DiffusionRainbowPO(beta=500.0),
     paired: Settings = Paired(),
-    held_out: HeldOut = HeldOut(every=100),
+    held_out: HeldOut = HeldOut(every=75),
     model: Start = Start(),
 ) -> Run:
     """RainbowPO's components on denoising errors: our extension, a hypothesis."""
@@ -175,9 +177,9 @@ def portraits_rainbow_po(
 
 
 def portraits_sdpo(
-    objective: DiffusionDPO = DiffusionDPO(safeguard=0.9),
+    objective: DiffusionDPO = DiffusionDPO(beta=500.0, safeguard=0.9),
     paired: Settings = Paired(),
-    held_out: HeldOut = HeldOut(every=100),
+    held_out: HeldOut = HeldOut(every=75),
     model: Start = Start(),
 ) -> Run:
     """Diffusion-SDPO: Diffusion-DPO whose loser may not undo the winner."""
@@ -185,9 +187,9 @@ def portraits_sdpo(
 
 
 def portraits_pnapo(
-    objective: PNAPO = PNAPO(),
+    objective: PNAPO = PNAPO(beta=2000.0),
     paired: Settings = Paired(),
-    held_out: HeldOut = HeldOut(every=100),
+    held_out: HeldOut = HeldOut(every=75),
     model: Start = Start(),
 ) -> Run:
     """PNAPO: Diffusion-DPO on the noise the pictures were made from; needs the model's own pairs.
@@ -200,11 +202,11 @@ def portraits_pnapo(
 
 
 def portraits_curriculum_dpo(
-    objective: DiffusionDPO = DiffusionDPO(),
+    objective: DiffusionDPO = DiffusionDPO(beta=500.0),
     paired: Settings = Paired(),
-    held_out: HeldOut = HeldOut(every=100),
+    held_out: HeldOut = HeldOut(every=75),
     model: Start = Start(),
-    curriculum: Curriculum = Curriculum(every=50),
+    curriculum: Curriculum = Curriculum(every=25),
 ) -> Run:
     """Curriculum-DPO: Diffusion-DPO on pairs with a large gap of scores first."""
     name = "portraits_curriculum_dpo"

@@ -48,7 +48,7 @@ class OwnPairs:
             known = self._made(model, prompts)
             if self.store is not None:
                 self.store.write(key, known)
-        chosen = [prompts[i] for i in known["prompt"].tolist()]
+        chosen: list[str] = [prompts[int(i)] for i in known["prompt"]]
         if not chosen:
             raise ValueError(
                 f"all {len(prompts)} prompts gave ties: no sample earned more than another; raise "
@@ -97,9 +97,13 @@ class OwnPairs:
         """Everything that decides the pairs."""
         settings = (model.name, model.shape, self.sampler.times, self.group, self.seed, self.least)
         times = torch.tensor(self.sampler.times, dtype=torch.float64)
-        steps = [
-            f"{type(kernel).__name__} {float(kernel.std(model.process, times[i], times[i + 1])):.9g}"
+        noise = [
+            kernel.std(model.process, times[i], times[i + 1]).item()
             for i, kernel in enumerate(self.sampler.kernels)
+        ]
+        steps = [
+            f"{type(k).__name__} {std:.9g}"
+            for k, std in zip(self.sampler.kernels, noise, strict=True)
         ]
         lines = [repr(settings), *steps, self.judged, content(model.network), *prompts]
         return "\n".join(lines)

@@ -210,7 +210,7 @@ class HeldOutPairs:
             some = mine[start : start + self.batch]
             sums += zip(some, self._errors(some, current, reference, model, team), strict=True)
         every = [row for _, row in sorted(team.gather(sums))]
-        margin = [w - l - (rw - rl) for w, l, rw, rl in every]
+        margin = [won - lost - (rw - rl) for won, lost, rw, rl in every]
         right = sum(1.0 if m < 0 else 0.5 if m == 0 else 0.0 for m in margin)
         winner, loser, ref_winner, ref_loser = (sum(c) for c in zip(*every, strict=True))
         return {

@@ -84,7 +84,8 @@ def by_hand(rows: PreferenceRows, mean: Tensor, reference: Tensor) -> FourErrors
             said, target = velocity(means[PROMPT], x, t), picture.eps - picture.x0
             errors.append((said - target).pow(2).sum(1) / 2)
             answers += [said, target]
-    return FourErrors(*errors, t, (answers[0], answers[4], answers[1]))
+    w, l, rw, rl = errors  # noqa: E741
+    return FourErrors(w, l, rw, rl, t, (answers[0], answers[4], answers[1]))
 
 
 def softplus(u: Tensor) -> Tensor:

@@ -13,7 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scoreward.margins.diffusion import AutomaticBeta
+from scoreward.objectives.base import Objective
 from scoreward.objectives.denoised_value import DenoisedValue
+from scoreward.objectives.diffusion_dpo import DiffusionDPO
+from scoreward.objectives.diffusion_kto import DiffusionKTO
+from scoreward.objectives.diffusion_rainbow_po import DiffusionRainbowPO
 from scoreward.objectives.flow_grpo import FlowGRPO
 from scoreward.objectives.score_as_action import ScoreAsAction
 from scoreward.objectives.vgrpo import VGRPO
@@ -25,6 +30,7 @@ from scoreward.training.evaluation import evaluate
 from scoreward.training.geometry import Geometry
 from scoreward.training.run import Budget, Keeping, Run
 from scoreward.training.team import Team
+from tests.training.preferring import paired_run
 from tests.training.toys import InFloat64, online, toy
 
 OBJECTIVE = VGRPO(clip=0.01, proximal=0.3, anchor=0.1)
@@ -65,6 +71,18 @@ def valued(folder: Path) -> Run:
     run = toy(folder, 3, objective=objective, source=source, keeping=Keeping(every=1))
     run.model.network.double()
     return replace(run, source=InFloat64(source))
+
+
+PAIRED: dict[str, Objective] = {
+    "pairs_rainbow": DiffusionRainbowPO(beta=20.0, alpha=0.9, gamma=0.01, phi="gap"),
+    "pairs_kto": DiffusionKTO(beta=10.0),
+    "pairs_automatic": DiffusionDPO(automatic=AutomaticBeta(high=5.0)),
+}
+"""Methods on pairs with something that is a sum over all processes."""
+
+
+def paired_case(name: str) -> Callable[[Path], Run]:
+    return lambda folder: paired_run(folder, PAIRED[name])
 
 
 def unsynced(folder: Path) -> Run:
@@ -110,6 +128,7 @@ def _fail() -> None:
 
 CASES: Mapping[str, Callable[[Path], Run]] = {
     **{name: geometry_case(name) for name in GEOMETRIES},
+    **{name: paired_case(name) for name in PAIRED},
     "remembered": remembered,
     "valued": valued,
     "unsynced": unsynced,

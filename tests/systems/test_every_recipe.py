@@ -5,12 +5,14 @@ import math
 import pytest
 import torch
 
-from scoreward.commands.recipes import BUILT_IN
+from scoreward.commands.recipes import BUILT_IN, ON_PAIRS
 from scoreward.commands.train import build
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 
-ONLINE = [r for r in BUILT_IN if r.startswith("portraits_") and r != "portraits_pretrain"]
+PAIRED = [f"portraits_{method}" for method in ON_PAIRS]
+OFFLINE = ["portraits_pretrain", *PAIRED]
+ONLINE = [r for r in BUILT_IN if r.startswith("portraits_") and r not in OFFLINE]
 SIZES = {
     "portraits_branch_grpo": ["--geometry.prompts", "1", "--geometry.group", "8"],
     "portraits_fdfo": ["--geometry.prompts", "3", "--geometry.group", "2"],

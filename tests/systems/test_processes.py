@@ -15,12 +15,12 @@ from scoreward.report.causes import evidence_of
 from scoreward.report.folder import read_run
 from scoreward.training.folder import RunFolder
 from scoreward.training.geometry import Geometry
-from tests.systems.cases import GEOMETRIES, measured, outcome, weights
+from tests.systems.cases import GEOMETRIES, PAIRED, measured, outcome, weights
 from tests.systems.launch import team
 
 pytestmark = pytest.mark.slow
 
-SAME = [*GEOMETRIES, "remembered", "valued"]
+SAME = [*GEOMETRIES, *PAIRED, "remembered", "valued"]
 OF_TEAMS, ALONE = {"weights/disagreement"}, {"gradient/signal_to_noise"}
 
 Team = tuple[Path, list[dict[str, Any]]]
@@ -66,7 +66,7 @@ def test_no_thread_of_the_group_is_left_to_the_interpreter(several: Team) -> Non
         assert not [name for name in left if "gloo" in name]
 
 
-@pytest.mark.parametrize("name", list(GEOMETRIES))
+@pytest.mark.parametrize("name", [*GEOMETRIES, *PAIRED])
 def test_a_team_trains_as_one_process_does(
     several: Team, alone: tuple[Path, dict[str, Any]], name: str
 ) -> None:

@@ -133,7 +133,7 @@ def test_a_dropped_caption_is_dropped_for_both_pictures() -> None:
 
 
 def test_a_curriculum_opens_large_gaps_first_and_one_chunk_is_everything() -> None:
-    """[curriculum-dpo] (schedule): three chunks of four, one more every second round of one update."""
+    """[curriculum-dpo] (schedule): three chunks of four, one more every second update."""
     data = replace(pair_data(12), gap=torch.arange(12.0))
     plan = Curriculum(chunks=3, every=2, least=0.5)
     source = Preferences(data, Geometry(prompts=4, group=2), curriculum=plan)
@@ -170,7 +170,7 @@ METHODS: dict[str, Objective] = {
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_preferred_direction_moves_the_mean(name: str) -> None:
-    """From √2 away, nearer by 0.08 at least (IPO holds back the most); with winners and losers swapped it goes the other way."""
+    """From √2 away, nearer by 0.08 at least (IPO holds back the most); swapped, further away."""
     data = pair_data(128)
     swapped = PairData(
         data.loser, data.winner, data.prompts, data.gap, data.loser_noise, data.winner_noise

@@ -1,0 +1,152 @@
+"""Recipes on pairs: every one trains, from own pairs or from pictures of a file."""
+
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from PIL import Image
+
+from scoreward.commands.recipes import ON_PAIRS
+from scoreward.commands.train import build
+from scoreward.data import portraits
+from scoreward.models import builtin
+from scoreward.preferences.records import ImagePair
+from scoreward.recipes.preference_data import Making, from_file, in_space, stored
+from scoreward.training.preferences import HeldOutPairs, Preferences
+from scoreward.training.team import Team
+from scoreward.training.trainer import Trainer
+
+TINY = ["--making.prompts", "10", "--making.group", "3", "--making.held-out", "4"]
+SMALL = ["--geometry.prompts", "3"]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCOREWARD_CACHE", str(tmp_path_factory.getbasetemp() / "pairs cache"))
+
+
+def portrait_pairs(count: int = 6, size: tuple[int, int] = (16, 16)) -> list[ImagePair]:
+    """Data against its neighbour; every other one has scores."""
+    data = portraits.load("train")
+    pixels = ((data.images + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    images = [
+        Image.fromarray(p).resize(size, Image.Resampling.NEAREST) for p in pixels[: 2 * count]
+    ]
+    return [
+        ImagePair(data.captions[2 * i], images[2 * i], images[2 * i + 1], 0.5 + i, 0.25)
+        for i in range(count)
+    ]
+
+
+def reading(monkeypatch: pytest.MonkeyPatch, pairs: Sequence[ImagePair]) -> list[tuple]:
+    """Put a reader in place that knows these pairs; what it was asked."""
+    asked: list[tuple] = []
+    module = ModuleType("scoreward.preferences.files")
+
+    def read_image_pairs(path: Path, skip_bad: bool) -> Sequence[ImagePair]:
+        asked.append((path, skip_bad))
+        return pairs
+
+    module.read_image_pairs = read_image_pairs  # pyright: ignore
+    monkeypatch.setitem(sys.modules, "scoreward.preferences.files", module)
+    return asked
+
+
+def trained(recipe: str, words: Sequence[str], rounds: int = 2) -> Trainer:
+    run, _ = build(recipe, list(words), "test")
+    trainer = Trainer(run.model, run.objective, run.source, run.optimizer, Team())
+    before = {n: p.detach().clone() for n, p in trainer.weights.parameters.items()}
+    for _ in range(rounds):
+        metrics = trainer.step().metrics
+        assert all(math.isfinite(v) for v in metrics.values())
+        assert metrics["gradient/norm"] > 0
+    moved = [not torch.equal(p, before[n]) for n, p in trainer.weights.parameters.items()]
+    assert sum(moved) > 0.9 * len(moved)
+    return trainer
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ON_PAIRS)
+def test_a_recipe_makes_its_pairs_and_trains_on_them(method: str) -> None:
+    torch.set_num_threads(1)
+    trainer = trained(f"portraits_{method}", [*TINY, *SMALL])
+    assert isinstance(trainer.source, Preferences)
+    train = set(portraits.load("train").captions)
+    assert set(trainer.source.data.prompts) <= train
+
+
+def test_held_out_pairs_are_of_other_prompts() -> None:
+    run, _ = build("portraits_diffusion_dpo", [*TINY, *SMALL], "test")
+    assert run.evaluation is not None
+    probe = run.evaluation.probes["pairs"]
+    assert isinstance(probe, HeldOutPairs)
+    assert isinstance(run.source, Preferences)
+    assert set(probe.data.prompts) <= set(portraits.load("test").captions)
+    assert set(probe.data.prompts).isdisjoint(portraits.load("train").captions)
+    tuned, _ = build(
+        "portraits_diffusion_dpo", [*TINY, *SMALL, "--held-out.split", "validation"], "test"
+    )
+    assert tuned.evaluation is not None
+    other = tuned.evaluation.probes["pairs"]
+    assert isinstance(other, HeldOutPairs)
+    assert set(other.data.prompts) <= set(portraits.load("validation").captions)
+
+
+def test_own_pairs_are_the_same_from_the_disk() -> None:
+    model, making = builtin.portraits(), Making(prompts=10, group=3, held_out=4)
+    once, again = making.split(model, "test"), making.split(model, "test")
+    assert torch.equal(once.train.winner, again.train.winner)
+    assert list(once.held_out.prompts) == list(again.held_out.prompts)
+
+
+def test_a_recipe_trains_on_the_pictures_of_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    torch.set_num_threads(1)
+    pairs = portrait_pairs()
+    asked = reading(monkeypatch, pairs)
+    words = ["--pairs", str(tmp_path / "mine.parquet"), "--skip-bad", *SMALL]
+    trainer = trained("portraits_diffusion_dpo", words, rounds=1)
+    assert asked == [(tmp_path / "mine.parquet", True)]
+    assert isinstance(trainer.source, Preferences)
+    data = trainer.source.data
+    places = [[p.prompt for p in pairs].index(prompt) for prompt in data.prompts]
+    images = portraits.load("train").images
+    torch.testing.assert_close(data.winner, images[[2 * i for i in places]], rtol=0, atol=0.005)
+    torch.testing.assert_close(data.loser, images[[2 * i + 1 for i in places]], rtol=0, atol=0.005)
+    assert data.gap is not None
+    assert data.gap.tolist() == [0.25 + i for i in places]
+
+
+def test_a_share_of_the_prompts_of_a_file_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = portrait_pairs(60)
+    reading(monkeypatch, pairs)
+    split = from_file(Path("any"), builtin.portraits(), skip_bad=False, share=0.3)
+    assert set(split.train.prompts).isdisjoint(split.held_out.prompts)
+    assert len(split.train) + len(split.held_out) == 60
+    assert 5 < len(split.held_out) < 35
+
+
+def test_files_that_do_not_fit_are_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = builtin.portraits()
+    with pytest.raises(ValueError, match="has 32 x 24 pixels and this model draws 16 x 16"):
+        in_space(portrait_pairs(2, (32, 24)), model)
+    reading(monkeypatch, [])
+    with pytest.raises(ValueError, match="mine holds no pairs to learn from"):
+        from_file(Path("mine"), model, skip_bad=False)
+    one = portrait_pairs(2)
+    bare = [one[0], ImagePair(one[1].prompt, one[1].winner, one[1].loser)]
+    assert in_space(bare, model).gap is None
+
+
+def test_pictures_for_models_that_read_files_are_stored_once_by_content() -> None:
+    image = portrait_pairs(1)[0].winner
+    path = stored(image)
+    assert path == stored(image.copy())
+    assert path != stored(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+    with Image.open(path) as opened:
+        assert opened.tobytes() == image.convert("RGB").tobytes()
