@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -55,7 +56,8 @@ def serve() -> Iterator[Callable[[Reply], tuple[Endpoint, list[str]]]]:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
-                self.wfile.write(data)
+                with suppress(BrokenPipeError):  # whoever asked has given up
+                    self.wfile.write(data)
 
             def log_message(self, format: str, *args: object) -> None:
                 pass
