@@ -6,6 +6,7 @@ same signature, so they compose with every sampler and objective.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -65,14 +66,15 @@ class Guided:
 
 @dataclass(frozen=True)
 class InBatches:
-    """Asks for at most `size` rows at once, which bounds memory; for answers without gradients."""
+    """Asks for at most `size` rows at once, which bounds memory; for answers without gradients.
 
-    denoiser: Denoiser
+    Any reading will do whose answers know how to be joined.
+    """
+
+    denoiser: Callable[[Any, Any, Any], Any]
     size: int
 
-    def __call__(
-        self, x_t: Float[Tensor, "batch *shape"], t: Float[Tensor, " batch"], cond: Cond
-    ) -> Prediction:
+    def __call__(self, x_t: Tensor, t: Tensor, cond: Any) -> Any:
         if len(x_t) <= self.size:
             return self.denoiser(x_t, t, cond)
         parts = []
@@ -80,8 +82,7 @@ class InBatches:
             piece = slice(start, start + self.size)
             given = None if cond is None else cond[piece]
             parts.append(self.denoiser(x_t[piece], t[piece], given))
-        x0, eps = (torch.cat([getattr(p, name) for p in parts]) for name in ("x0", "eps"))
-        return Prediction(x_t, t, x0, eps, parts[0].process)
+        return parts[0].joined(parts)
 
 
 @dataclass

@@ -4,6 +4,7 @@ Every target is a linear form a·x0 + b·ε, so one 2×2 solve against x_t = α 
 them into any other. There are five rows and no pairwise conversions.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -91,3 +92,9 @@ class Prediction:
             return self.said[1]
         a, b = linear_form(kind, self.process, per_sample(self.t, self.x_t))
         return a * self.x0 + b * self.eps
+
+    def joined(self, parts: "Sequence[Prediction]") -> "Prediction":
+        """All parts, of which this is the first, as one batch."""
+        names = ("x_t", "t", "x0", "eps")
+        x_t, t, x0, eps = (torch.cat([getattr(p, name) for p in parts]) for name in names)
+        return Prediction(x_t, t, x0, eps, self.process)

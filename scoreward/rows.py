@@ -41,6 +41,10 @@ class Rows:
         """Each row `times` times in a row: a b → a a b b."""
         return self._map(lambda v: repeat_rows(v, times))
 
+    def joined(self, parts: "Sequence[Self]") -> Self:
+        """All parts, of which this is the first, one after the other."""
+        return join(parts)
+
     def split(self, size: int) -> Iterator[Self]:
         """Consecutive pieces of at most `size` rows."""
         for start in range(0, len(self), size):

@@ -43,12 +43,32 @@ SAMPLES = (
     "draft",
     "align_prop",
 )
+ON_PAIRS = (
+    "diffusion_dpo",
+    "flow_dpo",
+    "diffusion_kto",
+    "mapo",
+    "diffusion_orpo",
+    "dspo",
+    "inpo",
+    "smpo",
+    "dmpo",
+    "sdpo",
+    "pnapo",
+    "curriculum_dpo",
+    "rainbow_po",
+)
+ON_STEPS = ("d3po", "spo", "lpo")
 DIFFERENTIATING = ("refl", "draft", "align_prop", "swift_direct")
 BUILT_IN = {
     "portraits_vgrpo": "scoreward.recipes.portraits",
     "portraits_pretrain": "scoreward.recipes.portraits",
     **{f"portraits_{method}": "scoreward.recipes.portraits_paths" for method in PATHS},
     **{f"portraits_{method}": "scoreward.recipes.portraits_samples" for method in SAMPLES},
+    **{f"portraits_{method}": "scoreward.recipes.portraits_preferences" for method in ON_PAIRS},
+    **{
+        f"portraits_{method}": "scoreward.recipes.portraits_preference_steps" for method in ON_STEPS
+    },
     "portraits_few_step": "scoreward.recipes.portraits_few_step",
     "portraits_swift": "scoreward.recipes.portraits_swift",
     "portraits_swift_direct": "scoreward.recipes.portraits_swift",
@@ -83,6 +103,8 @@ PRETRAINED = {
         "wan_vgrpo",
     ),
 }
+LANGUAGE = ("tiny_llama_dpo", "smollm_dpo", "smollm_simpo", "smollm_rainbow_po")
+BUILT_IN |= dict.fromkeys(LANGUAGE, "scoreward.recipes.language")
 BUILT_IN |= {name: f"scoreward.recipes.{f}" for f, names in PRETRAINED.items() for name in names}
 TASKS = {"lettering": "scoreward.recipes.lettering", "emoji": "scoreward.recipes.emoji"}
 ONLINE = ("vgrpo", "swift", *PATHS, *SAMPLES, "swift_direct")

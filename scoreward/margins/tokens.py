@@ -52,18 +52,37 @@ def length_desensitised(
 
 
 @torch.no_grad()
-def mean_entropy(
-    logits: Float[Tensor, "batch length vocabulary"], mask: Bool[Tensor, "batch length"]
-) -> Float[Tensor, " batch"]:
-    """Mean entropy per token over log of the vocabulary's size.  [mallows-po] (entropy)
+def entropies(
+    logits: Float[Tensor, "batch length vocabulary"],
+) -> Float[Tensor, "batch length"]:
+    """Entropy of each next token over log of the vocabulary's size.  [mallows-po] (entropy)
 
-    Take the reference's logits; a padded vocabulary counts in full.
+    A padded vocabulary counts in full.
     """
 
     def entropy(z: Tensor) -> Tensor:
         return z.logsumexp(-1) - (z.softmax(-1) * z).sum(-1)
 
-    return _mean(_each(logits, entropy), mask) / log(logits.shape[-1])
+    return _each(logits, entropy) / log(logits.shape[-1])
+
+
+@torch.no_grad()
+def log_collisions(
+    logits: Float[Tensor, "batch length vocabulary"],
+) -> Float[Tensor, "batch length"]:
+    """log Σ_v π(v)² of each next token.  [wpo] (weights)"""
+
+    def collision(z: Tensor) -> Tensor:
+        return (2 * z).logsumexp(-1) - 2 * z.logsumexp(-1)
+
+    return _each(logits, collision)
+
+
+def mean_entropy(
+    logits: Float[Tensor, "batch length vocabulary"], mask: Bool[Tensor, "batch length"]
+) -> Float[Tensor, " batch"]:
+    """Mean of `entropies` over the completion; take the reference's logits."""
+    return mean(entropies(logits), mask)
 
 
 @torch.no_grad()
@@ -73,12 +92,14 @@ def on_policy_weight(
     mask: Bool[Tensor, "batch length"],
 ) -> Float[Tensor, " batch"]:
     """exp mean(log π(token) − log Σ_v π(v)²), the policy's.  [wpo] (weights)"""
+    return mean(token_log_probs(logits, token) - log_collisions(logits), mask).exp()
 
-    def collision(z: Tensor) -> Tensor:
-        return (2 * z).logsumexp(-1) - 2 * z.logsumexp(-1)
 
-    expected = _each(logits, collision)
-    return _mean(token_log_probs(logits, token) - expected, mask).exp()
+def mean(
+    value: Float[Tensor, "batch length"], mask: Bool[Tensor, "batch length"]
+) -> Float[Tensor, " batch"]:
+    """Mean over the completion."""
+    return summed(value, mask) / mask.sum(1)
 
 
 def _pieces(logits: Tensor, token: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -88,7 +109,3 @@ def _pieces(logits: Tensor, token: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 
 def _each(logits: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     return torch.cat([function(wide(z)) for z in logits.split(PIECE, 1)], dim=1)
-
-
-def _mean(value: Tensor, mask: Tensor) -> Tensor:
-    return summed(value, mask) / mask.sum(1)

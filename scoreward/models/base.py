@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -12,6 +13,33 @@ from scoreward.process import Process, time_grid
 
 Save = Callable[[Mapping[str, Tensor], Path, bool], None]
 """(trained weights by parameter name, folder, merged into the whole) → files others can load."""
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """What the trainer needs of a model: a network, how to ask it, and what a process is to it.
+
+    A model of pictures answers (x_t, t, cond) with a prediction, a language model answers
+    (tokens, mask, what else) with log-probabilities; the objective knows which it asks.
+    """
+
+    @property
+    def network(self) -> nn.Module: ...
+
+    @property
+    def denoiser(self) -> Callable[[Any, Any, Any], Any]: ...
+
+    @property
+    def process(self) -> Process: ...
+
+    @property
+    def kind(self) -> Kind: ...
+
+    @property
+    def null(self) -> Callable[[Cond], Cond]: ...
+
+    @property
+    def name(self) -> str: ...
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,13 @@ and costs nothing of the base's size. Swapping happens outside of any graph: a s
 never carries gradients.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from scoreward.denoiser import Cond, Denoiser
-from scoreward.prediction import Prediction
 
 
 class Weights:
@@ -93,13 +91,13 @@ class Weights:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A denoiser read through a named snapshot, without gradients."""
+    """A denoiser, or any other reading, through a named snapshot, without gradients."""
 
-    denoiser: Denoiser
+    denoiser: Callable[[Any, Any, Any], Any]
     weights: Weights
     name: str
 
     @torch.no_grad()
-    def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Prediction:
+    def __call__(self, x_t: Tensor, t: Tensor, cond: Any) -> Any:
         with self.weights.using(self.name):
             return self.denoiser(x_t, t, cond)

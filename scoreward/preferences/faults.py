@@ -5,6 +5,7 @@ from math import isfinite
 from typing import Any
 
 from scoreward.preferences.records import (
+    Dropped,
     Fault,
     ImageBinary,
     ImageGroup,
@@ -15,7 +16,7 @@ from scoreward.preferences.records import (
     TextPair,
 )
 
-GO_ON = "--skip-bad leaves such rows out and counts them"
+GO_ON = "--skip-bad (skip_bad=True) leaves such rows out and counts them"
 
 
 class PreferenceError(ValueError):
@@ -26,17 +27,24 @@ class Unusable(ValueError):
     """Why one row cannot be used; whoever knows the file and the row makes a Fault of it."""
 
 
-def first_of(faults: Sequence[Fault]) -> PreferenceError:
+def first_of(faults: Sequence[Fault], more_known: bool = True) -> PreferenceError:
     """The first fault, how many more there are, and how to go on without them."""
     more = len(faults) - 1
-    rest = f"; so {'is' if more == 1 else 'are'} {more} more" if more else ""
-    return PreferenceError(f"{faults[0]} (row cannot be used{rest}; {GO_ON})")
+    rest = f", and {more} more {'rows have' if more > 1 else 'row has'} faults" if more else ""
+    rest = rest if more_known else ", and rows after it were not looked at"
+    return PreferenceError(f"{faults[0]}{rest}; {GO_ON}")
+
+
+def counted(dropped: Dropped) -> str:
+    """What was left out, in words, with the first fault."""
+    ties, bad = dropped.ties, len(dropped.bad)
+    said = f"{ties} tie{'s' * (ties != 1)} and {bad} faulty row{'s' * (bad != 1)} left out"
+    return said + (f" ({dropped.bad[0]})" if bad else "")
 
 
 def check(record: Record) -> None:
     """Refuse a record that teaches nothing or something wrong.  Raises Unusable."""
-    if not said(record.prompt):
-        raise Unusable("the prompt is empty")
+    _texts({"the prompt": said(record.prompt)})
     if isinstance(record, ImagePair | TextPair):
         _numbers({"score_w": [record.score_w], "score_l": [record.score_l]})
     if isinstance(record, TextPair):
@@ -64,6 +72,10 @@ def _texts(named: Mapping[str, str]) -> None:
     for name, text in named.items():
         if not text.strip():
             raise Unusable(f"{name} is empty")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise Unusable(f"{name} has half a character, a lone surrogate") from None
 
 
 def _numbers(named: Mapping[str, Sequence[float | None]]) -> None:

@@ -1,27 +1,17 @@
 """Preference records in Parquet files: written whole or not at all, read without holding them.
 
 Pictures are stored as `datasets` stores them, so a file opens anywhere as a data set with images.
-Reading checks every row once; a sequence then makes record i anew from its row when asked.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Generic, TypeVar, overload
+from typing import Any
 
-from scoreward.preferences.faults import (
-    PreferenceError,
-    Unusable,
-    check,
-    first_of,
-    pictures,
-)
-from scoreward.preferences.layouts import Layout, Tie, recognise
-from scoreward.preferences.pictures import decode, stored
+from scoreward.preferences.faults import PreferenceError, Unusable, check
+from scoreward.preferences.pictures import stored
 from scoreward.preferences.records import (
-    Dropped,
     Fault,
     ImageBinary,
     ImageGroup,
@@ -31,13 +21,25 @@ from scoreward.preferences.records import (
     TextGroup,
     TextPair,
 )
-from scoreward.preferences.tables import Row, Table, tables
+from scoreward.preferences.stored import Reading, Stored, Stream, read, stream
+from scoreward.preferences.tables import Row
 
-R = TypeVar("R", bound=Record)
+__all__ = [
+    "Reading",
+    "Stored",
+    "Stream",
+    "read",
+    "read_image_binary",
+    "read_image_groups",
+    "read_image_pairs",
+    "read_text_binary",
+    "read_text_groups",
+    "read_text_pairs",
+    "stream",
+    "write",
+    "write_pairs",
+]
 _ROWS = 100  # rows held at once while writing
-
-
-# Writing
 
 
 def write(path: Path | str, records: Iterable[Record]) -> int:
@@ -127,220 +129,46 @@ def _features(kind: type, chat: bool) -> Any:
     return Features({"prompt": prompt} | columns[kind])
 
 
-# Reading
-
-
-@dataclass(frozen=True)
-class _Case:
-    """The rows of one table that belong together, and which of their records is meant."""
-
-    table: int
-    rows: range
-    member: int
-
-
-class Stored(Sequence[R], Generic[R]):
-    """Records on disk: length, index and iteration, each made from its row when asked for."""
-
-    def __init__(self, found: list[Table], layouts: list[Layout], scanned: "_Scan") -> None:
-        self._tables, self._layouts = found, layouts
-        self._cases = [place for _, place in scanned.records()]
-        self.dropped: Dropped = scanned.dropped
-
-    def __len__(self) -> int:
-        return len(self._cases)
-
-    @overload
-    def __getitem__(self, index: int) -> R: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[R]: ...
-    def __getitem__(self, index: int | slice) -> R | Sequence[R]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        case = self._cases[index]
-        table = self._tables[case.table]
-        row_at = table.row
-        if row_at is None:
-            raise PreferenceError(f"{table.file} is a stream and has no record {index}")
-        rows = [row_at(i) for i in case.rows]
-        made = self._layouts[case.table].make(rows, table.folder)
-        kept = [r for r in made if not isinstance(r, Tie)]
-        return kept[case.member]  # pyright: ignore[reportReturnType]
-
-
-class Stream(Iterable[R], Generic[R]):
-    """Records read once through, never all held; `dropped` counts what this pass left out."""
-
-    def __init__(self, begin: Callable[[], "_Scan"]) -> None:
-        self._begin = begin
-        self._scan = begin()
-
-    @property
-    def dropped(self) -> Dropped:
-        return self._scan.dropped
-
-    def __iter__(self) -> Iterator[R]:
-        self._scan = self._begin()
-        for record, _ in self._scan.records():
-            yield record  # pyright: ignore[reportReturnType]
-
-
-class _Scan:
-    """One pass over all rows: records that can be used, and what was left out."""
-
-    def __init__(
-        self, found: list[Table], layouts: list[Layout], skip_bad: bool, whole: bool, eager: bool
-    ) -> None:
-        self._tables, self._layouts = found, layouts
-        self._skip, self._whole, self._eager = skip_bad, whole, eager
-        self._ties, self._bad = 0, list[Fault]()
-
-    @property
-    def dropped(self) -> Dropped:
-        return Dropped(self._ties, tuple(self._bad))
-
-    def records(self) -> Iterator[tuple[Record, _Case]]:
-        """Raises PreferenceError at the first fault (a stream), or with their count (eager)."""
-        for number, (table, layout) in enumerate(zip(self._tables, self._layouts)):
-            for rows, where in _cases(table, layout.together):
-                yield from self._case(number, table, layout, rows, where)
-        if self._bad and not self._skip:
-            raise first_of(self._bad)
-
-    def _case(
-        self, number: int, table: Table, layout: Layout, rows: list[Row | Unusable], where: range
-    ) -> Iterator[tuple[Record, _Case]]:
-        kept: list[Record] = []
-        ties = 0
-        try:
-            for made in layout.make([_usable(r) for r in rows], table.folder):
-                if isinstance(made, Tie):
-                    ties += 1
-                else:
-                    check(made)
-                    if self._whole:
-                        _decoded(made)
-                    kept.append(made)
-        except Unusable as why:
-            self._bad.append(Fault(table.file, where.start, str(why)))
-            if not self._skip and not self._eager:
-                raise first_of(self._bad) from None
-            return
-        self._ties += ties
-        yield from ((record, _Case(number, where, i)) for i, record in enumerate(kept))
-
-
-def _usable(row: Row | Unusable) -> Row:
-    if isinstance(row, Unusable):
-        raise row
-    return row
-
-
-def _decoded(record: Record) -> None:
-    for picture in pictures(record):
-        decode(picture)
-    if isinstance(record, ImagePair) and _same(record.winner, record.loser):
-        raise Unusable("winner and loser are the same picture")
-
-
-def _same(one: Any, other: Any) -> bool:
-    return (one.mode, one.size, one.tobytes()) == (other.mode, other.size, other.tobytes())
-
-
-def _cases(table: Table, together: str) -> Iterator[tuple[list[Row | Unusable], range]]:
-    """Rows that belong together: one alone, or neighbours with the same value of a column."""
-    held: list[Row | Unusable] = []
-    start, key = 0, None
-    for i, row in enumerate(table.scan()):
-        mine = row.get(together) if together and isinstance(row, dict) else None
-        if held and (mine is None or mine != key):
-            yield held, range(start, i)
-            held = []
-        if not held:
-            start, key = i, mine
-        held.append(row)
-    if held:
-        yield held, range(start, start + len(held))
-
-
-def read(
-    kind: type[R],
-    source: Path | str,
-    skip_bad: bool = False,
-    *,
-    layout: str = "auto",
-    decoded: bool = True,
-) -> Stored[R]:
-    """Records of one kind as a lazy sequence with `dropped`.  Raises PreferenceError.
-
-    `source` is a file, a folder of files or a data set on a hub. Every row is checked once;
-    `decoded=False` reads only the headers of pictures then, which is faster and trusts the rest.
-    """
-    found = tables(source)
-    layouts = [_fitting(kind, table, layout) for table in found]
-    records = Stored[R](found, layouts, _Scan(found, layouts, skip_bad, decoded, True))
-    if not len(records):
-        raise PreferenceError(f"{source} has no usable row: {counted(records.dropped)}")
-    return records
-
-
-def stream(
-    kind: type[R],
-    source: Path | str,
-    skip_bad: bool = False,
-    *,
-    layout: str = "auto",
-    decoded: bool = True,
-) -> Stream[R]:
-    """As `read`, but rows pass by and are never all held, so faults show when they are met."""
-    found = tables(source, streaming=True)
-    layouts = [_fitting(kind, table, layout) for table in found]
-    return Stream[R](lambda: _Scan(found, layouts, skip_bad, decoded, False))
-
-
-def _fitting(kind: type, table: Table, layout: str) -> Layout:
-    found = recognise(table.file, table.columns, layout)
-    if found.kind is not kind:
-        raise PreferenceError(
-            f"{table.file} has the layout {found.name}, which holds {found.kind.__name__} records, "
-            f"not {kind.__name__}"
-        )
-    return found
-
-
-def counted(dropped: Dropped) -> str:
-    """What was left out, in words."""
-    return f"{dropped.ties} ties and {len(dropped.bad)} faulty rows left out"
-
-
-def read_image_pairs(source: Path | str, skip_bad: bool = False) -> Stored[ImagePair]:
+def read_image_pairs(
+    source: Path | str, skip_bad: bool = False, how: Reading = Reading()
+) -> Stored[ImagePair]:
     """Pairs of pictures; see `read`."""
-    return read(ImagePair, source, skip_bad)
+    return read(ImagePair, source, skip_bad, how)
 
 
-def read_image_binary(source: Path | str, skip_bad: bool = False) -> Stored[ImageBinary]:
+def read_image_binary(
+    source: Path | str, skip_bad: bool = False, how: Reading = Reading()
+) -> Stored[ImageBinary]:
     """Pictures wanted or not; see `read`."""
-    return read(ImageBinary, source, skip_bad)
+    return read(ImageBinary, source, skip_bad, how)
 
 
-def read_image_groups(source: Path | str, skip_bad: bool = False) -> Stored[ImageGroup]:
+def read_image_groups(
+    source: Path | str, skip_bad: bool = False, how: Reading = Reading()
+) -> Stored[ImageGroup]:
     """Groups of scored pictures; see `read`."""
-    return read(ImageGroup, source, skip_bad)
+    return read(ImageGroup, source, skip_bad, how)
 
 
-def read_text_pairs(source: Path | str, skip_bad: bool = False) -> Stored[TextPair]:
+def read_text_pairs(
+    source: Path | str, skip_bad: bool = False, how: Reading = Reading()
+) -> Stored[TextPair]:
     """Pairs of completions; see `read`."""
-    return read(TextPair, source, skip_bad)
+    return read(TextPair, source, skip_bad, how)
 
 
-def read_text_binary(source: Path | str, skip_bad: bool = False) -> Stored[TextBinary]:
+def read_text_binary(
+    source: Path | str, skip_bad: bool = False, how: Reading = Reading()
+) -> Stored[TextBinary]:
     """Completions wanted or not; see `read`."""
-    return read(TextBinary, source, skip_bad)
+    return read(TextBinary, source, skip_bad, how)
 
 
-def read_text_groups(source: Path | str, skip_bad: bool = False) -> Stored[TextGroup]:
+def read_text_groups(
+    source: Path | str, skip_bad: bool = False, how: Reading = Reading()
+) -> Stored[TextGroup]:
     """Groups of scored completions; see `read`."""
-    return read(TextGroup, source, skip_bad)
+    return read(TextGroup, source, skip_bad, how)
 
 
 def write_pairs(path: Path | str, records: Iterable[ImagePair | TextPair]) -> int:

@@ -1,16 +1,16 @@
 """Which columns a file has decides how its rows become records.
 
 A layout is a name, the columns that give it away, and a function from the row (or the rows that
-belong together) to records. Reading our own files is one layout among the others.
+belong together) to records. Here are the layouts of our own files; recognise.py chooses.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from scoreward.preferences.faults import PreferenceError, Unusable
+from scoreward.preferences.faults import Unusable
 from scoreward.preferences.pictures import opened
 from scoreward.preferences.records import (
     ImageBinary,
@@ -36,12 +36,11 @@ Made = Iterator[Record | Tie]
 
 @dataclass(frozen=True)
 class Layout:
-    """How rows with these columns become records of this kind."""
+    """How rows with these columns become records, of one kind or of a choice."""
 
     name: str
-    kind: type
     columns: frozenset[str]  # that must be there
-    make: Callable[[Sequence[Row], Path], Made]  # raises Unusable
+    makes: Mapping[type, Callable[[Sequence[Row], Path], Made]]  # by kind; raise Unusable
     together: str = ""  # neighbours with the same value of this column are one case
 
     def __str__(self) -> str:
@@ -131,8 +130,7 @@ def _image_group(rows: Sequence[Row], folder: Path) -> Made:
     yield ImageGroup(text(row, "prompt"), images, scores, seeds, str(row.get("id") or ""))
 
 
-def text_pair(rows: Sequence[Row], folder: Path) -> Made:
-    """Prompt, chosen and rejected as text, with what else is known."""
+def _text_pair(rows: Sequence[Row], folder: Path) -> Made:
     row = rows[0]
     yield TextPair(
         prompt_of(row),
@@ -165,42 +163,14 @@ def _text_group(rows: Sequence[Row], folder: Path) -> Made:
 
 
 def _own(kind: type, columns: str, make: Callable[[Sequence[Row], Path], Made]) -> Layout:
-    return Layout(f"scoreward {kind.__name__}", kind, frozenset(columns.split()), make)
+    return Layout(f"scoreward {kind.__name__}", frozenset(columns.split()), {kind: make})
 
 
 OWN = (
     _own(ImagePair, "prompt winner loser", _image_pair),
     _own(ImageBinary, "prompt image desirable", _image_binary),
     _own(ImageGroup, "prompt images scores", _image_group),
-    _own(TextPair, "prompt chosen rejected score_w score_l id source", text_pair),
+    _own(TextPair, "prompt chosen rejected score_w score_l id source", _text_pair),
     _own(TextBinary, "prompt completion desirable", _text_binary),
     _own(TextGroup, "prompt completions rewards", _text_group),
 )
-
-
-def known() -> tuple[Layout, ...]:
-    """Every layout; of two that fit, the earlier one is meant."""
-    return OWN
-
-
-def recognise(file: str, columns: Sequence[str], layout: str = "auto") -> Layout:
-    """The layout of a file, by its columns or by name.  Raises PreferenceError."""
-    names = ", ".join(one.name for one in known())
-    if layout == "auto":
-        for one in known():
-            if one.columns <= set(columns):
-                return one
-        raise PreferenceError(
-            f"{file} has the columns {', '.join(columns) or '(none)'}, which fit no known layout; "
-            f"known are {'; '.join(map(str, known()))}"
-        )
-    for one in known():
-        if one.name == layout:
-            missing = sorted(one.columns - set(columns))
-            if missing:
-                raise PreferenceError(
-                    f"{file} lacks {', '.join(missing)} of the "
-                    f"layout {layout}; it has {', '.join(columns)}"
-                )
-            return one
-    raise PreferenceError(f"unknown layout {layout!r}; known are auto, {names}")

@@ -31,7 +31,10 @@ def opened(name: str, value: Any, folder: Path) -> Image.Image:
     if isinstance(content, str):
         content = folder / content
         if not content.is_file():
-            raise Unusable(f"{name} names a picture that is not there: {content}")
+            raise Unusable(
+                f"{name} names a picture that is not there, {content}; --pictures says where "
+                f"such paths begin"
+            )
     elif not isinstance(content, bytes):
         raise Unusable(f"{name} is {type(content).__name__}, not a picture's bytes or path")
     try:
@@ -46,3 +49,8 @@ def decode(picture: Image.Image) -> None:
         picture.load()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         raise Unusable("a picture does not decode; its file is damaged or cut off") from None
+
+
+def same(one: Image.Image, other: Image.Image) -> bool:
+    """Whether two pictures agree in every pixel."""
+    return (one.mode, one.size, one.tobytes()) == (other.mode, other.size, other.tobytes())

@@ -20,13 +20,13 @@ _BATCH = 64  # rows read at once while scanning
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of one file. `row` raises Unusable for a line that is no row; streams have no `row`."""
+    """Rows of one file, or of one split of a data set; a stream refuses `row`."""
 
     file: str
     folder: Path  # where relative paths of pictures begin
     columns: tuple[str, ...]
     scan: Callable[[], Iterator[Row | Unusable]]
-    row: Callable[[int], Row] | None = None
+    row: Callable[[int], Row]
 
 
 def tables(source: Path | str, streaming: bool = False, split: str = "train") -> list[Table]:
@@ -82,18 +82,34 @@ def _from_datasets(
     split: str = "train",
 ) -> Table:
     from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
 
-    with _quiet():
-        loaded = load_dataset(builder, data_files=data_files, split=split, streaming=streaming)
+    try:
+        with _quiet():
+            loaded = load_dataset(builder, data_files=data_files, split=split, streaming=streaming)
+    except (DatasetsError, OSError, ValueError) as error:
+        raise PreferenceError(f"{file} cannot be read: {_line(error)}") from None
     arrow: Any = loaded.with_format("arrow")
 
     def scan() -> Iterator[Row]:
-        for batch in arrow.iter(_BATCH):
-            yield from batch.to_pylist()
+        try:
+            for batch in arrow.iter(_BATCH):
+                yield from batch.to_pylist()
+        except (DatasetsError, OSError) as error:
+            raise PreferenceError(f"{file} cannot be read: {_line(error)}") from None
 
     columns = columns or tuple(loaded.column_names or next(scan(), {}))
-    row = None if streaming else lambda i: arrow[i].to_pylist()[0]
+    row = _refuse if streaming else lambda i: arrow[i].to_pylist()[0]
     return Table(file, folder, columns, scan, row)
+
+
+def _line(error: BaseException) -> str:
+    """What went wrong underneath, on one line."""
+    return " ".join(str(error.__cause__ or error).split())[:300]
+
+
+def _refuse(index: int) -> Row:
+    raise PreferenceError(f"a stream is read from its beginning, so it has no row {index}")
 
 
 @contextmanager

@@ -89,7 +89,7 @@ def samplers(run: Run) -> list[str]:
         key
         for source in sources
         for key, value in source.items()
-        if isinstance(value, dict) and key not in ("evaluations", "gap")
+        if isinstance(value, dict) and key not in ("evaluations", "gap", "probes")
     ]
     return [s for s in SAMPLERS if s in found] + sorted(set(found) - set(SAMPLERS))
 

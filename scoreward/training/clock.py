@@ -2,15 +2,13 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
-
-from scoreward.denoiser import Cond, Denoiser
-from scoreward.prediction import Prediction
 
 
 @dataclass
@@ -37,17 +35,17 @@ class Clock:
 
 @dataclass
 class Watched:
-    """A denoiser that counts its evaluations and times its calls.
+    """A denoiser, or any other reading, that counts its evaluations and times its calls.
 
     `trained` are those made where gradients are recorded, `count` all of them.
     """
 
-    denoiser: Denoiser
+    denoiser: Callable[[Any, Any, Any], Any]
     clock: Clock
     count: int = 0
     trained: int = 0
 
-    def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Prediction:
+    def __call__(self, x_t: Tensor, t: Tensor, cond: Any) -> Any:
         self.count += len(x_t)
         self.trained += len(x_t) if torch.is_grad_enabled() else 0
         with self.clock.section("forward"):

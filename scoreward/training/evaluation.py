@@ -6,6 +6,7 @@ Differences between two evaluations are therefore the model's.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -16,6 +17,7 @@ from scoreward.denoiser import Denoiser
 from scoreward.kernel import DDIM, generalised
 from scoreward.keys import Key, normal_each
 from scoreward.models.base import Model
+from scoreward.models.weights import Weights
 from scoreward.prediction import per_sample
 from scoreward.rewards.base import Reward, scored
 from scoreward.training.gap import Gap, compared
@@ -24,6 +26,45 @@ from scoreward.training.team import Team
 
 Table = Callable[[Tensor, Sequence[str]], Mapping[str, float]]
 """(media, prompts) → one number per named attribute."""
+
+Probe = Callable[[Denoiser, Denoiser, Model, Team], Mapping[str, float]]
+"""(denoiser, reference, model, team) → numbers that need no samples."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: a model as it is now (its averaged weights), and as it was at first."""
+
+    model: Any  # what the evaluation knows how to ask
+    now: Callable[[Any, Any, Any], Any]
+    first: Callable[[Any, Any, Any], Any]
+    weights: Weights
+    team: Team
+    memory: dict[str, Tensor]  # of the trainer
+    round: int
+    last: bool
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Numbers by sampler (or other setting), and pictures or texts for the eye."""
+
+    numbers: dict[str, dict]
+    pictures: dict[str, Tensor]
+    scores: dict[str, dict[str, list[float]]]
+    prompts: Sequence[str] = ()  # of what is shown
+    texts: Sequence[str] = ()
+    gaps: Sequence[dict] = ()  # records of their own
+
+
+@runtime_checkable
+class Measuring(Protocol):
+    """What a run does every few rounds to see where it stands."""
+
+    @property
+    def every(self) -> int: ...
+
+    def measure(self, subject: Subject) -> Measured: ...
 
 
 @dataclass(frozen=True)
@@ -41,6 +82,7 @@ class Evaluation:
     shown: int = 32  # pictures kept of each evaluation
     seed: int = 0  # of the noise, independent of the run's seed
     gap: Gap = Gap()  # noises and grids to compare besides; none by default
+    probes: Mapping[str, Probe] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.prompts or not self.samplers:
@@ -51,14 +93,14 @@ class Evaluation:
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
 
-
-@dataclass(frozen=True)
-class Measured:
-    """Numbers for each sampler, the gap between them, and pictures for the eye."""
-
-    numbers: dict[str, dict]
-    pictures: dict[str, Tensor]
-    scores: dict[str, dict[str, list[float]]]
+    def measure(self, subject: Subject) -> Measured:
+        """Everything asked for, of one round."""
+        model, team = subject.model, subject.team
+        measured = evaluate(self, model, subject.now, team, subject.first)
+        gaps = []
+        if self.gap.due(subject.round, self.every, subject.last):
+            gaps = measure_gap(self, model, subject.now, team)
+        return replace(measured, prompts=list(self.prompts)[: self.shown], gaps=gaps)
 
 
 def evaluate(
@@ -79,6 +121,12 @@ def evaluate(
         measured.pictures[name] = pictures
     if {"ode", "sde"} <= set(measured.numbers):
         measured.numbers["gap"] = reward_gap(measured.numbers, evaluation.scorers)
+    if evaluation.probes and reference is not None:
+        measured.numbers["probes"] = {
+            f"{name}/{number}": value
+            for name, probe in evaluation.probes.items()
+            for number, value in probe(denoiser, reference, model, team).items()
+        }
     return measured
 
 

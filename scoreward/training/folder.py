@@ -104,6 +104,23 @@ class RunFolder:
             aside.write_text("".join(json.dumps(r) + "\n" for r in kept))
             aside.replace(self._metrics)
 
+    def keep(self, round: int, measured: Measured) -> None:
+        """Whatever of an evaluation is for the eye."""
+        if measured.pictures:
+            self.keep_pictures(round, measured, list(measured.prompts))
+        if measured.texts:
+            self.keep_texts(round, measured)
+
+    def keep_texts(self, round: int, measured: Measured) -> None:
+        """What was written for each prompt, and its scores, in samples/texts.json."""
+        path = self.path / "samples" / "texts.json"
+        index = json.loads(path.read_text()) if path.exists() else {}
+        with self._writing("write sample texts"):
+            index["prompts"] = list(measured.prompts)
+            index.setdefault("texts", {})[str(round)] = list(measured.texts)
+            index.setdefault("scores", {})[str(round)] = measured.scores
+            self.write_json("samples/texts.json", index)
+
     def keep_pictures(self, round: int, measured: Measured, prompts: list[str]) -> None:
         """One PNG per sampler, and what the scorers said of each picture in samples/index.json."""
         index = self._index()

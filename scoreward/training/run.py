@@ -19,11 +19,10 @@ import torch
 from torch import Tensor, nn
 
 import scoreward
-from scoreward.models.base import Model
 from scoreward.objectives.base import Objective
 from scoreward.rewards.base import RewardError
 from scoreward.training import checkpoint, health
-from scoreward.training.evaluation import Evaluation, evaluate, measure_gap
+from scoreward.training.evaluation import Subject
 from scoreward.training.folder import RunFolder, RunFolderError, record
 from scoreward.training.interrupt import Stop, stop_after_round
 from scoreward.training.optimizer import Optimizer
@@ -91,13 +90,13 @@ class Run:
     """Model, objective, data, optimiser, budget.  Build one in a recipe or by hand."""
 
     name: str
-    model: Model
+    model: Any  # a `models.base.Trainable`: the trainer needs no more, an evaluation may
     objective: Objective
     source: Source
     optimizer: Optimizer
     budget: Budget
     folder: Path = Path("runs/unnamed")
-    evaluation: Evaluation | None = None
+    evaluation: Any | None = None  # a `Measuring`
     keeping: Keeping = Keeping()
     guards: Guards = Guards()
     guidance: float = 1.0  # of the policy itself, in rollouts and in training alike
@@ -252,20 +251,29 @@ class Session:
         settings = self.run.evaluation
         if settings is None:
             return None
-        ema, reference = (self.trainer.reading(name) for name in ("ema", "reference"))
-        measured = evaluate(settings, self.run.model, ema, self.team, reference)
-        gaps = []
-        if settings.gap.due(self.trainer.done, settings.every, self._fraction() >= 1):
-            gaps = measure_gap(settings, self.run.model, ema, self.team)
+        measured = settings.measure(self._subject())
         if self.team.leads:
             line = self._line("evaluation", measured.numbers) | {"wall": self._wall()}
             profile = self.trainer.clock.profile(self.seconds)
             self.folder.append(line, self._line("profile", profile))
-            self.folder.append(*(self._line("gap", gap) for gap in gaps))
-            shown = list(settings.prompts)[: settings.shown]
-            self.folder.keep_pictures(self.trainer.done, measured, shown)
+            self.folder.append(*(self._line("gap", gap) for gap in measured.gaps))
+            self.folder.keep(self.trainer.done, measured)
         self.team.wait()
         return measured.numbers
+
+    def _subject(self) -> Subject:
+        trainer = self.trainer
+        now, first = (trainer.reading(name) for name in ("ema", "reference"))
+        return Subject(
+            model=self.run.model,
+            now=now,
+            first=first,
+            weights=trainer.weights,
+            team=self.team,
+            memory=trainer.memory,
+            round=trainer.done,
+            last=self._fraction() >= 1,
+        )
 
     def _keep(self) -> None:
         """Save what there is, if it is the state between two rounds; an error comes first."""
@@ -318,8 +326,12 @@ class Session:
 
 
 def _samplers(evaluation: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """The plain numbers of each sampler."""
-    kept = {k: v for k, v in evaluation.items() if isinstance(v, dict) and k in ("ode", "sde")}
+    """The plain numbers of each sampler, or of whatever else was measured."""
+    kept = {
+        k: v
+        for k, v in evaluation.items()
+        if isinstance(v, dict) and k not in ("evaluations", "gap")
+    }
     return {k: {n: x for n, x in v.items() if isinstance(x, float)} for k, v in kept.items()}
 
 

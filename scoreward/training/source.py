@@ -7,6 +7,7 @@ on (seed, round, prompt, sample) alone.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from scoreward.chain import Sampler, Transitions, Tree, draw, rollout
 from scoreward.denoiser import Cond
 from scoreward.keys import Key, normal_each
 from scoreward.models.base import Model
+from scoreward.models.weights import Weights
 from scoreward.objectives.base import Objective, Policy, Samples, Score
 from scoreward.rewards.base import Reward, differentiated, scored
 from scoreward.rows import Looked, Rows, join
@@ -29,7 +31,7 @@ from scoreward.training.team import Team
 class Collected:
     """One process's share of a round; `graphs` are the answers of the paths, with gradients."""
 
-    samples: Samples
+    samples: Any  # rows: of pictures `Samples`, of texts what their objectives read
     paths: Transitions | None
     metrics: dict[str, float]
     graphs: tuple[Tensor, ...] = ()
@@ -40,11 +42,12 @@ class Collected:
 class Work:
     """What a source needs besides its own settings to make a round."""
 
-    model: Model
+    model: Any  # `Model` for a source of pictures, `LanguageModel` for one of texts
     policy: Policy
     team: Team
     clock: Clock
     objective: Objective
+    weights: Weights | None = None  # the snapshots behind the policy's readings
 
 
 @dataclass(frozen=True)
@@ -307,7 +310,7 @@ class Offline(Source):
         rows = [int(order[p // total][p % total]) for p in places]
         cond = work.model.encode([self.prompts[i] for i in rows])
         drop = (key / "dropout" / round).uniform(count)[list(here)] < self.dropout
-        cond = to_device(_dropped(cond, drop, work.model), work.team)
+        cond = to_device(dropped(cond, drop, work.model), work.team)
         x0 = self.data[rows].to(work.team.device)
         index = torch.tensor(list(here), dtype=torch.long, device=x0.device)
         zero = torch.zeros(len(x0), dtype=torch.float64, device=x0.device)
@@ -364,7 +367,7 @@ class Drawer:
         return Generated(torch.cat([nothing, *self.states]), cond, paths, tuple(graphs))
 
 
-def _dropped(cond: Cond, drop: Tensor, model: Model) -> Cond:
+def dropped(cond: Cond, drop: Tensor, model: Model) -> Cond:
     """The null condition where `drop` is true."""
     if cond is None:
         return None

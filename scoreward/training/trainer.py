@@ -8,13 +8,14 @@ processes divided by their number, so micro-batches and processes cannot change 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import inf, isfinite
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from scoreward.denoiser import Denoiser, Guided, InBatches
 from scoreward.keys import Key
-from scoreward.models.base import Model
+from scoreward.models.base import Trainable
 from scoreward.models.weights import Snapshot, Weights
 from scoreward.objectives.base import Objective, Policy
 from scoreward.rows import Rows
@@ -80,7 +81,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: Model,
+        model: Trainable,
         objective: Objective,
         source: Source,
         optimizer: Optimizer,
@@ -89,13 +90,16 @@ class Trainer:
         guidance: float = 1.0,
         guards: Guards | None = None,
     ) -> None:
-        if objective.collective and source.geometry.samples < team.size:
+        sizes = source.geometry
+        if objective.collective and sizes.samples // sizes.unit(objective.whole_groups) < team.size:
             raise ValueError(
-                f"this objective adds up over processes, so a round of {source.geometry.samples} "
-                f"samples is too small for {team.size} processes; raise `geometry.prompts`"
+                f"this objective adds up over processes, so a round of {sizes.prompts} prompts x "
+                f"{sizes.group} samples is too small for {team.size} processes; raise "
+                "`geometry.prompts`"
             )
         model.network.to(team.device).eval()
-        self.model, self.objective, self.source, self.team = model, objective, source, team
+        self.model: Any = model
+        self.objective, self.source, self.team = objective, source, team
         self.optimizer, self.guards = optimizer, guards or Guards()
         self.key = Key(("scoreward", seed))
         self.weights = Weights(model.network)
@@ -147,7 +151,8 @@ class Trainer:
         self._behave(index)
         watched = self._watched()
         policy = self._policy(index, watched)
-        return Work(self.model, policy, self.team, self.clock, self.objective), watched
+        work = Work(self.model, policy, self.team, self.clock, self.objective, self.weights)
+        return work, watched
 
     def _behave(self, index: int) -> None:
         """Bring the snapshots that the objective asks for to the start of a round."""

@@ -53,14 +53,6 @@ def padded(rows: Sequence[Float[Tensor, "_ dim"]], tokens: int) -> Text:
     return Text(states, mask=mask)
 
 
-def cache_folder() -> Path:
-    """$SCOREWARD_CACHE, or the user's cache folder."""
-    given = os.environ.get("SCOREWARD_CACHE")
-    if given:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scoreward"
-
-
 def fingerprint(folder: Path, parts: Sequence[str]) -> str:
     """A hash of what the sub-folders hold: small files whole, weights by size and three samples."""
     digest = hashlib.sha256()

@@ -1,0 +1,1 @@
+"""Transaction-fee mechanisms of a proof-of-stake chain, and exact checks of their incentives."""

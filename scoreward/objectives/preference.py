@@ -1,0 +1,135 @@
+"""What preference methods on pictures share: one (t, ε) per pair, four errors, weights of pairs.
+
+The same time and the same noise serve both pictures of a pair and both networks: what they have in
+common then cancels in the margin. Errors are those of the network's own kind, the velocity of flow
+models and ε of Stable Diffusion, in float32 or wider. A method writes `pairwise`.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from scoreward.chain import Transitions
+from scoreward.denoiser import Cond
+from scoreward.keys import Key, normal_each
+from scoreward.margins.diffusion import metrics
+from scoreward.margins.diffusion_tensors import loser_scale
+from scoreward.objectives.base import Objective, Policy, Samples
+from scoreward.objectives.preference_errors import Compared, compared
+from scoreward.objectives.preference_rows import (
+    PreferenceRows,
+    Preferred,
+    TimeLaw,
+    extremes,
+    side,
+)
+from scoreward.rows import Rows
+
+
+@dataclass(frozen=True)
+class PreferenceObjective(Objective):
+    """The settings that methods on pairs share.
+
+    `safeguard` is μ of Diffusion-SDPO: the loser's gradient is made so small that a step still
+    lowers the winner's error at μ times the rate of the winner alone.
+    """
+
+    beta: float = 2000.0  # the logit is −½βm, m in units of mean squared error
+    times: TimeLaw = TimeLaw()
+    safeguard: float | None = None  # μ, [sdpo]: 0.9 SD1.5, 0.6 SDXL, 0.2 with DSPO
+
+    whole_groups = True
+    collective = True
+
+    def __post_init__(self) -> None:
+        if not self.beta > 0:
+            raise ValueError(f"`beta` must be above 0, got {self.beta}")
+        if self.safeguard is not None and not 0 <= self.safeguard <= 1:
+            raise ValueError(f"`safeguard` must lie in [0, 1], got {self.safeguard}")
+
+    @property
+    def refers(self) -> bool:
+        """Whether the loss looks at the reference."""
+        return True
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it needs the reference's whole answers."""
+        return self.safeguard is not None
+
+    def prepare(
+        self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
+    ) -> PreferenceRows:
+        first, second = extremes(samples)
+        cond = None if samples.cond is None else samples.cond[first]
+        keys = [key / "pair" / group for group in samples.group[first].tolist()]
+        drawn = [self.times.draw(k / "t", policy.process) for k in keys]
+        t = torch.tensor(drawn, dtype=torch.float64).to(samples.x0)
+        asked = self.refers or self.keeps
+        winner, loser = (
+            side(
+                samples.x0[at],
+                self.noise(samples, at, t, cond, keys, policy),
+                t, cond, policy, asked, self.keeps,
+            )
+            for at in (first, second)
+        )  # fmt: skip
+        gap = samples.gap if isinstance(samples, Preferred) else None
+        if not isinstance(samples, Preferred):
+            gap = samples.reward[first] - samples.reward[second]
+        elif gap is not None:
+            gap = gap[first]
+        gap = None if gap is None else gap.to(t)
+        same, number = torch.full_like(t, self.beta), samples.sample[first]
+        rows = PreferenceRows(winner, loser, cond, t, gap, same, torch.zeros_like(t), number)
+        return self.weighed(rows, policy)
+
+    def noise(
+        self,
+        samples: Samples,
+        at: Tensor,
+        t: Tensor,
+        cond: Cond,
+        keys: Sequence[Key],
+        policy: Policy,
+    ) -> Float[Tensor, "pairs *shape"]:
+        """ε of one picture of each pair; by default fresh, and of the pair."""
+        if not keys:
+            return samples.x0[at]
+        drawn = normal_each((k / "eps" for k in keys), tuple(samples.x0.shape[1:]))
+        return drawn.to(samples.x0)
+
+    def weighed(self, rows: PreferenceRows, policy: Policy) -> PreferenceRows:
+        """The rows with a β for each pair, once per round and on all processes."""
+        return rows
+
+    def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+        rows = cast(PreferenceRows, rows)
+        seen = compared(rows, policy.current, policy)
+        told = self.told(seen)
+        if self.safeguard is not None:
+            scale = loser_scale(seen.predictions, self.safeguard)
+            told["safeguard/scale"] = scale.mean()
+            # [sdpo] (scale): the loser's gradient alone, in the output, for any loss
+            kept = seen.loser.detach()
+            shape = (-1, *[1] * (kept.ndim - 1))
+            seen = replace(seen, loser=kept + scale.reshape(shape) * (seen.loser - kept))
+        return self.pairwise(seen).mean(), told
+
+    def told(self, seen: Compared) -> dict[str, Tensor]:
+        """Metrics, means over the pairs."""
+        winner, loser = (error.detach() for error in seen.each)
+        plain = {"error/winner": winner.mean(), "error/loser": loser.mean()}
+        if seen.rows.winner.error is None:
+            agrees = ((loser - winner).sign() + 1) / 2
+            return plain | {"error/accuracy": agrees.mean()}
+        return plain | metrics(seen.errors, float(seen.rows.beta.detach().mean()))
+
+    @abstractmethod
+    def pairwise(self, seen: Compared) -> Float[Tensor, " pairs"]:
+        """One loss per pair."""

@@ -1,0 +1,211 @@
+"""Preference methods on pairs of built-in portraits, one recipe each.
+
+Without a file the pairs are the model's own: some samples for every training prompt, the best
+against the worst by verifier A. All recipes see the same pairs and share the sizes of a round.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from scoreward.objectives.base import Objective
+from scoreward.objectives.diffusion_dpo import DiffusionDPO
+from scoreward.objectives.diffusion_kto import DiffusionKTO
+from scoreward.objectives.diffusion_orpo import DiffusionORPO
+from scoreward.objectives.diffusion_rainbow_po import DiffusionRainbowPO
+from scoreward.objectives.dmpo import DMPO
+from scoreward.objectives.dspo import DSPO
+from scoreward.objectives.flow_dpo import FlowDPO
+from scoreward.objectives.inpo import InPO
+from scoreward.objectives.mapo import MaPO
+from scoreward.objectives.pnapo import PNAPO
+from scoreward.objectives.smpo import SmPO
+from scoreward.recipes.portraits import HeldOut, Start
+from scoreward.recipes.preference_data import Making, from_file
+from scoreward.training.geometry import Geometry
+from scoreward.training.optimizer import Optimizer
+from scoreward.training.preferences import Curriculum, HeldOutPairs, Preferences
+from scoreward.training.run import Budget, Keeping, Run
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Where pairs come from, sizes of a round, optimiser and budget."""
+
+    pairs: Path | None = None  # a preference file or folder; None: the model's own samples
+    skip_bad: bool = False  # go on without rows that cannot be used
+    making: Making = Making()
+    dropout: float = 0.0  # share of captions dropped; there is no guidance to keep intact
+    geometry: Geometry = Geometry(prompts=64, group=2)
+    optimizer: Optimizer = Optimizer(lr=1e-4, decay="linear")
+    budget: Budget = Budget(rounds=300)
+
+
+Settings = Annotated[Paired, tyro.conf.arg(prefix_name=False, name="")]
+"""The same as options without a prefix."""
+
+
+def on_pairs(
+    name: str,
+    objective: Objective,
+    paired: Paired,
+    held_out: HeldOut,
+    model: Start,
+    curriculum: Curriculum | None = None,
+) -> Run:
+    """The run of a method on pairs of portraits."""
+    built = model.build()
+    if paired.pairs is None:
+        split = paired.making.split(built, held_out.split)
+    else:
+        split = from_file(paired.pairs, built, paired.skip_bad)
+    evaluation = held_out.evaluation()
+    return Run(
+        name=name,
+        model=built,
+        objective=objective,
+        source=Preferences(split.train, paired.geometry, paired.dropout, curriculum),
+        optimizer=paired.optimizer,
+        budget=paired.budget,
+        evaluation=replace(evaluation, probes={"pairs": HeldOutPairs(split.held_out)}),
+        keeping=Keeping(every=held_out.every),
+    )
+
+
+def portraits_diffusion_dpo(
+    objective: DiffusionDPO = DiffusionDPO(),
+    paired: Settings = Paired(),
+    held_out: HeldOut = HeldOut(every=100),
+    model: Start = Start(),
+) -> Run:
+    """Diffusion-DPO: the winner's denoising error falls, the loser's rises."""
+    return on_pairs("portraits_diffusion_dpo", objective, paired, held_out, model)
+
+
+def portraits_flow_dpo(
+    objective: FlowDPO = FlowDPO(),
+    paired: Settings = Paired(),
+    held_out: HeldOut = HeldOut(every=100),
+    model: Start = Start(),
+) -> Run:
+    """Flow-DPO: Diffusion-DPO on velocity errors, which is what the portraits have."""
+    return on_pairs("portraits_flow_dpo", objective, paired, held_out, model)
+
+
+def portraits_diffusion_kto(
+    objective: DiffusionKTO = DiffusionKTO(),
+    paired: Settings = Paired(),
+    held_out: HeldOut = HeldOut(every=100),
+    model: Start = Start(),
+) -> Run:
+    """Diffusion-KTO: every picture alone is desirable or not."""
+    return on_pairs("portraits_diffusion_kto", objective, paired, held_out, model)
+
+
+def portraits_mapo(
+    objective: MaPO = MaPO(),
+    paired: Settings = Paired(),
+    held_out: HeldOut = HeldOut(every=100),
+    model: Start = Start(),
+) -> Run:
+    """MaPO: a bounded margin beside the winner's error, no reference."""
+    return on_pairs("portraits_mapo", objective, paired, held_out, model)
+
+
+def portraits_diffusion_orpo(
+    objective: DiffusionORPO = DiffusionORPO(),
+    paired: Settings = Paired(),
+    held_out: HeldOut = HeldOut(every=100),
+    model: Start = Start(),
+) -> Run:
+    """ORPO on denoising errors, with the sign that its aim needs."""
+    return on_pairs("portraits_diffusion_orpo", objective, paired, held_out, model)
+
+
+def portraits_dspo(
+    objective: DSPO = DSPO(),
+    paired: Settings = Paired(),
+    held_out: HeldOut = HeldOut(every=100),
+    model: Start = Start(),
+) -> Run:
+    """DSPO: winners, with targets moved along the step away from the reference."""
+    return on_pairs("portraits_dspo", objective, paired, held_out, model)
+
+
+def portraits_inpo(
+    objective: InPO = InPO(),
+    paired: Settings = Paired(),
+    held_out: HeldOut = HeldOut(every=100),
+    model: Start = Start(),
+) -> Run:
+    """InPO: Diffusion-DPO in the noise that the network reads out of the pictures."""
+    return on_pairs("portraits_inpo", objective, paired, held_out, model)
+
+
+def portraits_smpo(
+    objective: SmPO = SmPO(low=0.0, high=1.0),
+    paired: Settings = Paired(),
+    held_out: HeldOut = HeldOut(every=100),
+    model: Start = Start(),
+) -> Run:
+    """SmPO: weights by the gap of scores, in noise from ReNoise inversion."""
+    return on_pairs("portraits_smpo", objective, paired, held_out, model)
+
+
+def portraits_dmpo(
+    objective: DMPO = DMPO(),
+    paired: Settings = Paired(),
+    held_out: HeldOut = HeldOut(every=100),
+    model: Start = Start(),
+) -> Run:
+    """DMPO: reverse KL to a smoothed label."""
+    return on_pairs("portraits_dmpo", objective, paired, held_out, model)
+
+
+def portraits_rainbow_po(
+    objective: DiffusionRainbowPO = DiffusionRainbowPO(),
+    paired: Settings = Paired(),
+    held_out: HeldOut = HeldOut(every=100),
+    model: Start = Start(),
+) -> Run:
+    """RainbowPO's components on denoising errors: our extension, a hypothesis."""
+    return on_pairs("portraits_rainbow_po", objective, paired, held_out, model)
+
+
+def portraits_sdpo(
+    objective: DiffusionDPO = DiffusionDPO(safeguard=0.9),
+    paired: Settings = Paired(),
+    held_out: HeldOut = HeldOut(every=100),
+    model: Start = Start(),
+) -> Run:
+    """Diffusion-SDPO: Diffusion-DPO whose loser may not undo the winner."""
+    return on_pairs("portraits_sdpo", objective, paired, held_out, model)
+
+
+def portraits_pnapo(
+    objective: PNAPO = PNAPO(),
+    paired: Settings = Paired(),
+    held_out: HeldOut = HeldOut(every=100),
+    model: Start = Start(),
+) -> Run:
+    """PNAPO: Diffusion-DPO on the noise the pictures were made from; needs the model's own pairs.
+
+    β falls over the rounds of the budget.
+    """
+    if paired.budget.rounds is not None:
+        objective = replace(objective, total=paired.budget.rounds)
+    return on_pairs("portraits_pnapo", objective, paired, held_out, model)
+
+
+def portraits_curriculum_dpo(
+    objective: DiffusionDPO = DiffusionDPO(),
+    paired: Settings = Paired(),
+    held_out: HeldOut = HeldOut(every=100),
+    model: Start = Start(),
+    curriculum: Curriculum = Curriculum(every=50),
+) -> Run:
+    """Curriculum-DPO: Diffusion-DPO on pairs with a large gap of scores first."""
+    name = "portraits_curriculum_dpo"
+    return on_pairs(name, objective, paired, held_out, model, curriculum)

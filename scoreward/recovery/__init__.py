@@ -1,0 +1,1 @@
+"""Compressed sensing: operators, sparse bases, decoders and what they guarantee."""

@@ -1,0 +1,139 @@
+"""Held-out preferences and texts written for held-out prompts: what a language run measures."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from scoreward.margins.pairs import Pairs
+from scoreward.models.language import LanguageModel, Prompt
+from scoreward.objectives.language import NORM, PairLoss, Preferences, said_of
+from scoreward.training.evaluation import Measured, Subject
+from scoreward.training.text import PairTexts
+
+SECTION = "held_out"  # the name of these numbers in metrics.jsonl
+
+Generate = Callable[[LanguageModel, Sequence[Prompt], int], list[str]]
+"""(model with the weights to be used, prompts, seed) → one completion each."""
+
+TextScore = Callable[[Sequence[str], Sequence[str]], Float[Tensor, " texts"]]
+"""(completions, rendered prompts) → one number each; higher is better."""
+
+
+@dataclass(frozen=True)
+class Writing:
+    """Completions to be written at every evaluation, with the same seed each time."""
+
+    prompts: Sequence[Prompt]
+    generate: Generate
+    scorers: Mapping[str, TextScore] = field(default_factory=dict)
+    shown: int = 12  # texts kept for the report
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.prompts or self.shown < 1:
+            raise ValueError("writing needs at least one prompt, and one text to show")
+
+
+@dataclass(frozen=True)
+class TextEvaluation:
+    """Accuracy, margin and likelihood on held-out pairs, and scores of written texts.
+
+    `accuracy` is that of the method's own logit, `implicit_accuracy` of log π/π_ref,
+    `plain_accuracy` of log π alone; where both sides are equal half counts.
+    """
+
+    data: PairTexts
+    objective: Preferences = Preferences()
+    every: int = 20  # rounds between evaluations
+    batch: int = 16  # pairs at once; memory only
+    writing: Writing | None = None
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or self.batch < 1:
+            raise ValueError(
+                f"`every` and `batch` must be at least 1, got {self.every} and {self.batch}"
+            )
+
+    def measure(self, subject: Subject) -> Measured:
+        """Everything asked for, of one round."""
+        numbers: dict = self._pairs(subject)
+        if self.writing is None:
+            return Measured({SECTION: numbers}, {}, {})
+        texts = self._written(subject, self.writing)
+        prompts = [subject.model.rendered(p) for p in self.writing.prompts]
+        scores = {n: f(texts, prompts).tolist() for n, f in self.writing.scorers.items()}
+        numbers |= {n: sum(v) / len(v) for n, v in scores.items()}
+        numbers["written_length"] = sum(len(t.split()) for t in texts) / len(texts)
+        shown = self.writing.shown
+        return Measured(
+            {SECTION: numbers},
+            {},
+            {SECTION: {n: v[:shown] for n, v in scores.items()}},
+            prompts[:shown],
+            texts[:shown],
+        )
+
+    @torch.no_grad()
+    def _pairs(self, subject: Subject) -> dict[str, float]:
+        """Means over the held-out pairs; processes share them."""
+        team, count = subject.team, len(self.data.records)
+        known = self.data.known(subject.first, subject.weights, team)
+        norm = subject.memory.get(NORM)
+        if norm is None and (own := self.data.norm(known)) is not None:
+            norm = torch.tensor(own, dtype=torch.float64)  # before the first round
+        method = self.objective.made({} if norm is None else {NORM: norm})
+        mine = sorted(
+            range(team.rank, count, team.size), key=lambda i: len(self.data.winners[i][0])
+        )
+        found: list[tuple[int, list[float]]] = []
+        for start in range(0, len(mine), self.batch):
+            piece = mine[start : start + self.batch]
+            rows = self.data.rows(piece, piece, known).to(team.device)
+            pairs = said_of(subject.now, rows, self.objective.tail)
+            found += list(zip(piece, _columns(method, pairs).tolist(), strict=True))
+        table = [row for _, row in sorted(team.gather(found))]
+        means = torch.tensor(table, dtype=torch.float64).mean(0).tolist()
+        return dict(zip(_names(known is not None), means, strict=True))
+
+    def _written(self, subject: Subject, writing: Writing) -> list[str]:
+        """One completion a prompt, by the averaged weights; processes share the prompts."""
+        team = subject.team
+        mine = list(range(team.rank, len(writing.prompts), team.size))
+        texts: list[str] = []
+        if mine:
+            with subject.weights.using("ema"):
+                asked = [writing.prompts[i] for i in mine]
+                texts = writing.generate(subject.model, asked, writing.seed)
+        rows = sorted(team.gather(list(zip(mine, texts, strict=True))))
+        return [text for _, text in rows]
+
+
+def _names(referred: bool) -> list[str]:
+    own = ["plain_accuracy", "log_prob_winner", "length_winner", "length_loser"]
+    return ["loss", *(["accuracy", "implicit_accuracy", "margin"] if referred else []), *own]
+
+
+def _columns(method: PairLoss, pairs: Pairs) -> Float[Tensor, "pairs numbers"]:
+    """One row of numbers a pair, named by `_names`."""
+    logp_w, logp_l = pairs.policy()
+    len_w, len_l = pairs.lengths()
+    own = [ahead(logp_w - logp_l), logp_w, len_w, len_l]
+    return torch.stack(list(chain([method(pairs)], _referred(method, pairs), own)), 1)
+
+
+def _referred(method: PairLoss, pairs: Pairs) -> list[Tensor]:
+    if pairs.ref_w is None:
+        return []
+    a, b = pairs.log_ratios()
+    logit = getattr(method, "logit", None)
+    own = method.beta * (a - b) if logit is None else logit(pairs)
+    return [ahead(own), ahead(a - b), method.beta * (a - b)]
+
+
+def ahead(value: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    """1 where positive, ½ where 0."""
+    return (value.sign() + 1) / 2
