@@ -1,4 +1,4 @@
-"""Editing pipelines of diffusers, tiny and random, saved and loaded back."""
+"""Editing pipelines of diffusers, tiny and random, saved and loaded back.  [rpo] (edit)"""
 
 from collections.abc import Callable
 from pathlib import Path
