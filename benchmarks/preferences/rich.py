@@ -44,6 +44,7 @@ from scoreward.report.statistics import Estimate, estimate
 from scoreward.rewards.portraits import AttributeReward
 from scoreward.training.checkpoint import newest, read_snapshot
 from scoreward.training.folder import RunFolder
+from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.own_pairs import OwnPairs
 from scoreward.training.preferences import Preferences
@@ -75,8 +76,8 @@ SMOKE = Size(40, 4, 3, 2, 2, 32, 8, "_smoke")
 
 
 def files(size: Size) -> Path:
-    """Where pairs and results lie; the pairs are not kept in the repository."""
-    return HERE / f"rich_data{size.suffix}"
+    """Where the pairs lie, which are not kept in the repository."""
+    return Path("runs") / f"rich{size.suffix}"
 
 
 def make_pairs(size: Size) -> None:
@@ -139,6 +140,7 @@ def trained(size: Size, arm: str, seed: int, beta: float, lr: float, final: bool
             objective=DiffusionDPO(beta=beta),
             paired=Paired(
                 pairs=files(size) / "plain.parquet",  # replaced below
+                geometry=Geometry(prompts=size.batch, group=2),
                 optimizer=Optimizer(lr=lr, decay="linear"),
                 budget=Budget(rounds=rounds),
             ),
@@ -147,8 +149,7 @@ def trained(size: Size, arm: str, seed: int, beta: float, lr: float, final: bool
         pairs = in_space(arm_pairs(size, arm), run.model)
         if not isinstance(run.source, Preferences):
             raise TypeError("the recipe does not learn from pairs")
-        geometry = replace(run.source.geometry, prompts=min(size.batch, len(pairs)))
-        source = replace(run.source, data=pairs, geometry=geometry)
+        source = replace(run.source, data=pairs)
         run = replace(run, source=source, seed=seed, folder=Path(folder) / "run")
         for _ in run.start():
             pass
