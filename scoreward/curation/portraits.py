@@ -73,15 +73,19 @@ class Drawn:
     model: Model
     sampler: Sampler
     name: str
+    guidance: float = 1.0  # classifier-free; 1 is none
 
     @property
     def evaluations(self) -> int:
-        return self.sampler.calls
+        return self.sampler.calls * (1 + (self.guidance != 1))
 
     def __call__(self, prompts: Sequence[str], keys: Sequence[Key]) -> list[Image]:
         noise = normal_each(keys, self.model.shape) * self.sampler.start(self.model.process)
         cond = self.model.encode(prompts)
-        x = draw(self.sampler, self.model.denoiser, noise, keys, cond)
+        denoiser = self.model.denoiser
+        if self.guidance != 1:
+            denoiser = Guided(denoiser, self.guidance, self.model.null)
+        x = draw(self.sampler, denoiser, noise, keys, cond)
         return [picture(one) for one in self.model.decode(x)]
 
 

@@ -12,7 +12,8 @@ from PIL import Image
 from scoreward.data import portraits as data
 from scoreward.data.prompts import share_of
 from scoreward.models.base import Model
-from scoreward.models.diffusers.text import Store, cache_folder
+from scoreward.models.cached import cache_folder
+from scoreward.models.diffusers.text import Store
 from scoreward.preferences.records import ImagePair
 from scoreward.recipes.portraits import verifier
 from scoreward.recipes.sampling import Sampling

@@ -101,7 +101,7 @@ class Endpoint:
         except (KeyError, IndexError, TypeError):
             text = None
         if not isinstance(text, str):
-            raise JudgeError(f"the judge at {self.url} sent no answer: {_short(json.dumps(reply))}")
+            raise NoAnswer(f"the judge at {self.url} sent no answer: {_short(json.dumps(reply))}")
         return text
 
     def _until(
@@ -139,7 +139,7 @@ class Endpoint:
             text = text.replace(secret, "***") if secret else text
             if error.code in BUSY:
                 raise Busy(text, error.headers.get("Retry-After")) from None
-            raise JudgeError(f"the judge at {self.url} refused: {text}") from None
+            raise Refused(f"the judge at {self.url} refused: {text}", error.code) from None
         except (OSError, http.client.HTTPException) as error:
             raise Busy(f"{type(error).__name__}: {error}") from None
         except ValueError:
@@ -172,6 +172,18 @@ class Busy(JudgeError):
     def __init__(self, said: str, after: str | None = None) -> None:
         super().__init__(said)
         self.after = float(after) if after and re.fullmatch(r"\d+(\.\d+)?", after) else 0.0
+
+
+class Refused(JudgeError):
+    """The server will not answer this, with its status."""
+
+    def __init__(self, said: str, status: int) -> None:
+        super().__init__(said)
+        self.status = status
+
+
+class NoAnswer(JudgeError):
+    """A reply without text."""
 
 
 class GaveUp(JudgeError):

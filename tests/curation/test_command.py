@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from scoreward.cli import main
+from scoreward.report.curation import write_curation
 
 DOUBLES = str(Path(__file__).with_name("doubles.py"))
 
@@ -67,3 +68,15 @@ def test_wrong_words_are_one_sentence(
     folder = ["--folder", str(tmp_path / "x")] if words else []
     assert main(["curate", *words, *folder]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_no_pairs_at_all_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert curate(tmp_path, "--success", "0.0") == 0
+    assert "only 0 of 500 pairs" in said(capsys)
+    assert "No pair was kept" in (tmp_path / "curate.html").read_text()
+    assert not (tmp_path / "pairs.parquet").exists()
+
+
+def test_a_folder_without_a_curation_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no finished curation"):
+        write_curation(tmp_path)

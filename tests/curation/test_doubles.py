@@ -1,4 +1,4 @@
-"""Curation with stages whose truth is known."""
+"""Curation with stages whose truth is known.  [rpo] (stages)"""
 
 from collections import Counter
 from functools import partial

@@ -1,4 +1,7 @@
-"""The embedded pipeline: verifier A finds faults, the model edits itself, verifier B judges."""
+"""The embedded pipeline: verifier A finds faults, the model edits itself, verifier B judges.
+
+[rpo] (critique), [rpo] (instruct), [sdedit] (Alg. 1), [diffedit] (Step 1), [repaint] (8)
+"""
 
 from dataclasses import replace
 from pathlib import Path

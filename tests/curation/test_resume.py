@@ -42,13 +42,13 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_killing_at_random_points_changes_nothing(unbroken: Path, tmp_path: Path) -> None:
-    """Real processes, killed with signal 9 until one comes to its end."""
+    """Real processes, killed with signal 9 until one comes to its end; later ones live longer."""
     dice, context, kills = random.Random(1), get_context("fork"), 0
     done = False
-    while not done and kills < 60:
+    while not done:
         process = context.Process(target=work, args=(tmp_path,))
         process.start()
-        process.join(dice.uniform(0.0, 0.15))
+        process.join(dice.uniform(0.0, 0.1) * 1.15**kills)
         if process.is_alive() and process.pid:
             os.kill(process.pid, signal.SIGKILL)
             kills += 1

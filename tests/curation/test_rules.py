@@ -1,4 +1,4 @@
-"""The rules of the last stage, by hand."""
+"""The rules of the last stage, by hand.  [rpo] (rules)"""
 
 from dataclasses import replace
 from pathlib import Path
