@@ -81,7 +81,7 @@ def _context(run: Run, other: Run | None) -> dict[str, Any]:
         "headline": headline,
         "verdict": words.verdict(run, pair),
         "facts_line": words.facts_line(run),
-        "changes": tables.changes(pair, names),
+        "changes": tables.changes(pair, [n for n in names if n not in tables.NEUTRAL]),
         "measures": words.MEASURES,
         **_evaluated(run, sampler, names),
         **_pictures(run),

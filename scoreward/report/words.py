@@ -31,7 +31,7 @@ MEASURES = {
     "margin": ("Margin", "β times how much more the winner's log-probability rose, in nats"),
     "loss": ("Loss", "mean over held-out pairs"),
     "log_prob_winner": (
-        "Winner's log-probability",
+        "Log-probability of winner",
         "nats; a fall is usual, a collapse is a failure",
     ),
     "written_length": ("Words written", "mean per text"),
