@@ -131,7 +131,7 @@ def test_the_stored_numbers_are_those_of_the_reference(tmp_path: Path) -> None:
 
 def test_at_the_start_dpo_is_log_2(tmp_path: Path) -> None:
     loss, metrics = bench(Method("dpo"), tmp_path, away=0).loss()
-    assert float(loss) == pytest.approx(math.log(2), abs=1e-6)
+    assert float(loss.detach()) == pytest.approx(math.log(2), abs=1e-6)
     assert float(metrics["drift/nats"]) == pytest.approx(0, abs=1e-5)
 
 
@@ -188,12 +188,12 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_method_lowers_its_loss(name: Name, tmp_path: Path) -> None:
-    """On six pairs that it sees again and again; BCO's shift moves, so its margin is asked."""
+    """On six pairs that it sees again and again; but APO-down lowers winners too, and first."""
     trainer = trainer_of(Method(name), tmp_path, tales(6), ROUND, lr=3e-3)
-    metrics = [trainer.step().metrics for _ in range(12)]
+    metrics = [trainer.step().metrics for _ in range(8)]
     assert all(math.isfinite(v) for m in metrics for v in m.values())
     assert metrics[-1]["loss"] < metrics[0]["loss"] - 1e-3 * abs(metrics[0]["loss"])
-    if name != "kto":
+    if name not in ("kto", "apo_down"):
         assert metrics[-1]["log_prob/winner"] - metrics[-1]["log_prob/loser"] > (
             metrics[0]["log_prob/winner"] - metrics[0]["log_prob/loser"]
         )
