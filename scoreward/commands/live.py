@@ -82,5 +82,10 @@ def _evaluation(round: int, evaluation: Mapping[str, Any]) -> str:
     for sampler, numbers in evaluation.items():
         if sampler != "gap":
             plain = [f"{k} {v:.3f}" for k, v in numbers.items() if isinstance(v, float)]
-            parts.append(f"{sampler.upper()}: {', '.join(plain)}")
+            parts.append(f"{_named(sampler)}{', '.join(plain)}")
     return f"[bold]held-out, round {round}[/bold]  " + "   ".join(parts)
+
+
+def _named(sampler: str) -> str:
+    """What was sampled by; a language model's numbers have no sampler."""
+    return "" if sampler == "held_out" else f"{sampler.upper()}: "

@@ -1,10 +1,15 @@
 """Language models from a folder, a hub name, a GGUF file, or from nothing for tests."""
 
+import copy
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from contextlib import redirect_stderr
+from dataclasses import dataclass, field
 from importlib.util import find_spec
+from io import StringIO
 from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any
@@ -29,14 +34,13 @@ class LanguageLoading:
     adapters: bool = True  # train LoRA; the reference is then the model without it
     lora: LoRA = field(default_factory=lambda: LoRA(16, 32.0, EVERY_LINEAR))
     context: int | None = None  # tokens of prompt and completion; default: what the model allows
-    cache: bool = True  # keep dequantised GGUF files in the user's cache folder
 
 
 def load_language(
     source: str, loading: LanguageLoading = LanguageLoading(), gguf: str | None = None
 ) -> LanguageModel:
     """A model of `transformers` by folder or hub name; `gguf` names a file in that folder."""
-    folder = source if gguf is None else str(_dequantised(Path(source), gguf, loading.cache))
+    folder = source if gguf is None else str(_dequantised(Path(source), gguf))
     network, tokenizer = _loaded(folder)
     name = source if gguf is None else f"{Path(source).name}/{gguf}"
     return prepared(network, tokenizer, loading, name)
@@ -129,7 +133,7 @@ def merged_state(network: nn.Module, trained: Mapping[str, Tensor]) -> dict[str,
     return {n.replace(".base_layer.", "."): t for n, t in state.items() if ".lora_" not in n}
 
 
-def _dequantised(folder: Path, file: str, cache: bool) -> Path:
+def _dequantised(folder: Path, file: str) -> Path:
     """A folder of safetensors made once of a GGUF file; half a minute becomes a second."""
     import transformers
 
@@ -142,17 +146,18 @@ def _dequantised(folder: Path, file: str, cache: bool) -> Path:
             digest.update(block)
     target = cache_folder() / "language" / digest.hexdigest()[:32]
     if not (target / "config.json").is_file():
-        network, tokenizer = _loaded(str(folder), gguf_file=file)
-        if not cache:
-            raise ValueError("a GGUF file is read through the cache; set `cache` to true")
+        with redirect_stderr(StringIO()):  # its own progress bar
+            network, tokenizer = _loaded(str(folder), gguf_file=file)
         _kept(network, tokenizer, target)
     return target
 
 
-def _kept(network: Any, tokenizer: Any, target: Path) -> None:
-    import os
-    import shutil
-
+def _kept(quantised: Any, tokenizer: Any, target: Path) -> None:
+    """Weights as plain float32, without the mark that they were quantised."""
+    config = copy.deepcopy(quantised.config)
+    vars(config).pop("quantization_config", None)
+    network = type(quantised)(config)
+    network.load_state_dict(quantised.state_dict())
     aside = target.with_name(f"{target.name}.{os.getpid()}.writing")
     network.save_pretrained(aside)
     tokenizer.save_pretrained(aside)
@@ -274,9 +279,3 @@ def _silent(reference: Mapping[str, Tensor]) -> bool:
 
 def _short(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def without_adapters(model: LanguageModel) -> LanguageModel:
-    """The same model, all of whose weights are trained.  For models loaded without adapters."""
-    model.network.requires_grad_(True)
-    return replace(model)

@@ -54,9 +54,11 @@ def scores(run: Run, sampler: str, names: list[str]) -> list[Figure]:
 
 
 def _by_scale(names: list[str]) -> list[list[str]]:
-    """Reward and judge answer the same question on the same scale; any other may not."""
+    """Reward and judge answer the same question on the same scale, accuracies too."""
     pair = [n for n in names if n in ("reward", "judge")]
-    return [group for group in (pair, *([n] for n in names if n not in pair)) if group]
+    alike = [n for n in names if n.endswith("accuracy")]
+    rest = ([n] for n in names if n not in (*pair, *alike))
+    return [group for group in (pair, alike, *rest) if group]
 
 
 def _in_training(run: Run, x: list[float | None]) -> Line:

@@ -38,6 +38,7 @@ class Run:
     notes: list[str]  # what could not be read, in sentences
     failures: list[Record] = field(default_factory=list)  # metrics of rounds that were refused
     gaps: list[Record] = field(default_factory=list)  # one per noise, grid and round measured
+    texts: Record = field(default_factory=dict)  # samples/texts.json
 
     @property
     def title(self) -> str:
@@ -132,6 +133,7 @@ def read_run(folder: Path, argument: str = "folder") -> Run:
         notes=notes,
         failures=_sorted(lines, "failure", "round"),
         gaps=_sorted(gaps, "gap", "round", "eta", "steps"),
+        texts=_object(folder / "samples" / "texts.json", notes),
     )
 
 

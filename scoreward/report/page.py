@@ -8,9 +8,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from scoreward.report import curves, gap, tables, tiles, words
+from scoreward.report import curves, gap, tables, texts, tiles, words
 from scoreward.report.causes import causes
-from scoreward.report.folder import Run, number, read_run, samplers, scorers, section
+from scoreward.report.folder import SAMPLERS, Run, number, read_run, samplers, scorers, section
 
 SHOWN = 12  # prompts shown without unfolding; ours
 IN_NETWORK = 0.90  # share of the training time that the network should take; ours
@@ -18,6 +18,7 @@ SECTIONS = (  # (anchor, what the contents say, the entry without which it is le
     ("curves", "Scores", "scores"),
     ("samplers", "SDE against ODE", "gap"),
     ("pictures", "Pictures", "cards"),
+    ("texts", "Texts", "written"),
     ("attributes", "Attributes", "attributes"),
     ("guards", "Diversity and palette", "guards"),
     ("why", "Does it learn?", "causes"),
@@ -75,6 +76,7 @@ def _context(run: Run, other: Run | None) -> dict[str, Any]:
         "run": run,
         "title": run.title,
         "sampler": sampler,
+        "sampled": sampler in SAMPLERS,
         "level": level,
         "headline": headline,
         "verdict": words.verdict(run, pair),
@@ -83,6 +85,7 @@ def _context(run: Run, other: Run | None) -> dict[str, Any]:
         "measures": words.MEASURES,
         **_evaluated(run, sampler, names),
         **_pictures(run),
+        **_texts(run),
         **_made(run),
         **_beside(run, other, sampler, names),
     }
@@ -113,6 +116,11 @@ def _pictures(run: Run) -> dict[str, Any]:
         "marked": any(sheets.right.values()),
         "failures": tiles.failures(sheets),
     }
+
+
+def _texts(run: Run) -> dict[str, Any]:
+    written = texts.written(run)
+    return {"written": written[:SHOWN], "more_written": written[SHOWN:]}
 
 
 def _made(run: Run) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from scoreward.report.words import Ends, change, ends, label, limits, show
 
 LONGEST = 400  # characters of one setting; ours
 LEVELS = ("ok", "warn", "alarm")
+LOWER_IS_BETTER = ("loss",)
+NEUTRAL = ("log_prob_winner", "written_length")  # neither good nor bad by themselves
 
 # check: (what a reader calls it, what it compares)
 CHECKS = {
@@ -59,7 +61,9 @@ class Change:
     def better(self) -> bool | None:
         if self.kept is not None or self.before is None or self.after is None:
             return self.kept
-        return None if self.after == self.before else self.after > self.before
+        if self.name in NEUTRAL or self.after == self.before:
+            return None
+        return (self.after > self.before) != (self.name in LOWER_IS_BETTER)
 
 
 def changes(pair: Ends, names: list[str]) -> list[Change]:

@@ -22,6 +22,19 @@ MEASURES = {
     "diversity": ("Diversity", "pixel standard deviation over several noises of one prompt"),
     "nearest": ("Nearest picture", "mean distance to the nearest training picture"),
     "palette": ("Palette", "colours of the right region, checked without any network"),
+    "accuracy": ("Accuracy", "share of held-out pairs in which the method puts the winner ahead"),
+    "implicit_accuracy": (
+        "Implicit accuracy",
+        "the same by the change of log-probability since the start",
+    ),
+    "plain_accuracy": ("Plain accuracy", "the same by log-probability alone"),
+    "margin": ("Margin", "β times how much more the winner's log-probability rose, in nats"),
+    "loss": ("Loss", "mean over held-out pairs"),
+    "log_prob_winner": (
+        "Winner's log-probability",
+        "nats; a fall is usual, a collapse is a failure",
+    ),
+    "written_length": ("Words written", "mean per text"),
 }
 
 
@@ -144,8 +157,9 @@ def judged(pair: Ends) -> str | None:
 
 def trained(pair: Ends) -> str | None:
     """The score that training maximised; the first one if none is called reward."""
-    if pair.gain("reward") is not None:
-        return "reward"
+    for name in ("reward", "accuracy"):
+        if pair.gain(name) is not None:
+            return name
     other = [n for n in pair.before if n not in MEASURES and pair.gain(n) is not None]
     return other[0] if other else None
 
@@ -179,6 +193,8 @@ def outcome(pair: Ends, alarmed: bool = False) -> tuple[str, str]:
         return "alarm", "The reward rose while the judge fell: the reward was hacked."
     if judge and right > VISIBLE:
         return _better(bool(broken), alarmed)
+    if not judge and reward == "accuracy" and up > VISIBLE:
+        return "ok", "Held-out pairs are told apart better."
     if not judge and up > VISIBLE:
         return "warn", "The reward rose; no judge was there to check it."
     if up > VISIBLE:

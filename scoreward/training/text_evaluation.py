@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from scoreward.margins.language import PreferenceLoss
 from scoreward.margins.pairs import Pairs
 from scoreward.models.language import LanguageModel, Prompt
 from scoreward.objectives.language import NORM, PairLoss, Preferences, said_of
 from scoreward.training.evaluation import Measured, Subject
 from scoreward.training.text import PairTexts
 
+LENGTHS = ("winner", "loser")  # tokens, of the data
 SECTION = "held_out"  # the name of these numbers in metrics.jsonl
 
 Generate = Callable[[LanguageModel, Sequence[Prompt], int], list[str]]
@@ -78,7 +79,7 @@ class TextEvaluation:
         )
 
     @torch.no_grad()
-    def _pairs(self, subject: Subject) -> dict[str, float]:
+    def _pairs(self, subject: Subject) -> dict:
         """Means over the held-out pairs; processes share them."""
         team, count = subject.team, len(self.data.records)
         known = self.data.known(subject.first, subject.weights, team)
@@ -97,7 +98,8 @@ class TextEvaluation:
             found += list(zip(piece, _columns(method, pairs).tolist(), strict=True))
         table = [row for _, row in sorted(team.gather(found))]
         means = torch.tensor(table, dtype=torch.float64).mean(0).tolist()
-        return dict(zip(_names(known is not None), means, strict=True))
+        numbers: dict = dict(zip(_names(known is not None), means, strict=True))
+        return numbers | {"lengths": {name: numbers.pop(name) for name in LENGTHS}}
 
     def _written(self, subject: Subject, writing: Writing) -> list[str]:
         """One completion a prompt, by the averaged weights; processes share the prompts."""
@@ -113,25 +115,24 @@ class TextEvaluation:
 
 
 def _names(referred: bool) -> list[str]:
-    own = ["plain_accuracy", "log_prob_winner", "length_winner", "length_loser"]
-    return ["loss", *(["accuracy", "implicit_accuracy", "margin"] if referred else []), *own]
+    own = ["plain_accuracy", "loss", "log_prob_winner", *LENGTHS]
+    return [*(["accuracy", "implicit_accuracy", "margin"] if referred else []), *own]
 
 
 def _columns(method: PairLoss, pairs: Pairs) -> Float[Tensor, "pairs numbers"]:
     """One row of numbers a pair, named by `_names`."""
-    logp_w, logp_l = pairs.policy()
-    len_w, len_l = pairs.lengths()
-    own = [ahead(logp_w - logp_l), logp_w, len_w, len_l]
-    return torch.stack(list(chain([method(pairs)], _referred(method, pairs), own)), 1)
+    (logp_w, logp_l), lengths = pairs.policy(), pairs.lengths()
+    own = [ahead(logp_w - logp_l), method(pairs), logp_w, *lengths]
+    return torch.stack([*_referred(method, pairs), *own], 1)
 
 
 def _referred(method: PairLoss, pairs: Pairs) -> list[Tensor]:
     if pairs.ref_w is None:
         return []
     a, b = pairs.log_ratios()
-    logit = getattr(method, "logit", None)
-    own = method.beta * (a - b) if logit is None else logit(pairs)
-    return [ahead(own), ahead(a - b), method.beta * (a - b)]
+    difference = method.beta * (a - b)
+    logit = method.logit(pairs) if isinstance(method, PreferenceLoss) else difference
+    return [ahead(logit), ahead(difference), difference]
 
 
 def ahead(value: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
