@@ -211,6 +211,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int)
     parser.add_argument("--layers", type=int, default=10, help="last layers of SmolLM2 to train")
     parser.add_argument("--prompts", type=int, help="fewer held-out prompts, for a quick look")
+    parser.add_argument("--model", type=Path, help="an unquantised copy of SmolLM2")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -218,7 +219,8 @@ def main() -> None:
     if given.command == "table":
         table(log)
         return
-    task = strings_task() if given.task == "strings" else instructions_task(given.layers)
+    strings = given.task == "strings"
+    task = strings_task() if strings else instructions_task(given.layers, given.model)
     for split in task.prompts:
         task.prompts[split] = task.prompts[split][: given.prompts]
     base(task, log)
