@@ -7,6 +7,7 @@ from itertools import permutations
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 
 from scoreward.data import instructions
 from scoreward.keys import Key
@@ -72,6 +73,7 @@ def instructions_task(layers: int, folder: Path | None = None) -> Task:
 
 
 LETTERS = "abcdefgh"
+TAUGHT = Path(__file__).parents[2] / "runs" / "preferences" / "clumsy.safetensors"
 
 
 SPLITS = {"train": (0, 512), "pairs": (512, 640), "validation": (640, 1040), "test": (1040, 1680)}
@@ -109,7 +111,15 @@ def clumsy(prompt: str, *address: object) -> str:
 
 
 @lru_cache(maxsize=1)
-def clumsy_weights(updates: int = 600, batch: int = 64) -> dict[str, torch.Tensor]:
+def clumsy_weights() -> dict[str, torch.Tensor]:
+    """The same for all arms, kept on disk; takes a minute the first time."""
+    if not TAUGHT.exists():
+        TAUGHT.parent.mkdir(parents=True, exist_ok=True)
+        save_file(taught(), TAUGHT)
+    return load_file(TAUGHT)
+
+
+def taught(updates: int = 600, batch: int = 64) -> dict[str, torch.Tensor]:
     """A tiny Llama taught to be clumsy; deterministic."""
     model = TinyLlama().build()
     every = [p for name in SPLITS for p in string_prompts(name)]
