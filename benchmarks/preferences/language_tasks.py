@@ -159,7 +159,7 @@ def strings_task() -> Task:
             made.append(TextGroup(prompt, mine, scores, f"{name}-{i}"))
         return made
 
-    held = {n: string_prompts(n) for n in ("validation", "test")}
+    held: dict[str, Sequence[Prompt]] = {n: string_prompts(n) for n in ("validation", "test")}
     return Task(
         build,
         groups("train"),
