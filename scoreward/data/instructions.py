@@ -252,3 +252,11 @@ def task_of(prompt: str) -> Task:
 @lru_cache(maxsize=1)
 def _by_prompt() -> dict[str, Task]:
     return {t.prompt: t for t in tasks()}
+
+
+def task_within(text: str) -> Task:
+    """The task whose prompt stands in a text, as in a rendered chat; the longest if several."""
+    found = [prompt for prompt in _by_prompt() if prompt in text]
+    if not found:
+        raise ValueError(f"no task's prompt stands in {text[-80:]!r}; take prompts from `tasks()`")
+    return _by_prompt()[max(found, key=len)]

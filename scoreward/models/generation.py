@@ -5,6 +5,7 @@ numbers from its own address, so an answer does not depend on the rows beside it
 rounding of a batched product), on the batch size or on the order of calls.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from scoreward.keys import Key
+from scoreward.models.language import LanguageModel, Prompt
 
 CANDIDATES = 64  # first guess at how many tokens hold the nucleus; doubled until they do; ours
 CACHES = ("cache", "past_key_values")  # the second until transformers 5
@@ -190,3 +192,33 @@ def _parts(order: Sequence[int], size: int) -> Iterator[Sequence[int]]:
     if size < 1:
         raise ValueError(f"`batch` must be at least 1, got {size}")
     return (order[i : i + size] for i in range(0, len(order), size))
+
+
+@dataclass(frozen=True)
+class Writer:
+    """One text a prompt from a language model, drawn with an address of seed and prompt.
+
+    A prompt that occurs several times gets several answers.
+    """
+
+    sampling: Sampling = Sampling(0.8, 0.95)
+    batch: int = 64  # memory only
+
+    def __call__(self, model: LanguageModel, prompts: Sequence[Prompt], seed: int) -> list[str]:
+        """The texts, as `training.text_evaluation` wants them."""
+        return [text for text, _ in self.write(model, prompts, seed)]
+
+    def write(
+        self, model: LanguageModel, prompts: Sequence[Prompt], seed: int
+    ) -> list[tuple[str, bool]]:
+        """Texts, and whether the model ended them itself."""
+        rendered = [model.rendered(p) for p in prompts]
+        seen: Counter[str] = Counter()
+        keys: list[Key] = []
+        for text in rendered:
+            keys.append(Key(("writing", seed, text, seen[text])))
+            seen[text] += 1
+        ids = [model.prompt_tokens(p) for p in prompts]
+        stop = [int(model.tokenizer.eos_token_id)]
+        found = answers(model.network, ids, keys, self.sampling, stop, self.batch)
+        return [(model.tokenizer.decode(list(a.tokens)).strip(), a.finished) for a in found]

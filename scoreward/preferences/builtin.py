@@ -31,6 +31,11 @@ def _rows() -> tuple[dict[str, Any], ...]:
     return tuple(json.loads(line) for line in lines)
 
 
+def asked(instruction: str) -> tuple[dict[str, str]]:
+    """An instruction as the message that a chat model is asked."""
+    return ({"role": "user", "content": instruction},)
+
+
 def instruction_groups(split: str = "train") -> list[TextGroup]:
     """The distinct finished answers to each prompt with their scores in [0, 1]."""
     if split not in ("train", "validation"):
@@ -39,19 +44,25 @@ def instruction_groups(split: str = "train") -> list[TextGroup]:
             f"only: `instructions.split('test')`"
         )
     return [
-        TextGroup(row["prompt"], tuple(row["completions"]), tuple(row["rewards"]), f"{split}-{i}")
+        TextGroup(
+            asked(row["prompt"]), tuple(row["completions"]), tuple(row["rewards"]), f"{split}-{i}"
+        )
         for i, row in enumerate(r for r in _rows() if r["split"] == split)
     ]
 
 
 def instruction_pairs(split: str = "train", gap: float = GAP) -> list[TextPair]:
-    """Best against worst of each prompt, where they are further apart than `gap`."""
-    found: list[TextPair] = []
-    for group in instruction_groups(split):
-        if spread(group.rewards) > gap:
-            best, worst = extremes(group.rewards, range(len(group.rewards)))
-            found.append(_pair(group, best, worst))
-    return found
+    """Best against worst of each prompt."""
+    return best_pairs(instruction_groups(split), gap)
+
+
+def best_pairs(groups: Sequence[TextGroup], gap: float = GAP) -> list[TextPair]:
+    """Best against worst of each group, where they are further apart than `gap`."""
+    return [
+        _pair(group, *extremes(group.rewards, range(len(group.rewards))))
+        for group in groups
+        if spread(group.rewards) > gap
+    ]
 
 
 def all_pairs(groups: Sequence[TextGroup], gap: float = GAP) -> list[TextPair]:

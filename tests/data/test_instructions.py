@@ -131,3 +131,12 @@ def test_unknown_names_are_refused_in_a_sentence() -> None:
         data.split("dev")
     with pytest.raises(ValueError, match="no task has the prompt"):
         data.task_of("Hello")
+
+
+def test_a_task_is_found_in_a_rendered_chat() -> None:
+    """Also where its prompt begins like another's."""
+    every = [t for t in data.tasks() if len(t.constraints) > 1][:3]
+    for t in (*every, *data.split("test")[:20]):
+        assert data.task_within(f"<|im_start|>user\n{t.prompt}<|im_end|>\n") is t
+    with pytest.raises(ValueError, match="no task's prompt stands in"):
+        data.task_within("Hello")

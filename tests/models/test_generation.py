@@ -8,7 +8,16 @@ import torch
 from torch import Tensor
 
 from scoreward.keys import Key
-from scoreward.models.generation import Answer, Sampling, answer, answers, choose, left_padded
+from scoreward.models.generation import (
+    Answer,
+    Sampling,
+    Writer,
+    answer,
+    answers,
+    choose,
+    left_padded,
+)
+from scoreward.models.language_loading import TinyLlama
 
 transformers = pytest.importorskip("transformers")
 
@@ -140,3 +149,14 @@ def test_a_prompt_without_tokens_and_a_missing_key_are_refused(tiny: Any) -> Non
         answer(tiny, [[]], KEYS[:1], Sampling(), STOP)
     with pytest.raises(ValueError, match="one key per prompt"):
         answer(tiny, PROMPTS, KEYS[:1], Sampling(), STOP)
+
+
+def test_a_writer_gives_texts_that_depend_on_seed_and_prompt_alone() -> None:
+    model = TinyLlama(width=32, layers=1).build()
+    writer = Writer(Sampling(max_tokens=6), batch=2)
+    texts = writer(model, ["ab", "cde", "ab"], 0)
+    assert texts[0] != texts[2]
+    assert writer(model, ["cde"], 0) == [texts[1]]
+    assert writer(model, ["ab", "ab"], 0) == [texts[0], texts[2]]
+    assert writer(model, ["cde"], 1) != [texts[1]]
+    assert writer.write(model, ["cde"], 0)[0][0] == texts[1]

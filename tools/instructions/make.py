@@ -27,7 +27,7 @@ from scoreward.models.generation import Sampling, answers
 SAMPLING = Sampling(temperature=0.8, top_p=0.95, max_tokens=48)
 PACKED = "SmolLM2-135M-Instruct.Q4_1.gguf"
 BLOCK = 12  # prompts at a time
-TRAIN = 480  # prompts to train on
+TRAIN = 341  # prompts to train on; as many as the time allowed
 
 
 def load(folder: str | None) -> tuple[Any, Any]:

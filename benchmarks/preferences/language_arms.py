@@ -1,0 +1,54 @@
+"""What is compared: methods with their authors' settings, RainbowPO without each of its parts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+from scoreward.margins.pairs import Pairs
+from scoreward.objectives.language import Preferences
+from scoreward.recipes.language_methods import Method
+
+LENGTH = 20.0  # mean tokens of the winners; turns settings per token into settings per sum
+
+
+@dataclass(frozen=True)
+class Imitation:
+    """Mean negative log-probability per token of the winner: SFT, the control."""
+
+    beta: float = 1.0
+
+    def __call__(self, pairs: Pairs) -> Float[Tensor, " batch"]:
+        return -pairs.logp_w / pairs.len_w
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An objective and its data: best against worst, or after rejection sampling."""
+
+    method: Method
+    data: Literal["best", "rso"] = "best"
+    imitation: bool = False
+
+    @property
+    def objective(self) -> Preferences:
+        return Preferences(Imitation()) if self.imitation else self.method.preferences()
+
+
+RAINBOW = Method("rainbow_po")
+ARMS: Mapping[str, Arm] = {
+    "sft": Arm(Method("dpo"), imitation=True),
+    "dpo": Arm(Method("dpo")),
+    "ln_dpo": Arm(Method("ln_dpo")),
+    "simpo": Arm(Method("simpo")),
+    "rainbow": Arm(RAINBOW),
+    "rainbow, sums": Arm(
+        Method("rainbow_po", length_exponent=0.0, beta=10 / LENGTH, gamma=0.1 * LENGTH)
+    ),
+    "rainbow, no mixing": Arm(Method("rainbow_po", alpha=1.0)),
+    "rainbow, no scaling": Arm(Method("rainbow_po", norm="off")),
+    "rainbow, rso": Arm(RAINBOW, data="rso"),
+    "dpo, rso": Arm(Method("dpo"), data="rso"),
+}
