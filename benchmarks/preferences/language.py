@@ -14,12 +14,13 @@ import argparse
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 
 from benchmarks.preferences.language_arms import ARMS, Arm
 from benchmarks.preferences.language_tasks import Task, instructions_task, source, strings_task
@@ -32,6 +33,7 @@ from scoreward.preferences.records import TextPair
 from scoreward.training.text import PairTexts, ReferenceFile
 
 HERE = Path(__file__).parent
+KEPT = Path("runs/preferences")  # trained weights, so that a tuned run need not be made again
 WRITE = 7  # seed of what is written; the same for the first model and all arms
 
 
@@ -114,14 +116,20 @@ def trained(name: str, task: Task, rate: float, seed: int, updates: int) -> tupl
     data = pairs(arm, task)
     made = source(model, data, arm.method, task)
     run = made_trainer(model, arm.objective, made, rate, seed, updates)
+    kept = KEPT / f"{name}-{rate}-{seed}-{updates}-{len(task.prompts['test'])}.safetensors"
+    if kept.exists():
+        run.weights.load(load_file(kept))
+        return run, {"pairs": len(data)}
     began, last = time.process_time(), {}
     for update in range(updates):
         last = run.step().metrics
         if update in (0, 1, 4) or (update + 1) % 20 == 0:
             print(name, update + 1, f"{time.process_time() - began:.1f} s", flush=True)
-    kept = ("loss", "pair/accuracy", "logit/mean", "scale/mean", "log_prob/winner")
-    numbers = {k: round(float(last[k]), 4) for k in kept if k in last}
+    shown = ("loss", "pair/accuracy", "logit/mean", "scale/mean", "log_prob/winner")
+    numbers = {k: round(float(last[k]), 4) for k in shown if k in last}
     spent = round(time.process_time() - began, 1)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    save_file({n: p.detach().clone() for n, p in run.weights.parameters.items()}, kept)
     return run, {"pairs": len(data), "cpu_seconds": spent, "last": numbers}
 
 
@@ -163,9 +171,9 @@ def tune(task: Task, log: Log, arms: Sequence[str], updates: int) -> None:
             log.add(head | about | found)
 
 
-def best_rate(log: Log, name: str, task: Task) -> float:
+def best_rate(log: Log, name: str, updates: int) -> float:
     """The rate with most strict success on validation prompts."""
-    tried = log.find(kind="tune", arm=name)
+    tried = log.find(kind="tune", arm=name, updates=updates)
     if not tried:
         raise SystemExit(f"tune {name!r} first")
     return max(tried, key=lambda x: x["success"][0])["rate"]
@@ -176,7 +184,7 @@ def train(task: Task, log: Log, arms: Sequence[str], seeds: Sequence[int], updat
         for name in wanted(arms):
             if log.find(kind="train", arm=name, seed=seed, updates=updates):
                 continue
-            rate = best_rate(log, name, task)
+            rate = best_rate(log, name, updates)
             run, about = trained(name, task, rate, seed, updates)
             head = {"kind": "train", "arm": name, "seed": seed, "rate": rate, "updates": updates}
             log.add(head | about | measured(run, task, "test", log))
@@ -209,6 +217,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="*", default=[])
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1])
     parser.add_argument("--updates", type=int)
+    parser.add_argument("--rates", nargs="*", type=float, help="learning rates to try")
     parser.add_argument("--layers", type=int, default=10, help="last layers of SmolLM2 to train")
     parser.add_argument("--prompts", type=int, help="fewer held-out prompts, for a quick look")
     parser.add_argument("--model", type=Path, help="an unquantised copy of SmolLM2")
@@ -223,6 +232,7 @@ def main() -> None:
     task = strings_task() if strings else instructions_task(given.layers, given.model)
     for split in task.prompts:
         task.prompts[split] = task.prompts[split][: given.prompts]
+    task = replace(task, rates=given.rates or task.rates)
     base(task, log)
     updates = given.updates or task.updates
     if given.command == "tune":
