@@ -104,9 +104,7 @@ class Setting:
         if self.reward < 0:
             raise ValueError(f"the reward of a block is 0 or more, got {self.reward}")
         if self.accounting not in ACCOUNTINGS:
-            raise ValueError(
-                f"`accounting` is {', '.join(ACCOUNTINGS)}, got {self.accounting!r}"
-            )
+            raise ValueError(f"`accounting` is {', '.join(ACCOUNTINGS)}, got {self.accounting!r}")
 
 
 def gamma_confirmed(slots: int, gamma: Fraction, colluders: int) -> int:

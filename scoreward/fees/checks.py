@@ -13,7 +13,7 @@ outsiders' bids.  [pos-fees] (search)
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import combinations, product
 
@@ -26,7 +26,7 @@ from scoreward.fees.mechanism import Mechanism
 
 OUTSIDER, MINER_FAKE, USER_FAKE, MEMBER = 0, 1, 2, 3  # whose a place is; the i-th member 3 + i
 MANY = 200_000_000  # blocks × ways to fill × values of the coalition: minutes
-HOME_ROWS = 4_000_000  # numbers of a batch; 32 MB
+BATCH = 4_000_000  # numbers of a batch; 32 MB
 
 
 def check_uic(mechanism: Mechanism, market: Market) -> Verdict:
@@ -35,11 +35,11 @@ def check_uic(mechanism: Mechanism, market: Market) -> Verdict:
     Equal bids are ordered by lot. Values 0 … M, bids 0 … M + 1; fake bids at most `market.fakes`, 1
     if that is None. Raises ValueError for a grid too large.
     """
-    market = Market(**{**market.__dict__, "fakes": 1 if market.fakes is None else market.fakes})
+    market = replace(market, fakes=1 if market.fakes is None else market.fakes)
     grid = Grid(mechanism, market)
     others = multisets(market.users - 1, market.top)
     kinds = np.arange(market.top + 1)
-    before = np.stack([_alone(grid, others, (v,), np.array([v]))[0] for v in kinds])
+    before = np.stack([_alone(grid, others, (int(v),), kinds[v : v + 1])[0] for v in kinds])
     best, found = 0, None
     for own in _own_bids(market):
         gains = _alone(grid, others, own, kinds) - before
@@ -56,9 +56,7 @@ def check_uic(mechanism: Mechanism, market: Market) -> Verdict:
     gain = Fraction(int(best), grid.scale)
     told = (*(int(v) for v in others[row]), value)
     zero = Fraction(0)
-    deviation = Deviation(
-        "UIC", gain, told, (value,), entries, zero, zero, truth, truth + gain
-    )
+    deviation = Deviation("UIC", gain, told, (value,), entries, zero, zero, truth, truth + gain)
     return Verdict("UIC", False, deviation, profiles)
 
 
@@ -179,7 +177,7 @@ def _file(grid: Grid, size: int, values: np.ndarray) -> dict[int, Earned]:
         filled = _fill(grid, owners)
         batch.append((filled.outsiders, filled.revenue, filled.users(grid, values)))
         held += batch[-1][2].size
-        if held > HOME_ROWS:
+        if held > BATCH:
             waiting, batch, held = [_best([*waiting, *batch])], [], 0
     keys, revenue, users = _best([*waiting, *batch])
     cuts = np.flatnonzero(np.diff(keys)) + 1
@@ -303,5 +301,7 @@ def _effort(entries: tuple[Entry, ...], members: np.ndarray) -> tuple[int, int]:
     """(fakes, colluders who are untruthful or stay out)."""
     fakes = sum(entry.owner.startswith("fake") for entry in entries)
     told = [f"colluder who values {v}" for v in members.tolist()]
-    truthful = sum((entry.owner, entry.bid) == (n, v) for n, v in zip(told, members) for entry in entries)
+    truthful = sum(
+        (entry.owner, entry.bid) == (n, v) for n, v in zip(told, members) for entry in entries
+    )
     return fakes, len(members) - truthful

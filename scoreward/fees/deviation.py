@@ -48,7 +48,9 @@ class Deviation:
             )
         miner = f"revenue {self.truthful} -> {self.revenue}"
         if self.rule == "MIC":
-            return f"users value {values}; the miner makes the block {bids}: {miner}, gain {self.gain}"
+            return (
+                f"users value {values}; the miner makes the block {bids}: {miner}, gain {self.gain}"
+            )
         return (
             f"users value {values}; the miner and the {users} make the block {bids}: {miner}, "
             f"users' {utility}, gain {self.gain}"

@@ -46,9 +46,7 @@ class Market:
                 f"{self.gamma}, {self.stake} and {self.tick}"
             )
         if self.accounting not in ACCOUNTINGS:
-            raise ValueError(
-                f"`accounting` is {', '.join(ACCOUNTINGS)}, got {self.accounting!r}"
-            )
+            raise ValueError(f"`accounting` is {', '.join(ACCOUNTINGS)}, got {self.accounting!r}")
         if self.reward < 0 or (self.fakes or 0) < 0:
             raise ValueError(
                 f"reward and fake bids are 0 or more, got {self.reward} and {self.fakes}"
@@ -119,7 +117,7 @@ class Grid:
         return np.int64 if 4 * self.scale * money * people**2 < 2**62 else object
 
     def whole(self, fractions: Sequence[Fraction]) -> Numbers:
-        """Exactly scale times each; Raises ValueError if the scale does not fit."""
+        """Exactly scale times each. Raises ValueError if the scale does not fit."""
         scaled = [fraction * self.scale for fraction in fractions]
         if any(number.denominator != 1 for number in scaled):
             raise ValueError(f"{scaled} are no whole numbers; the scale {self.scale} is wrong")
@@ -131,18 +129,25 @@ class Grid:
         return self.whole([row[0] for row in self._outcomes])
 
     @cached_property
+    def chance(self) -> Shaped[np.ndarray, "blocks block"]:
+        """Of confirmation, of each place."""
+        return np.stack([self.whole(row[1 : 1 + self.block]) for row in self._outcomes])
+
+    @cached_property
+    def paid(self) -> Shaped[np.ndarray, "blocks block"]:
+        """Expected payment of each place."""
+        return np.stack([self.whole(row[1 + self.block :]) for row in self._outcomes])
+
+    @cached_property
     def utility(self) -> Shaped[np.ndarray, "values blocks block"]:
         """At each place of each block, for values 0 … M: q (v − p) − (1 − q) γ max(b − v, 0)."""
-        places = self.block
-        chance = np.stack([self.whole(row[1 : 1 + places]) for row in self._outcomes])
-        paid = np.stack([self.whole(row[1 + places :]) for row in self._outcomes])
         values = np.arange(self.top + 1).astype(self.dtype)[:, None, None]
         over = np.maximum(self.bids[None].astype(self.dtype) - values, 0)
         tick, gamma = self.market.tick, self.market.gamma
-        missed = (self.scale - chance) * over * (tick * gamma).numerator
+        missed = (self.scale - self.chance) * over * (tick * gamma).numerator
         # scale holds the denominators of tick and γ on top of those of q, so nothing is lost
-        won = chance * values * tick.numerator // tick.denominator
-        return won - paid - missed // (tick * gamma).denominator
+        won = self.chance * values * tick.numerator // tick.denominator
+        return won - self.paid - missed // (tick * gamma).denominator
 
     @cached_property
     def missed(self) -> Shaped[np.ndarray, "levels"]:

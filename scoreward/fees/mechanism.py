@@ -133,7 +133,9 @@ class SecondPrice:
         sure = (Fraction(1),) * winners + (Fraction(0),)
         price = (bids[-1],) * winners + (Fraction(0),)
         paid = winners * bids[-1]
-        return Outcome(sure, price, Fraction(0 if self.burnt else paid), Fraction(paid * self.burnt))
+        return Outcome(
+            sure, price, Fraction(0 if self.burnt else paid), Fraction(paid * self.burnt)
+        )
 
 
 @dataclass(frozen=True)
@@ -151,9 +153,7 @@ class EIP1559:
     def __post_init__(self) -> None:
         check_places(self.block, 1)
         if self.base_fee < 0 or self.tip < 0:
-            raise ValueError(
-                f"base fee and tip are 0 or more, got {self.base_fee} and {self.tip}"
-            )
+            raise ValueError(f"base fee and tip are 0 or more, got {self.base_fee} and {self.tip}")
 
     @property
     def reserve(self) -> Fraction:
