@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "diagnose": ("diagnose", "why the reward of a run does not rise: bug, setting or no signal"),
     "serve-reward": ("serve", "serve rewards to training runs: scoreward serve-reward NAME..."),
     "stake": ("stake", "the best way to trade stakes under proof of stake, with its picture"),
+    "fees": ("fees", "what a fee mechanism does with bids, and which incentives hold"),
     "equations": ("look", "where each equation of each paper is, and its test"),
 }
 

@@ -134,7 +134,7 @@ def bsp_gamma(
 
 
 def tail(prices: int, top: int) -> int:
-    """S, the largest truthful sum of the k' last bids that one tick more can still raise: k'M − 1."""
+    """S = k'M − 1, the largest truthful sum of the k' last bids that a tick can still raise."""
     return prices * top - 1
 
 
@@ -143,9 +143,9 @@ def theta_range(
 ) -> tuple[Fraction, Fraction]:
     """(lowest, highest) θ with which BSP(θ) is UIC, MIC and c-SCP; empty if they are reversed.
 
-    [pos-fees] (theta range) One-shot: [cm/k, γ]. Long-run: at most (γ − (1 − x) r₀)/(1 + (1 − x) S);
-    mixed accounting needs cm/(kx) − r₀/M at least, the consistent one nothing. Payouts are paid for
-    if θ ≤ m/k'. One-shot and consistent accounting also need m ≤ γk/c, which is not part of θ.
+    [pos-fees] (theta range) One-shot: cm/k ≤ θ ≤ γ. Long-run: at most
+    (γ − (1 − x) r₀)/(1 + (1 − x) S), and at least cm/(kx) − r₀/M with mixed accounting, 0 with the
+    consistent one. Payouts are paid for if θ ≤ m/k'. That m ≤ γk/c is needed besides.
     """
     BSP(block, slots, confirmed, Fraction(0))  # sizes that fit
     prices = block - slots

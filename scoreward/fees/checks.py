@@ -6,8 +6,8 @@ Side-contract proofness (c-SCP): nor do the miner and 1 … c users together.  [
 (c-SCP)
 
 Why it is quick. A coalition realises a block if the bids in it that are not its own are among the
-outsiders' truthful bids. So each block is looked at once for each way of saying whose each place is,
-not once for each profile: what it earns is filed under the outsiders' bids it uses, as pairs of
+outsiders' truthful bids. So each block is looked at once for each way of saying whose each place
+is, not once for each profile: what it earns is filed under the outsiders' bids it uses, as pairs of
 the miner's revenue and the users' best utility. A profile then only looks at the subsets of its
 outsiders' bids.  [pos-fees] (search)
 """
@@ -50,7 +50,7 @@ def check_uic(mechanism: Mechanism, market: Market) -> Verdict:
     if found is None:
         return Verdict("UIC", True, None, profiles)
     value, row, own = found
-    names = (f"user who values {value}", *["fake"] * (len(own) - 1))
+    names = ("own", *["fake"] * (len(own) - 1))
     entries = tuple(Entry(name, int(bid)) for name, bid in zip(names, own) if bid >= 0)
     truth = Fraction(int(before[value, row]), grid.scale)
     gain = Fraction(int(best), grid.scale)
@@ -164,7 +164,7 @@ def _number(bids: Shaped[np.ndarray, "rows n"], grid: Grid) -> Shaped[np.ndarray
 
 @dataclass(frozen=True)
 class Earned:
-    """What a coalition can earn with given outsiders' bids: u, and the best of the users' utility."""
+    """What can be earned with given outsiders' bids: u, and the users' best utility with it."""
 
     revenue: Shaped[np.ndarray, "rows"]
     users: Shaped[np.ndarray, "rows kinds"]

@@ -12,7 +12,7 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Entry:
-    """A bid of a deviation, in ticks: whose it is (outsider, user i, a fake's owner) and how high."""
+    """A bid of a deviation: whose it is (outsider, colluder, a fake's owner), how many ticks."""
 
     owner: str
     bid: int
@@ -43,16 +43,14 @@ class Deviation:
         utility = f"utility {self.users_before} -> {self.users_after}"
         if self.rule == "UIC":
             return (
-                f"users value {values}; the {users} bids {bids} instead of {who}: {utility}, "
+                f"users value {values} ticks; the {users} bids {bids} instead of {who}: {utility}, "
                 f"gain {self.gain}"
             )
         miner = f"revenue {self.truthful} -> {self.revenue}"
         if self.rule == "MIC":
-            return (
-                f"users value {values}; the miner makes the block {bids}: {miner}, gain {self.gain}"
-            )
+            return f"users value {values} ticks; the miner makes the block {bids}: {miner}, gain {self.gain}"
         return (
-            f"users value {values}; the miner and the {users} make the block {bids}: {miner}, "
+            f"users value {values} ticks; the miner and the {users} make the block {bids}: {miner}, "
             f"users' {utility}, gain {self.gain}"
         )
 

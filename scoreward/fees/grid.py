@@ -1,7 +1,7 @@
 """All blocks of a mechanism on a grid of bids, as whole numbers over one common denominator.
 
-Bids are 0 … M + 1 ticks, values 0 … M. A block is one of C(M + 1 + B, B) sequences in falling order,
-numbered as combinations are. Fractions are put over a common denominator once, so the search
+Bids are 0 … M + 1 ticks, values 0 … M. A block is one of C(M + 1 + B, B) sequences in falling
+order, numbered as combinations are. Fractions are put over a common denominator once, so the search
 itself adds and compares integers and stays exact.
 """
 

@@ -1,7 +1,7 @@
 """Many blocks with users who bid their values, or what they learned to bid.
 
-Values are drawn from a law on 0 … M ticks, anew for every block. Users learn by fictitious play: the
-best bid for each value against the average of what was played so far. A mechanism that is UIC
+Values are drawn from a law on 0 … M ticks, anew for every block. Users learn by fictitious play:
+the best bid for each value against the average of what was played so far. A mechanism that is UIC
 teaches nothing but the value; under first price users learn to shade.
 """
 
@@ -165,7 +165,7 @@ class BaseFee:
 def simulate_base_fee(
     mechanism: EIP1559, law: Float[np.ndarray, "values"], users: int, blocks: int, seed: int = 0
 ) -> BaseFee:
-    """Blocks whose base fee follows demand, half a block being the target.  [roughgarden] (base fee)
+    """Blocks whose base fee follows demand; half a block is the target.  [roughgarden] (base fee)
 
     Users bid their values. Base fees are whole thousandths of a tick.
     """

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 Number = int | float | str | Decimal | Fraction
@@ -70,7 +71,7 @@ def bids_of(numbers: Sequence[Number]) -> list[Fraction]:
 
 
 def included(mechanism: Mechanism, bids: Sequence[Fraction]) -> list[int]:
-    """Who an honest miner includes, in the order of the block: the B highest, the first of equals."""
+    """Who an honest miner includes, in the block's order: the B highest, the first of equals."""
     ranked = sorted(range(len(bids)), key=lambda i: -bids[i])
     return [i for i in ranked if bids[i] >= mechanism.reserve][: mechanism.block]
 
@@ -83,7 +84,7 @@ def padded(mechanism: Mechanism, bids: Sequence[Fraction]) -> list[Fraction]:
 
 def check_block(mechanism: Mechanism, bids: Sequence[Fraction]) -> None:
     """Raises ValueError unless there are B bids in falling order, none negative."""
-    falling = all(a >= b for a, b in zip(bids, bids[1:]))
+    falling = all(a >= b for a, b in pairwise(bids))
     if len(bids) != mechanism.block or not falling or bids[-1] < 0:
         told = ", ".join(map(str, bids))
         raise ValueError(

@@ -1,8 +1,8 @@
 """The share of stakes of a miner whose blocks earn u while blocks of others earn μ.
 
-A block is won with a chance equal to the share of stakes, and what it earns is staked. For u = μ the
-share is a martingale and tends to a random number; otherwise it tends to 1 or 0, but slowly: as a
-power of the number of blocks. [pos-fees] (urn)
+A block is won with a chance equal to the share of stakes, and what it earns is staked. For u = μ
+the share is a martingale and tends to a random number; otherwise it tends to 1 or 0, but slowly, as
+a power of the number of blocks.  [pos-fees] (urn)
 """
 
 from dataclasses import dataclass
@@ -70,14 +70,14 @@ def limit_law(race: Race) -> tuple[float, float]:
 def blocks_until(race: Race, share: float) -> float:
     """log₁₀ of the blocks until the share is reached, without randomness.  [pos-fees] (fluid)
 
-    X = X₀ (Y/Y₀)^{u/μ}, and X/u + Y/μ grows by 1 with each block. Raises ValueError for a share that
-    is never reached.
+    X = X₀ (Y/Y₀)^{u/μ}, and X/u + Y/μ grows by 1 with each block. Raises ValueError for a share
+    that is never reached.
     """
     rest = race.total - race.stake
     odds = log(share / (1 - share)) - log(race.stake / rest) if 0 < share < 1 else 0.0
     if odds * (race.own - race.others) <= 0:
         raise ValueError(
-            f"the share goes from {race.share} towards {float(race.own > race.others)} and does not "
+            f"the share goes from {race.share} towards {int(race.own > race.others)} and does not "
             f"come to {share}"
         )
     growth = odds / (race.own / race.others - 1)  # log Y/Y₀

@@ -1,7 +1,7 @@
 """What users, the miner and coalitions want, in exact arithmetic.
 
-A user with value v who bids b is worth v − p to herself if confirmed at price p, and −γ max(b − v, 0)
-if not: an overbid that waits may be confirmed later. γ = 0 is the classical utility, γ = 1 charges
+A user with value v who bids b gets v − p if confirmed at price p, and −γ max(b − v, 0) if not: an
+overbid that waits may be confirmed later. γ = 0 is the classical utility, γ = 1 charges
 the worst case in full. A fake bid is one with value 0. Who wins a block adds its revenue to the
 stakes, and the share of all stakes decides who wins blocks; so in the long run a miner whose blocks
 earn less than everybody's gets nothing, and one whose blocks earn more gets all of them.
@@ -31,8 +31,8 @@ def at_place(
 def long_run(revenue: Fraction, truthful: Fraction, stake: Fraction) -> Fraction:
     """U(u), average utility per block in the long run.  [pos-fees] (long-run utility)
 
-    u per block won, μ per block that others win, x the share of stakes at the start: u if u > μ, for
-    then the share tends to 1; xμ if u = μ, for then it is a martingale; 0 if u < μ. It jumps at
+    u per block won, μ per block that others win, x the share of stakes at the start: u if u > μ,
+    for then the share tends to 1; xμ if u = μ, for then it is a martingale; 0 if u < μ. It jumps at
     u = μ.  [pos-fees] (discontinuity)
     """
     if revenue > truthful:
@@ -47,7 +47,7 @@ def coalition_gain(
 
     `revenue` and `truthful` are the miner's u and μ, `users` what the colluding users gain in a
     block of the miner. One-shot: both in one block. Mixed: long-run utility of the miner, one-shot
-    utility of users. Consistent: users gain only in the miner's blocks, a share of 1, x or 0 of all.
+    utility of users. Consistent: users gain only in the miner's blocks, 1, x or 0 of all.
     """
     if accounting == "one-shot":
         return revenue - truthful + users

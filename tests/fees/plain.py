@@ -1,4 +1,4 @@
-"""The checks again, the plain way: every profile, coalition, bid, fake, choice and order, in fractions.
+"""The checks the plain way: every profile, coalition, bid, fake, choice and order, in fractions.
 
 Slow, and written without the library's grid; an oracle for it on small markets.
 """
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from itertools import combinations, combinations_with_replacement, permutations, product
+from itertools import combinations, combinations_with_replacement, pairwise, permutations, product
 
 from scoreward.fees.mechanism import Mechanism, Outcome
 
@@ -47,7 +47,7 @@ def utility(game: Game, told: Outcome, place: int, bid: int, value: int) -> Frac
 
 
 def lottery(game: Game, bids: list[Bid]) -> tuple[Fraction, Fraction]:
-    """(revenue, utility of everybody but outsiders) of an honest miner, over all orders of equals."""
+    """(revenue, utility of all but outsiders) of an honest miner, over all orders of equals."""
     orders = list(falling(bids))
     total = Fraction(0)
     for order in orders:
@@ -62,7 +62,7 @@ def lottery(game: Game, bids: list[Bid]) -> tuple[Fraction, Fraction]:
 def falling(bids: Iterable[Bid]) -> Iterator[list[Bid]]:
     """All orders that never rise."""
     for order in permutations(bids):
-        if all(a[0] >= b[0] for a, b in zip(order, order[1:])):
+        if all(a[0] >= b[0] for a, b in pairwise(order)):
             yield list(order)
 
 

@@ -115,7 +115,7 @@ def test_bsp_gamma_is_not_side_contract_proof_in_the_long_run(
 
 
 def test_one_tick_more_earns_nothing_in_a_block_and_a_jump_in_the_long_run() -> None:
-    """[pos-fees] (discontinuity) Values 3, 3, 2, 2, a colluder bids 3 for 2: gain (1 − x)μ = 3/2."""
+    """[pos-fees] (discontinuity) Values 3, 3, 2, 2, a colluder bids 3 for 2: (1 − x)μ = 3/2."""
     mechanism, x = bsp_gamma(3, 2, F(1)), F(1, 4)
     truth = mechanism.outcome([F(3), F(3), F(2)]).revenue
     more = mechanism.outcome([F(3), F(3), F(3)]).revenue
@@ -286,5 +286,5 @@ def test_a_rate_outside_the_range_is_refused_with_the_range() -> None:
             bsp_theta(BSP(3, 2, 1, theta), setting)
     with pytest.raises(ValueError, match="at most γk/c = 1 of k = 2 slots may be confirmed"):
         bsp_theta(BSP(3, 2, 2, F(1, 2)), Setting(F(1, 2), 1, F(1), 2))
-    with pytest.raises(ValueError, match="no payout rate θ is valid.*coarser tick"):
+    with pytest.raises(ValueError, match=r"no payout rate θ is valid.*coarser tick"):
         bsp_theta(good, Setting(F(1), 1, F(1, 4), 2))

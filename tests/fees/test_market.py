@@ -66,7 +66,7 @@ def test_means_over_blocks_are_the_expectation() -> None:
     told = simulate(grid_of(mechanism, 3, 2), uniform(2), truthful(2), blocks=40_000)
     got = [told.welfare, told.revenue, told.burn, told.confirmed]
     # five standard errors of 40,000 blocks; values spread by less than 0.9
-    np.testing.assert_allclose(got, [welfare, revenue, price - revenue, 1], atol=0.0225)
+    np.testing.assert_allclose(got, np.array([welfare, revenue, price - revenue, 1.0]), atol=0.0225)
     assert told.surplus == pytest.approx(told.welfare - told.revenue - told.burn)
 
 
@@ -145,7 +145,7 @@ def test_a_share_that_shrinks_has_the_fluid_value_after_20_000_blocks() -> None:
         (lambda: Race(10, 10, 1, 1), "above 0 and below the total 10, got 10"),
         (lambda: Race(1, 10, 0, 1), "blocks earn more than 0, got 0 and 1"),
         (lambda: limit_law(Race(1, 10, 2, 1)), "only if u = μ, got 2 and 1"),
-        (lambda: blocks_until(Race(3, 10, 2, 1), 0.1), "goes from 0.3 towards 1.0 and does not"),
+        (lambda: blocks_until(Race(3, 10, 2, 1), 0.1), "goes from 0.3 towards 1 and does not"),
         (lambda: blocks_until(Race(3, 10, 1, 1), 0.5), "does not come to 0.5"),
         (lambda: simulate_share(Race(3, 10, 1, 1), (5, 2), 3, 0), "block numbers increase"),
         (lambda: geometric(3, 0.0), "`ratio` is above 0, got 0.0"),
