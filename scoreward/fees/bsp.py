@@ -143,7 +143,7 @@ def theta_range(
 ) -> tuple[Fraction, Fraction]:
     """(lowest, highest) θ with which BSP(θ) is UIC, MIC and c-SCP; empty if they are reversed.
 
-    [pos-fees] (theta range) One-shot: cm/k ≤ θ ≤ γ. Long-run: at most
+    [pos-fees] (theta range) One-shot: cm/k ≤ θ ≤ γ, [tfm] (one-shot). Long-run: at most
     (γ − (1 − x) r₀)/(1 + (1 − x) S), and at least cm/(kx) − r₀/M with mixed accounting, 0 with the
     consistent one. Payouts are paid for if θ ≤ m/k'. That m ≤ γk/c is needed besides.
     """
@@ -161,7 +161,7 @@ def theta_range(
 
 
 def bsp_theta(bsp: BSP, setting: Setting) -> BSP:
-    """The mechanism itself, if it has all three properties.  [pos-fees] (BSP(theta))
+    """The mechanism itself, if it has all three properties.  [pos-fees] (BSP theta)
 
     Raises ValueError with the valid range otherwise.
     """

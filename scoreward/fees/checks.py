@@ -2,8 +2,7 @@
 
 User incentive compatibility (UIC): no user gains by another bid or by fake bids. Miner incentive
 compatibility (MIC): the miner does not gain by choosing whom to include or by fake bids.
-Side-contract proofness (c-SCP): nor do the miner and 1 … c users together.  [tfm] (UIC), (MIC),
-(c-SCP)
+Side-contract proofness (c-SCP): nor do the miner and 1 … c users together.
 
 Why it is quick. A coalition realises a block if the bids in it that are not its own are among the
 outsiders' truthful bids. So each block is looked at once for each way of saying whose each place
@@ -25,8 +24,8 @@ from scoreward.fees.grid import Grid, Market, Numbers, multisets
 from scoreward.fees.mechanism import Mechanism
 
 OUTSIDER, MINER_FAKE, USER_FAKE, MEMBER = 0, 1, 2, 3  # whose a place is; the i-th member 3 + i
-MANY = 200_000_000  # blocks × ways to fill × values of the coalition: minutes
-BATCH = 4_000_000  # numbers of a batch; 32 MB
+MANY = 1_000_000_000  # blocks × ways to fill × values of the coalition; about a minute
+BATCH = 4_000_000  # numbers held before they are reduced; 32 MB
 
 
 def check_uic(mechanism: Mechanism, market: Market) -> Verdict:

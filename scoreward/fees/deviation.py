@@ -48,10 +48,12 @@ class Deviation:
             )
         miner = f"revenue {self.truthful} -> {self.revenue}"
         if self.rule == "MIC":
-            return f"users value {values} ticks; the miner makes the block {bids}: {miner}, gain {self.gain}"
+            who, utility = "the miner makes", ""
+        else:
+            who, utility = f"the miner and the {users} make", f", users' {utility}"
         return (
-            f"users value {values} ticks; the miner and the {users} make the block {bids}: {miner}, "
-            f"users' {utility}, gain {self.gain}"
+            f"users value {values} ticks; {who} the block {bids}: {miner}{utility}, "
+            f"gain {self.gain}"
         )
 
     def record(self) -> dict[str, object]:

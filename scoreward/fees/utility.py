@@ -9,8 +9,6 @@ earn less than everybody's gets nothing, and one whose blocks earn more gets all
 
 from fractions import Fraction
 
-from scoreward.fees.mechanism import Outcome
-
 
 def user_utility(
     value: Fraction, bid: Fraction, chance: Fraction, price: Fraction, gamma: Fraction
@@ -19,21 +17,12 @@ def user_utility(
     return chance * (value - price) - (1 - chance) * gamma * max(bid - value, Fraction(0))
 
 
-def at_place(
-    outcome: Outcome, place: int | None, value: Fraction, bid: Fraction, gamma: Fraction
-) -> Fraction:
-    """Strict γ-utility of the bid at a place of the block, None for a bid that is left out."""
-    if place is None:
-        return user_utility(value, bid, Fraction(0), Fraction(0), gamma)
-    return user_utility(value, bid, outcome.confirmed[place], outcome.price[place], gamma)
-
-
 def long_run(revenue: Fraction, truthful: Fraction, stake: Fraction) -> Fraction:
     """U(u), average utility per block in the long run.  [pos-fees] (long-run utility)
 
     u per block won, μ per block that others win, x the share of stakes at the start: u if u > μ,
     for then the share tends to 1; xμ if u = μ, for then it is a martingale; 0 if u < μ. It jumps at
-    u = μ.  [pos-fees] (discontinuity)
+    u = μ, [pos-fees] (discontinuity), and BSP(γ) is not c-SCP for it, [pos-fees] (failure).
     """
     if revenue > truthful:
         return revenue

@@ -59,7 +59,7 @@ def test_bsp_gamma_confirms_the_floor_and_pays_out_gamma(
 def test_bsp_gamma_has_all_three_properties_in_one_block(
     block: int, slots: int, colluders: int, gamma: F, users: int, top: int
 ) -> None:
-    """[tfm] (one-shot), (UIC), (MIC), (c-SCP)"""
+    """[tfm] (one-shot)"""
     mechanism, market = bsp_gamma(block, slots, gamma, colluders), Market(users, top, gamma)
     assert check_uic(mechanism, market).holds
     assert check_mic(mechanism, market).holds
@@ -132,7 +132,7 @@ def test_one_tick_more_earns_nothing_in_a_block_and_a_jump_in_the_long_run() -> 
 
 
 def test_the_long_run_utility_jumps_at_truthful_revenue_by_the_whole_of_it() -> None:
-    """[pos-fees] (long-run utility), (discontinuity) +(1 − x)μ above, −xμ below, in the limit."""
+    """[pos-fees] (long-run utility) [pos-fees] (discontinuity) +(1 − x)μ above, −xμ below."""
     mu, x, tiny = F(2), F(1, 4), F(1, 10**9)
     assert long_run(mu, mu, x) == x * mu
     assert long_run(mu + tiny, mu, x) - long_run(mu, mu, x) == (1 - x) * mu + tiny
@@ -166,7 +166,7 @@ TABLE = [  # B, k, c, m, γ, x, M, lowest and highest θ, gains just below and j
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: str(row[:7]))
 def test_bsp_theta_holds_at_both_ends_of_its_range_and_fails_just_outside(row: tuple) -> None:
-    """[pos-fees] (theta range), (BSP(theta)), (search)"""
+    """[pos-fees] (theta range) [pos-fees] (BSP theta)"""
     block, slots, colluders, drawn, gamma, stake, top, low, high, below, above = row
     setting = Setting(gamma, colluders, stake, top)
     assert theta_range(block, slots, drawn, setting, minting=True) == (low, high)
@@ -277,7 +277,7 @@ def test_wrong_parameters_are_refused_in_a_sentence(make, sentence: str) -> None
 
 
 def test_a_rate_outside_the_range_is_refused_with_the_range() -> None:
-    """[pos-fees] (BSP(theta))"""
+    """[pos-fees] (BSP theta)"""
     setting = Setting(F(1), 1, F(4, 5), 2)
     good = BSP(3, 2, 1, F(5, 8))
     assert bsp_theta(good, setting) is good

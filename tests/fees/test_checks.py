@@ -50,6 +50,7 @@ WAYS = [(F(1), F(1, 3), F(0)), (F(1, 2), F(3, 4), F(1, 7))]  # γ, x, r₀
 def test_the_quick_search_of_coalitions_finds_what_the_plain_one_finds(
     mechanism: Mechanism, accounting: str
 ) -> None:
+    """[pos-fees] (search) [tfm] (MIC) [tfm] (c-SCP)"""
     for users, top, size in ((3, 1, 1), (2, 2, 1), (3, 1, 2), (3, 2, 0)):
         for gamma, stake, reward in WAYS[: 1 + (users == 3)]:
             market = Market(users, top, gamma, stake, F(1), reward, accounting, fakes=1)
@@ -62,6 +63,7 @@ def test_the_quick_search_of_coalitions_finds_what_the_plain_one_finds(
 
 @pytest.mark.parametrize("mechanism", SMALL, ids=str)
 def test_the_quick_search_of_a_user_finds_what_the_plain_one_finds(mechanism: Mechanism) -> None:
+    """[tfm] (UIC)"""
     for users, top, gamma, fakes in ((3, 2, F(1, 2), 1), (2, 2, F(1), 2), (2, 3, F(0), 1)):
         game = Game(mechanism, users, top, gamma, fakes=fakes)
         quick = check_uic(mechanism, Market(users, top, gamma, fakes=fakes))
