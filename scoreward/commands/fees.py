@@ -129,12 +129,11 @@ def _bsp_theta(options: FeesOptions, setting: Setting, tick: Fraction) -> BSP:
     drawn = options.confirmed
     if drawn is None:
         drawn = _most_confirmed(options.block, slots, theta, setting)
-    low, high = bsp.theta_range(options.block, slots, drawn, setting)
+    high = bsp.theta_range(options.block, slots, drawn, setting)[1]
     chosen = max(high, Fraction(0)) if theta is None else theta
-    if theta is not None and not low <= theta <= high and not options.outside:
-        bsp.bsp_theta(BSP(options.block, slots, drawn, theta, tick, minting=True), setting)
-    made = BSP(options.block, slots, drawn, chosen, tick)
-    return made if options.outside else bsp.bsp_theta(made, setting)
+    if not options.outside:  # the narrower range is the one to be told
+        bsp.bsp_theta(BSP(options.block, slots, drawn, chosen, tick, minting=True), setting)
+    return BSP(options.block, slots, drawn, chosen, tick)
 
 
 def _most_confirmed(block: int, slots: int, theta: Fraction | None, setting: Setting) -> int:
@@ -265,8 +264,7 @@ class Answer:
         say(f"miner's revenue {self.outcome.revenue}, burnt {self.outcome.burn} (expected)")
         if self.theta_range is not None:
             low, high = self.theta_range
-            shown = f"[{low}, {high}]" if low <= high else "empty"
-            say(f"valid θ ({self.setting.accounting} accounting): {shown}")
+            say(f"valid θ ({self.setting.accounting} accounting): {bsp.interval(low, high)}")
         if verdicts:
             self._tell_verdicts(verdicts, say)
 

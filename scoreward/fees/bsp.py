@@ -145,7 +145,8 @@ def theta_range(
 
     [pos-fees] (theta range) One-shot: cm/k ≤ θ ≤ γ, [tfm] (one-shot). Long-run: at most
     (γ − (1 − x) r₀)/(1 + (1 − x) S), and at least cm/(kx) − r₀/M with mixed accounting, 0 with the
-    consistent one. Payouts are paid for if θ ≤ m/k'. That m ≤ γk/c is needed besides.
+    consistent one. Payouts are paid for if θ ≤ m/k'. Besides, m ≤ γk/c, and θ > 0: a miner who is
+    paid nothing lowers the price for free.
     """
     BSP(block, slots, confirmed, Fraction(0))  # sizes that fit
     prices = block - slots
@@ -158,6 +159,24 @@ def theta_range(
     if setting.accounting == "consistent":
         low = Fraction(0)
     return low, high if minting else min(high, Fraction(confirmed, prices))
+
+
+def interval(low: Fraction, high: Fraction) -> str:
+    """The range as text; 0 itself is never in it."""
+    if low > high or not high:
+        return "empty"
+    return f"{'[' if low else '('}{low}, {high}]"
+
+
+def valid(bsp: BSP, setting: Setting) -> bool:
+    """θ is in its range and m at most γk/c.  [pos-fees] (theta range)
+
+    Then UIC, MIC and c-SCP hold. If not, one fails, except that with consistent accounting some
+    m above γk/c hold as well.
+    """
+    low, high = theta_range(bsp.block, bsp.slots, bsp.confirmed, setting, bsp.minting)
+    few = setting.colluders * bsp.confirmed <= setting.gamma * bsp.slots
+    return few and bsp.theta > 0 and low <= bsp.theta <= high
 
 
 def bsp_theta(bsp: BSP, setting: Setting) -> BSP:
@@ -181,10 +200,10 @@ def bsp_theta(bsp: BSP, setting: Setting) -> BSP:
             f"{where}: it would have to be at least {low} and at most {high}; confirm fewer, or "
             "take a coarser tick"
         )
-    if not low <= bsp.theta <= high:
+    if not valid(bsp, setting):
         raise ValueError(
-            f"the payout rate θ is in [{low}, {high}] for m = {bsp.confirmed}, k = {bsp.slots}, "
-            f"B = {bsp.block}, {where}; got {bsp.theta}"
+            f"the payout rate θ is in {interval(low, high)} for m = {bsp.confirmed}, "
+            f"k = {bsp.slots}, B = {bsp.block}, {where}; got {bsp.theta}"
         )
     return bsp
 

@@ -45,12 +45,12 @@ class Panel:
 
 
 def fees_figure(panels: Sequence[Panel], title: str = "") -> Any:
-    """The matplotlib figure, three panels a row."""
+    """The matplotlib figure, three panels a row, or two and two."""
     from matplotlib.figure import Figure  # half a second, so only when a chart is drawn
 
     if not panels:
         raise ValueError("a picture needs 1 panel or more, got none")
-    columns = min(COLUMNS, len(panels))
+    columns = 2 if len(panels) == 4 else min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(WIDTH * columns, HEIGHT * rows), layout="constrained")
     if title:

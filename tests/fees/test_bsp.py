@@ -3,6 +3,7 @@
 Expected gains are exact numbers of an independent search, or worked out in the test.
 """
 
+import random
 from fractions import Fraction as F
 
 import pytest
@@ -13,9 +14,11 @@ from scoreward.fees.bsp import (
     bsp_gamma,
     bsp_theta,
     gamma_confirmed,
+    interval,
     least_tick,
     tail,
     theta_range,
+    valid,
 )
 from scoreward.fees.checks import check_mic, check_scp, check_uic
 from scoreward.fees.grid import Market
@@ -218,6 +221,43 @@ def test_each_repair_holds_where_it_is_said_to(
         market = Market(4, 2, F(1), F(4, 5), accounting=accounting)
         found.append(check_scp(BSP(3, 2, drawn, theta), market, 1).holds)
     assert tuple(found) == holds, name
+
+
+@pytest.mark.parametrize("accounting", ["one-shot", "mixed", "consistent"])
+def test_the_range_is_what_the_search_finds_for_any_setting(accounting: str) -> None:
+    """[pos-fees] (theta range) With rewards too; consistent accounting only if m ≤ γk/c."""
+    luck, seen = random.Random(7), set()
+    for _ in range(60):
+        slots = luck.randint(1, 2)
+        block, drawn, top = (
+            slots + luck.randint(1, 3 - slots),
+            luck.randint(1, slots),
+            luck.randint(1, 3),
+        )
+        gamma, stake = F(luck.randint(1, 4), 4), F(luck.randint(1, 10), 10)
+        reward = F(luck.choice([0, 0, 1]), 10)
+        setting = Setting(gamma, 1, stake, top, reward, accounting)
+        low, high = theta_range(block, slots, drawn, setting, minting=True)
+        theta = max(luck.choice([low - STEP, low, (low + high) / 2, high, high + STEP]), F(0))
+        made = BSP(block, slots, drawn, theta, minting=True)
+        market = Market(block + 1, top, gamma, stake, F(1), reward, accounting)
+        holds = check_scp(made, market, 1).holds and check_mic(made, market).holds
+        if accounting != "consistent" or drawn <= gamma * slots:
+            assert holds == valid(made, setting), (made, setting)
+        assert holds or not valid(made, setting)
+        seen.add(holds)
+    assert seen == {True, False}
+
+
+def test_a_miner_who_is_paid_nothing_lowers_the_price_for_free() -> None:
+    """[pos-fees] (theta range) θ = 0, x = 4/5: u = μ = 0 always, a colluder with 2 gains x q 2."""
+    market = Market(4, 2, F(1), F(4, 5), accounting="consistent")
+    setting = Setting(F(1), 1, F(4, 5), 2, accounting="consistent")
+    assert check_scp(BSP(3, 2, 1, F(0)), market, 1).gain == F(4, 5) * F(1, 2) * 2
+    assert not valid(BSP(3, 2, 1, F(0)), setting)
+    assert valid(BSP(3, 2, 1, F(1, 10**6)), setting)
+    assert (interval(F(0), F(1)), interval(F(1, 2), F(1))) == ("(0, 1]", "[1/2, 1]")
+    assert interval(F(1), F(1, 2)) == "empty"
 
 
 @pytest.mark.parametrize(("prices", "top", "sum_"), [(1, 3, 2), (2, 3, 5), (3, 4, 11)])
