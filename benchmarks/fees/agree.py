@@ -7,13 +7,13 @@ import random
 import sys
 from fractions import Fraction
 
-from scoreward.fees.bsp import ACCOUNTINGS, BSP, Setting, valid
+from scoreward.fees.bsp import ACCOUNTINGS, BSP, Setting, theta_range, valid
 from scoreward.fees.checks import check_mic, check_scp
 from scoreward.fees.grid import Market
 
 
 def draw(luck: random.Random) -> tuple[BSP, Setting]:
-    """Up to 4 places, 2 colluders and values of 3 ticks."""
+    """Up to 4 places, 2 colluders, values of 3 ticks; θ near an end of its range, or anywhere."""
     slots = luck.randint(1, 3)
     block = slots + luck.randint(1, min(2, 4 - slots))
     setting = Setting(
@@ -23,8 +23,10 @@ def draw(luck: random.Random) -> tuple[BSP, Setting]:
         luck.randint(1, 3),
         accounting=luck.choice(ACCOUNTINGS),
     )
-    theta = Fraction(luck.randint(0, 40), 40)
-    return BSP(block, slots, luck.randint(1, slots), theta, minting=True), setting
+    drawn, step = luck.randint(1, slots), Fraction(1, 1000)
+    low, high = theta_range(block, slots, drawn, setting, minting=True)
+    ends = [low - step, low, (low + high) / 2, high, high + step, Fraction(luck.randint(0, 40), 40)]
+    return BSP(block, slots, drawn, max(luck.choice(ends), Fraction(0)), minting=True), setting
 
 
 def agree(made: BSP, setting: Setting) -> tuple[bool, bool]:

@@ -171,8 +171,8 @@ def interval(low: Fraction, high: Fraction) -> str:
 def valid(bsp: BSP, setting: Setting) -> bool:
     """θ is in its range and m at most γk/c.  [pos-fees] (theta range)
 
-    Then UIC, MIC and c-SCP hold. If not, one fails, except that with consistent accounting some
-    m above γk/c hold as well.
+    Then UIC, MIC and c-SCP hold. If not, one fails, except that some m above γk/c hold as well with
+    consistent accounting, and for more colluders than slots, c > k.
     """
     low, high = theta_range(bsp.block, bsp.slots, bsp.confirmed, setting, bsp.minting)
     few = setting.colluders * bsp.confirmed <= setting.gamma * bsp.slots

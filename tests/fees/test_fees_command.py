@@ -108,6 +108,9 @@ def test_the_lot_is_drawn_by_seed_and_its_size_is_m(cli: Cli) -> None:
         told = record(cli, *words, "--seed", str(seed))
         (hit,) = (i for i, row in enumerate(told["bidders"]) if row["confirmed"])
         hits.add(hit)
+        assert [row["pays"] for row in told["bidders"]] == [
+            "1" if i == hit else "0" for i in range(4)
+        ]
         assert told["properties"] == []
     assert len(hits) > 1
     assert hits <= {0, 1, 2}
