@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction as F
 
+import numpy as np
 import pytest
 
 from scoreward.fees.bsp import BSP, bsp_gamma
@@ -89,6 +90,14 @@ def test_whole_numbers_of_any_size_give_the_same_as_64_bits(
     monkeypatch.setattr(Grid, "dtype", object)
     assert check_scp(mechanism, market, 1) == quick
     assert check_uic(mechanism, market) == check_uic(mechanism, market)
+
+
+def test_an_overbid_that_ties_for_the_last_place_may_be_left_out_and_costs_then() -> None:
+    """Base fee 1, two places, three bids of 3, value 2: ⅔ (2 − 1) − ⅓ γ (3 − 2), γ = ½."""
+    grid = Grid(EIP1559(2, F(1)), Market(3, 3, F(1, 2)))
+    bids = np.array([[3, 3, 3]])
+    (worth,) = grid.expected(bids, np.array([3]), np.array([[2]]))[0].tolist()
+    assert F(worth, grid.scale) == F(2, 3) - F(1, 6)
 
 
 def test_a_scale_too_large_for_64_bits_stays_exact() -> None:
