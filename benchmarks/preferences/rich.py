@@ -144,7 +144,7 @@ def trained(size: Size, arm: str, seed: int, beta: float, lr: float, final: bool
                 optimizer=Optimizer(lr=lr, decay="linear"),
                 budget=Budget(rounds=rounds),
             ),
-            held_out=HeldOut(split="test" if final else "validation", every=10**6),
+            held_out=HeldOut("test" if final else "validation", size.prompts // 2, every=10**6),
         )
         pairs = in_space(arm_pairs(size, arm), run.model)
         if not isinstance(run.source, Preferences):
@@ -201,7 +201,7 @@ def tune(size: Size) -> None:
     path = HERE / f"rich_tune{size.suffix}.jsonl"
     done = {(r["arm"], r["beta"], r["lr"]) for r in lines(path)}
     for arm in ARMS:
-        for beta, lr in GRID[:2] if size is SMOKE else GRID:
+        for beta, lr in GRID[:1] if size is SMOKE else GRID:
             if (arm, beta, lr) not in done:
                 record = trained(size, arm, 0, beta, lr, final=False)
                 add(path, {k: v for k, v in record.items() if k != "right"})
