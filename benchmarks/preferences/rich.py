@@ -53,7 +53,7 @@ from scoreward.training.run import Budget
 HERE = Path(__file__).parent
 ARMS = ("plain", "rich", "union")
 GAP = 0.1  # least gap of verifier A's probability, of both kinds
-GRID = [(beta, lr) for beta in (100.0, 500.0) for lr in (5e-5, 1e-4, 2e-4)]
+GRID = [(100.0, 1e-4), (500.0, 1e-4), (500.0, 2e-4)]  # β and learning rate
 MEASURES = ("strict", "judge", "reward", "diversity", "nearest", "drift")
 
 
@@ -63,8 +63,8 @@ class Size:
 
     pairs: int = 1000  # of each arm
     group: int = 6  # samples of a prompt for plain pairs
-    rounds: int = 300  # of 64 pairs, one update each
-    tuned: int = 150  # rounds while tuning
+    rounds: int = 150  # of 64 pairs, one update each
+    tuned: int = 75  # rounds while tuning
     seeds: int = 5
     prompts: int = 512  # for win rates
     batch: int = 64  # pairs of an update
