@@ -1,7 +1,7 @@
 """How to edit a portrait with its own model: time, guidance, mask, on validation prompts.
 
     python benchmarks/preferences/editing.py choose    the grid, editing.jsonl
-    python benchmarks/preferences/editing.py compare   rich pairs against best of n, editing_compare.json
+    python benchmarks/preferences/editing.py compare   against best of n, editing_compare.json
 
 For each setting: the share of faulty pictures that become a pair (verifier A's probability rises by
 at least 0.1), how often verifier B, which decides nothing, finds the winner better, equal or worse,
