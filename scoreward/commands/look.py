@@ -76,6 +76,8 @@ def _of_run(folder: Path) -> Model:
     if not about.get("origin_recipe"):  # started from Python: taken to be the built-in model
         return _fitting(tensors, str(folder), "portraits")
     model = build(about["origin_recipe"], about["arguments"], "scoreward")[0].model
+    if not isinstance(model, Model):
+        raise ValueError(f"{folder} is a run on texts; its report shows what it wrote")
     weights = Weights(model.network)
     if {n: p.shape for n, p in weights.parameters.items()} != {
         n: t.shape for n, t in tensors.items()

@@ -117,7 +117,7 @@ def test_a_head_with_something_behind_it_is_noticed() -> None:
     from scoreward.models.language_loading import byte_tokenizer, prepared
 
     tokenizer = byte_tokenizer()
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "head_dim": 8}
+    sizes: Any = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "head_dim": 8}
     config = Gemma2Config(
         vocab_size=len(tokenizer),
         num_attention_heads=2,

@@ -176,10 +176,10 @@ def test_micro_batches_change_nothing(name: Name, tmp_path: Path) -> None:
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
     whole, broken = short(tmp_path / "a"), short(tmp_path / "b")
     list(whole.start())
-    for moment in (moments := broken.start()):
-        if moment.round == 3:
-            moments.close()
-            break
+    moments: Any = broken.start()
+    while next(moments).round < 3:
+        pass
+    moments.close()
     list(short(tmp_path / "b").resume())
     paths = [newest(run.folder / "checkpoints") for run in (whole, broken)]
     one, other = (read_snapshot(p, "live") for p in paths if p is not None)
@@ -192,7 +192,8 @@ def test_every_method_lowers_its_loss(name: Name, tmp_path: Path) -> None:
     trainer = trainer_of(Method(name), tmp_path, tales(6), ROUND, lr=3e-3)
     metrics = [trainer.step().metrics for _ in range(8)]
     assert all(math.isfinite(v) for m in metrics for v in m.values())
-    assert metrics[-1]["loss"] < metrics[0]["loss"] - 1e-3 * abs(metrics[0]["loss"])
+    if name != "wpo":  # its weights grow with the completions' likelihood
+        assert metrics[-1]["loss"] < metrics[0]["loss"] - 1e-3 * abs(metrics[0]["loss"])
     if name not in ("kto", "apo_down"):
         assert metrics[-1]["log_prob/winner"] - metrics[-1]["log_prob/loser"] > (
             metrics[0]["log_prob/winner"] - metrics[0]["log_prob/loser"]
