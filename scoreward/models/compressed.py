@@ -40,6 +40,7 @@ DECODERS = {
     "LeastSquares": LeastSquares,
 }
 FORMAT = "scoreward compressed model 1"
+FILE = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -144,14 +145,36 @@ def compressed(
     encode: Callable[[Sequence[str]], Cond] = without_words,
     null: Callable[[Cond], Cond] = unchanged,
 ) -> Model:
-    """A model on latents of this compression.  [csdm] (pipeline)"""
-    return Model(network, process, kind, how.latent, encode, how.decode, null)
+    """A model on latents of this compression.  [csdm] (pipeline)
+
+    Grey pictures come out with three equal channels, as every reward expects them.
+    """
+
+    def media(latents: Tensor) -> Tensor:
+        return in_colour(how.decode(latents), how.shape)
+
+    def store(weights: Mapping[str, Tensor], folder: Path, merged: bool) -> None:
+        if merged:
+            raise ValueError("a compressed model is one file already; leave out --merged")
+        save(folder / FILE, how, network, weights)
+
+    return Model(network, process, kind, how.latent, encode, media, null, save=store)
 
 
-def save(path: Path, how: Compression, network: nn.Module) -> None:
+def in_colour(media: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Pictures of shape (h, w) or (1, h, w) with three channels; anything else as it is."""
+    if len(shape) == 2:
+        media = media[:, None]
+    return media.expand(-1, 3, -1, -1) if media.ndim == 4 and media.shape[1] == 1 else media
+
+
+def save(
+    path: Path, how: Compression, network: nn.Module, weights: Mapping[str, Tensor] | None = None
+) -> None:
     """One safetensors file: the operator, the numbers that belong to it, and the weights.
 
-    Raises ValueError for a decoder of the caller's own, which a file cannot hold.
+    `weights` replace the network's own of the same name. Raises ValueError for a decoder of the
+    caller's own, which a file cannot hold.
     """
     name = type(how.decoder).__name__
     if DECODERS.get(name) is not type(how.decoder):
@@ -163,12 +186,13 @@ def save(path: Path, how: Compression, network: nn.Module) -> None:
         "mean": how.mean,
         "std": how.std,
         "decoder": name,
-        "settings": asdict(how.decoder),  # type: ignore[call-overload]
+        "settings": asdict(how.decoder),  # pyright: ignore[reportArgumentType]
     }
-    tensors = {"operator.matrix": how.operator.matrix, "operator.centre": how.operator.centre}
-    weights = {f"network.{n}": v for n, v in network.state_dict().items()}
-    every = {n: v.detach().cpu().contiguous() for n, v in (tensors | weights).items()}
-    save_file(every, path, {"format": FORMAT, "compression": json.dumps(about)})
+    operator = {"operator.matrix": how.operator.matrix, "operator.centre": how.operator.centre}
+    trained = {**network.state_dict(), **(weights or {})}
+    every = operator | {f"network.{n}": v for n, v in trained.items()}
+    plain = {n: v.detach().cpu().contiguous() for n, v in every.items()}
+    save_file(plain, path, {"format": FORMAT, "compression": json.dumps(about)})
 
 
 def stored(path: Path) -> tuple[Compression, dict[str, Tensor]]:

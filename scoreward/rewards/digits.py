@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from scoreward.data.digits import SIDE, TRAINING, WORDS, load, numbers
 
-WIDTH = 2.0  # of the Gaussian kernel, in units of 8 x 8 pictures in [0, 1]; ours
-RIDGE = 0.1  # ours
+WIDTH = 1.5  # of the Gaussian kernel, in units of 8 x 8 pictures in [0, 1]; ours
+RIDGE = 0.01  # ours
 NEIGHBOURS = 3  # ours
 
 
