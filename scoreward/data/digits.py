@@ -77,18 +77,17 @@ def read_pictures(path: Path, split: str = "train") -> Float[Tensor, "n channels
     [n, height, width, 3].
     """
     name = f"{split}_images"
-    try:
-        with np.load(path) as file:
-            if name not in file.files:
-                have = ", ".join(n for n in file.files if n.endswith("_images")) or "none"
-                raise ValueError(f"{path} has no array {name!r}; its arrays of pictures: {have}")
-            pixels = file[name]
-    except (OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"cannot read pictures from {path}: {error}") from error
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"cannot read pictures from {path}: it is missing or no .npz file")
+    with np.load(path) as file:
+        if name not in file.files:
+            have = ", ".join(n for n in file.files if n.endswith("_images")) or "none"
+            raise ValueError(f"{path} has no array {name!r}; its arrays of pictures: {have}")
+        pixels = file[name]
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4):
         raise ValueError(
-            f"{name} of {path} should be bytes of shape [n, height, width] or [n, height, width, 3], "
-            f"got {pixels.dtype} of shape {pixels.shape}"
+            f"{name} of {path} should be bytes of shape [n, height, width] or "
+            f"[n, height, width, 3], got {pixels.dtype} of shape {pixels.shape}"
         )
     pictures = torch.from_numpy(pixels).float() / 255
     return pictures[:, None] if pixels.ndim == 3 else pictures.permute(0, 3, 1, 2).contiguous()

@@ -11,7 +11,6 @@ from functools import cached_property
 from math import isqrt, prod
 from pathlib import Path
 
-import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -61,8 +60,8 @@ class Compression:
     def __post_init__(self) -> None:
         if prod(self.latent) != self.operator.rows:
             raise ValueError(
-                f"latents of shape {self.latent} have {prod(self.latent)} numbers, but the operator "
-                f"measures {self.operator.rows}"
+                f"latents of shape {self.latent} have {prod(self.latent)} numbers, but the "
+                f"operator measures {self.operator.rows}"
             )
         if prod(self.basis.shape) != self.operator.columns:
             raise ValueError(
@@ -123,7 +122,12 @@ def compression(
     side = isqrt(operator.rows)
     square = (1, side, side) if side**2 == operator.rows else (operator.rows,)
     return Compression(
-        operator, basis(basis_name, shape), decoder, latent or square, float(y.mean()), float(y.std())
+        operator,
+        basis(basis_name, shape),
+        decoder,
+        latent or square,
+        float(y.mean()),
+        float(y.std()),
     )
 
 
@@ -204,9 +208,13 @@ def stored(path: Path) -> tuple[Compression, dict[str, Tensor]]:
     except (SafetensorError, FileNotFoundError) as error:
         raise ValueError(f"cannot read a compressed model from {path}: {error}") from error
     if about.get("format") != FORMAT:
-        raise ValueError(f"{path} holds no compressed model; `save` of models/compressed.py writes one")
+        raise ValueError(
+            f"{path} holds no compressed model; `save` of models/compressed.py writes one"
+        )
     said = json.loads(about["compression"])
-    weights = {n.removeprefix("network."): v for n, v in tensors.items() if n.startswith("network.")}
+    weights = {
+        n.removeprefix("network."): v for n, v in tensors.items() if n.startswith("network.")
+    }
     how = Compression(
         Operator(tensors["operator.matrix"], tensors["operator.centre"]),
         basis(said["basis"], tuple(said["shape"])),

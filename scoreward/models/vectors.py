@@ -1,4 +1,4 @@
-"""Small networks for data that are no coloured pictures: a residual MLP, and pictures without words."""
+"""Small networks for data without prompts or without shape: a residual MLP, and an adapter."""
 
 from dataclasses import dataclass
 from math import prod

@@ -7,6 +7,7 @@ in wavelets, and the other way round.
 from dataclasses import dataclass
 from math import prod
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -74,7 +75,9 @@ def _wavelets(name: str, shape: tuple[int, ...]) -> Float[Tensor, "d d"]:
         raise ValueError(
             'wavelet bases need PyWavelets; install it with pip install "scoreward[compressed]"'
         ) from missing
-    orthogonal = [w for w in pywt.wavelist(kind="discrete") if pywt.Wavelet(w).orthogonal]
+    every = pywt.wavelist(kind="discrete")  # pyright: ignore[reportAttributeAccessIssue]
+    known = (pywt.Wavelet(w) for w in every)  # pyright: ignore[reportAttributeAccessIssue]
+    orthogonal = [wavelet.name for wavelet in known if wavelet.orthogonal]
     if name not in orthogonal:
         raise ValueError(
             f'unknown basis "{name}"; choose "pixel", "dct" or an orthogonal wavelet: '
@@ -83,7 +86,8 @@ def _wavelets(name: str, shape: tuple[int, ...]) -> Float[Tensor, "d d"]:
     depth, axes = levels(shape), tuple(range(1, 1 + len(shape)))
     if depth == 0:
         raise ValueError(
-            f'wavelets halve every side, which {shape} does not allow; make the sides even or use "dct"'
+            f"wavelets halve every side, which {shape} does not allow; make the sides even or "
+            'use "dct"'
         )
     units = torch.eye(prod(shape), dtype=torch.float64).reshape(-1, *shape).numpy()
     # a filter longer than the coarsest level wraps around, which keeps it orthogonal
@@ -95,10 +99,8 @@ def _wavelets(name: str, shape: tuple[int, ...]) -> Float[Tensor, "d d"]:
     return torch.from_numpy(coefficients.reshape(len(units), -1).copy())
 
 
-def _joined(parts: dict, axes: int, letters: str = "") -> object:
+def _joined(parts: dict[str, np.ndarray], axes: int, letters: str = "") -> np.ndarray:
     """The parts of one level side by side: approximation first, along every axis."""
-    import numpy as np
-
     if len(letters) == axes:
         return parts[letters]
     halves = [_joined(parts, axes, letters + letter) for letter in "ad"]

@@ -7,7 +7,7 @@ whole batch at once and it can be differentiated. Basis pursuit and matching pur
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import comb
+from math import comb, inf
 
 import torch
 from jaxtyping import Float, Int
@@ -112,14 +112,14 @@ class ExactSparse:
                     f"{LIMIT} are tried, so lower `keep` or use MatchingPursuit"
                 )
             supports = list(combinations(range(matrix.shape[1]), self.keep))
-        best, lowest = torch.zeros_like(y[:, :1]).expand(-1, matrix.shape[1]), None
+        best = y.new_zeros(len(y), matrix.shape[1])
+        lowest = y.new_full((len(y), 1), inf)
         for support in supports:
             index = torch.tensor(support, device=y.device).expand(len(y), -1)
             z = on_support(matrix, y, index)
             distance = (z @ matrix.T - y).norm(dim=1, keepdim=True)
-            better = lowest is None or distance < lowest
-            best = z if lowest is None else torch.where(better, z, best)
-            lowest = distance if lowest is None else torch.minimum(lowest, distance)
+            best = torch.where(distance < lowest, z, best)
+            lowest = torch.minimum(lowest, distance)
         return best
 
 
@@ -175,9 +175,7 @@ def objective(
 
 
 @torch.no_grad()
-def lipschitz(
-    matrix: Float[Tensor, "m d"], safety: float = 1.1, iterations: int = 50
-) -> float:
+def lipschitz(matrix: Float[Tensor, "m d"], safety: float = 1.1, iterations: int = 50) -> float:
     """‖M‖₂² from below by power iteration, times a safety factor.  [csdm] (FISTA)"""
     v = torch.ones(matrix.shape[1], dtype=matrix.dtype, device=matrix.device)
     v = v + torch.linspace(0, 0.1, len(v), dtype=v.dtype, device=v.device)  # not orthogonal to all
@@ -186,7 +184,9 @@ def lipschitz(
         image = matrix.T @ (matrix @ (v / v.norm()))
         value, v = float(image.norm()), image
         if value == 0:
-            raise ValueError("the matrix is 0 (or sees nothing), so nothing can be recovered from it")
+            raise ValueError(
+                "the matrix is 0 (or sees nothing), so nothing can be recovered from it"
+            )
     return safety * value
 
 

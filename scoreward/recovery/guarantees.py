@@ -84,7 +84,9 @@ def lasso_bound(delta: float, tail: float, s: int, noise: float) -> float:
     return first * tail / sqrt(s) + second * noise
 
 
-def basis_pursuit_bound(tail: float, s: int, latent: float, tail_factor: float, factor: float) -> float:
+def basis_pursuit_bound(
+    tail: float, s: int, latent: float, tail_factor: float, factor: float
+) -> float:
     """W_p ≤ C (E σ_s^p)^(1/p)/√s + D W_p(latent).  [csdm] (basis pursuit bound)
 
     Holds for Gaussian matrices with constants that theory leaves open, so both are arguments; with

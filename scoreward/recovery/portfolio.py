@@ -51,7 +51,7 @@ def _root(covariance: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
     root, failed = torch.linalg.cholesky_ex(covariance.double())
     if int(failed):
         raise ValueError(
-            "the covariance is not positive definite; give more rows of returns than assets, or add "
-            "a little to its diagonal"
+            "the covariance is not positive definite; give more rows of returns than assets, or "
+            "add a little to its diagonal"
         )
     return root

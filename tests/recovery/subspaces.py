@@ -6,7 +6,7 @@ whose streams do not change.
 """
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import torch
@@ -107,7 +107,7 @@ def upward(x: Tensor, matrix: Tensor, steps: int) -> Tensor:
     def velocity(at: Tensor, t: float) -> Tensor:
         return denoiser(at, at.new_full((len(at),), t)).as_("velocity")
 
-    for t, s in zip(times, times[1:]):
+    for t, s in pairwise(times):
         slope = velocity(y, t)
         end = velocity(y + (s - t) * slope, s)
         y = y + (s - t) * (slope + end) / 2

@@ -69,9 +69,7 @@ def test_the_dimension_is_the_mean_squared_distance_to_a_cone() -> None:
     assert distance == pytest.approx(statistical_dimension(s, d).dimension, rel=0.03)
 
 
-@pytest.mark.parametrize(
-    ("m", "rate"), [(15, 0.13), (20, 0.50), (24, 0.85), (30, 1.00)]
-)
+@pytest.mark.parametrize(("m", "rate"), [(15, 0.13), (20, 0.50), (24, 0.85), (30, 1.00)])
 def test_basis_pursuit_succeeds_from_the_threshold_on(m: int, rate: float) -> None:
     """60 trials have a standard error of at most 0.065.  [csdm] (threshold)"""
     rs, won = np.random.RandomState(100 + m), 0
@@ -134,7 +132,7 @@ def test_the_average_case_rule_is_the_minimum(a: float, place: float) -> None:
 def test_the_lasso_amplifies_noise_about_as_predicted(
     m: int, measured: float, predicted: float
 ) -> None:
-    """Best λ of a grid, noise of variance 1e-4 per measurement, 12 trials.  [csdm] (amplification)"""
+    """Best λ of a grid, noise of std 0.01, 12 trials.  [csdm] (amplification)"""
     size = statistical_dimension(10, 256).dimension
     assert size == pytest.approx(43.73, abs=5e-3)
     assert amplification(m, size) == pytest.approx(predicted, rel=4e-3)

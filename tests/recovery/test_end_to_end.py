@@ -9,7 +9,7 @@ from torch import Tensor
 from scoreward.recovery.decoders import ExactSparse, fista, refit
 from scoreward.recovery.dimension import statistical_dimension
 from scoreward.recovery.guarantees import exact_decoder_bound
-from tests.recovery.subspaces import D, NONZERO, delta, operator, rms, sampled, subspaces, upward
+from tests.recovery.subspaces import NONZERO, D, delta, operator, rms, sampled, subspaces, upward
 
 slow = pytest.mark.slow
 
@@ -43,7 +43,7 @@ def test_the_data_are_the_printed_ones() -> None:
         pytest.param(48, 40, 0.022, 0.055, 0.023, 0.076, marks=slow),
     ],
 )
-def test_errors_of_a_compressed_sampler(  # noqa: PLR0913
+def test_errors_of_a_compressed_sampler(
     m: int, steps: int, latent: float, lasso: float, exact: float, bound: float
 ) -> None:
     """[csdm] (pipeline) and [csdm] (exact decoder)"""

@@ -121,7 +121,7 @@ def test_wrong_numbers_are_refused_in_a_sentence() -> None:
         isometry(matrix, 8)
     with pytest.raises(ValueError, match="k must be between 1 and the 50 columns, got 0"):
         isometry(matrix, 0)
-    with pytest.raises(ValueError, match="delta_2s < 0.41421"):
+    with pytest.raises(ValueError, match=r"delta_2s < 0\.41421"):
         lasso_constants(0.42)
     with pytest.raises(ValueError, match="a distance is not negative, got -1"):
         exact_decoder_bound(0.1, -1)
