@@ -110,7 +110,9 @@ def main() -> None:
     s = coefficients(train[:500], measured(train, 16, "haar"), 0.999)
     best = recommended_rows(s, SIDE**2)
     threshold = statistical_dimension(s, SIDE**2).dimension
-    print(f"{name}: {s:.0f} Haar coefficients of {SIDE**2} hold 99.9 %; D = {threshold:.0f}, m* = {best}")
+    print(
+        f"{name}: {s:.0f} Haar coefficients of {SIDE**2} hold 99.9 %; D = {threshold:.0f}, m* = {best}"
+    )
     lines, samples = [], {}
     for arm in arms(train, round(1.3 * s), SIDES[1:2] if options.tiny else SIDES):
         line, samples[arm.name] = run_arm(arm, train, test, effort)

@@ -213,17 +213,17 @@ def _run(
 
 @torch.no_grad()
 def timed(model: Model, effort: Effort) -> tuple[float, float, Tensor]:
-    """(seconds of the network and seconds of recovery, per sample; the media)."""
+    """(processor seconds of the network and of recovery, per sample; the media)."""
     keys = [Key(("benchmark", i)) for i in range(effort.samples)]
     noise, sampler = normal_each(keys, model.shape), uniform(Heun(), effort.steps)
     draw(sampler, model.denoiser, noise[:4], keys[:4], None)  # warm
-    began, latents = time.perf_counter(), []
+    began, latents = time.process_time(), []
     for first in range(0, len(keys), effort.batch):
         piece = slice(first, first + effort.batch)
         latents.append(draw(sampler, model.denoiser, noise[piece], keys[piece], None))
-    middle = time.perf_counter()
+    middle = time.process_time()
     media = torch.cat([model.decode(part) for part in latents])
-    end = time.perf_counter()
+    end = time.process_time()
     return (middle - began) / len(keys), (end - middle) / len(keys), media
 
 

@@ -28,6 +28,7 @@ from scoreward.recovery.decoders import (
     Fista,
     LeastSquares,
     MatchingPursuit,
+    check_kept,
 )
 from scoreward.recovery.operators import Operator
 
@@ -70,6 +71,8 @@ class Compression:
             )
         if not self.std > 0:
             raise ValueError(f"the latents' standard deviation must be positive, got {self.std}")
+        if isinstance(self.decoder, Fista | MatchingPursuit) and self.decoder.keep is not None:
+            check_kept(self.decoder.keep, self.operator.matrix)
         if _boxed(self.decoder) and (self.basis.name != "pixel" or self.operator.centre.any()):
             raise ValueError(
                 "bounds on coefficients are bounds on pixels only in the pixel basis and with an "

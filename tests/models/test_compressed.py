@@ -134,6 +134,8 @@ def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path: Path) -> None:
             compression(media, gaussian(16, 256), "haar", decoder)
     with pytest.raises(ValueError, match="subtracts nothing"):
         compression(media, principal(media.flatten(1), 2), "pixel", Fista(box=(0, 1)))
+    with pytest.raises(ValueError, match="between 1 and the 16 measurements, got 17"):
+        compression(media, gaussian(16, 256), decoder=Fista(keep=17))
     with pytest.raises(ValueError, match="deviation must be positive, got 0"):
         compression(torch.zeros(3, 1, 4, 4), gaussian(4, 16))
     how = compression(media, gaussian(16, 256), decoder=lambda matrix, y: y @ matrix)

@@ -77,6 +77,7 @@ def test_the_refit_removes_the_shrinkage() -> None:
 
 
 def test_basis_pursuit_and_matching_pursuit_find_it_exactly() -> None:
+    """[csdm] (decode)"""
     case = planted()
     assert (BasisPursuit()(case.matrix, case.y) - case.x).norm() < 1e-12
     assert (MatchingPursuit(5)(case.matrix, case.y) - case.x).norm() < 1e-12
