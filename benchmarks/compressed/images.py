@@ -1,7 +1,7 @@
 """Compressed diffusion of pictures against plain diffusion:
 
     python benchmarks/compressed/images.py                       # digits of the package, 32 x 32
-    python benchmarks/compressed/images.py --fashion FOLDER      # Fashion-MNIST, idx files, 28 -> 32
+    python benchmarks/compressed/images.py --fashion FOLDER      # Fashion-MNIST, idx files
     python benchmarks/compressed/images.py --medmnist FILE.npz   # any grey set of that layout
     python benchmarks/compressed/images.py --tiny                # seconds; numbers mean nothing
 
@@ -110,9 +110,8 @@ def main() -> None:
     s = coefficients(train[:500], measured(train, 16, "haar"), 0.999)
     best = recommended_rows(s, SIDE**2)
     threshold = statistical_dimension(s, SIDE**2).dimension
-    print(
-        f"{name}: {s:.0f} Haar coefficients of {SIDE**2} hold 99.9 %; D = {threshold:.0f}, m* = {best}"
-    )
+    print(f"{name}: {s:.0f} Haar coefficients of {SIDE**2} hold 99.9 %")
+    print(f"D = {threshold:.0f}, m* = {best}")
     lines, samples = [], {}
     for arm in arms(train, round(1.3 * s), SIDES[1:2] if options.tiny else SIDES):
         line, samples[arm.name] = run_arm(arm, train, test, effort)

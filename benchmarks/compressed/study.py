@@ -158,7 +158,8 @@ def run_arm(arm: Arm, train: Tensor, test: Tensor, effort: Effort) -> tuple[dict
         for _ in run.start():
             pass
         last = newest(run.folder / "checkpoints")
-        assert last is not None
+        if last is None:
+            raise RuntimeError(f"the run of {arm.name} left no checkpoint")
         arm.network.load_state_dict(read_snapshot(last, "ema"), strict=False)
         lines = (run.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     records = [r for r in map(json.loads, lines) if r["kind"] == "evaluation"]

@@ -151,6 +151,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path: Path) -> None:
 def test_digits_are_read_split_and_named() -> None:
     every, train, test = load(), load("train"), load("test")
     assert (len(every), len(train), len(test)) == (1797, 1400, 397)
+    assert (every.images[0, 0, 0] * 16).tolist() == [0, 0, 5, 13, 9, 1, 0, 0]  # as published
     assert every.captions[:4] == ["zero", "one", "two", "three"]
     assert numbers(every.captions).tolist() == every.labels.tolist()
     big = load("test", 3).images

@@ -83,6 +83,14 @@ def test_basis_pursuit_and_matching_pursuit_find_it_exactly() -> None:
     assert (MatchingPursuit(5)(case.matrix, case.y) - case.x).norm() < 1e-12
 
 
+def test_matching_pursuit_takes_directions_not_lengths_and_no_atom_twice() -> None:
+    matrix = torch.tensor([[1.0, 1.7, 0.0], [0.0, 9.8, 1.0]], dtype=double)
+    y = torch.tensor([[1.0, 0.0]], dtype=double)
+    expected = torch.tensor([[1.0, 0.0, 0.0]], dtype=double)
+    for keep in (1, 2):  # with two, nothing is left for the second
+        torch.testing.assert_close(MatchingPursuit(keep)(matrix, y), expected)
+
+
 @pytest.mark.parametrize("size", [0.01, 0.05, 0.1])
 def test_basis_pursuit_amplifies_noise_as_measured(size: float) -> None:
     """[csdm] (basis pursuit bound)"""
