@@ -70,5 +70,7 @@ def write(about: dict[str, Any], last: Path, options: ExportOptions, target: Pat
         save_file(tensors, target / "model.safetensors")
         return "weights"
     model.save(tensors, target, options.merged)
+    if (target / "model.safetensors").exists():
+        return "weights"
     whole = options.merged or not any(".lora_" in name for name in tensors)
     return "pipeline" if whole else "lora"

@@ -75,6 +75,8 @@ BUILT_IN = {
     "toy_vgrpo": "scoreward.recipes.toy",
     "lettering_pretrain": "scoreward.recipes.lettering",
     "emoji_pretrain": "scoreward.recipes.emoji",
+    "digits_compressed_pretrain": "scoreward.recipes.digits_compressed",
+    "digits_compressed_vgrpo": "scoreward.recipes.digits_compressed",
 }
 PRETRAINED = {
     "pretrained_sd35": (
