@@ -73,6 +73,7 @@ def on_pairs(
         budget=paired.budget,
         evaluation=replace(evaluation, probes={"pairs": HeldOutPairs(split.held_out)}),
         keeping=Keeping(every=held_out.every),
+        origin={"data": split.facts},
     )
 
 
