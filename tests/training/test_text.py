@@ -294,7 +294,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="to train on and to measure on, got 6 and 0"):
         TextData(tales(6), [])
     labelled = TextData(list(text_halves(tales(6))), list(text_halves(tales(6))))
-    with pytest.raises(ValueError, match="only kto learns from labels: --method.name kto"):
+    with pytest.raises(ValueError, match="only kto learns from labels"):
         on_texts("x", model, labelled, Method(), TextSettings(), HeldOutTexts(), Cached())
 
 
