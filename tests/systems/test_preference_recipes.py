@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from datasets import config
 from PIL import Image
 
 from scoreward.commands.recipes import ON_PAIRS
@@ -26,6 +27,7 @@ SMALL = ["--geometry.prompts", "3"]
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCOREWARD_CACHE", str(tmp_path_factory.getbasetemp() / "pairs cache"))
+    monkeypatch.setattr(config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("datasets"))
 
 
 def portrait_pairs(count: int = 6, size: tuple[int, int] = (16, 16)) -> list[ImagePair]:
