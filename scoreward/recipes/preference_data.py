@@ -15,13 +15,15 @@ from scoreward.models.base import Model
 from scoreward.models.cached import cache_folder
 from scoreward.models.diffusers.text import Store
 from scoreward.preferences.checks import check_sizes, unlike
-from scoreward.preferences.files import read_image_pairs
-from scoreward.preferences.records import Dropped, ImagePair
+from scoreward.preferences.files import read_image_binary, read_image_pairs
+from scoreward.preferences.records import Dropped, ImageBinary, ImagePair
 from scoreward.preferences.sorting import sides
+from scoreward.preferences.stored import kind_of
 from scoreward.preferences.summary import facts
 from scoreward.recipes.portraits import verifier
 from scoreward.recipes.sampling import Sampling
 from scoreward.rewards.portraits import ShareRight
+from scoreward.training.labelled import LabelledPictures
 from scoreward.training.own_pairs import OwnPairs, content
 from scoreward.training.preferences import PairData
 
@@ -89,6 +91,47 @@ def from_file(path: Path, model: Model, skip_bad: bool, share: float = 0.1) -> S
     told = facts(str(path), len(pairs), pairs.dropped) | {"held_out": len(away)}
     train, other = ([pairs[i] for i in some] for some in (kept, away))
     return Split(in_space(train, model), in_space(other, model), told)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Single pictures to train on, couples of other prompts to measure on if there are any."""
+
+    train: LabelledPictures
+    held_out: PairData | None
+    facts: Mapping[str, Any]
+
+
+def holds_labels(path: Path | None) -> bool:
+    """Whether a file has single pictures with labels, not pairs."""
+    return path is not None and kind_of(path, among=(ImagePair, ImageBinary)) is ImageBinary
+
+
+def labels(path: Path, model: Model, skip_bad: bool, share: float = 0.1) -> Labels:
+    """Labelled pictures of a file; a share of the prompts is held out.  Raises as `from_file`."""
+    found = read_image_binary(path, skip_bad)
+    if model.read is None:
+        found = check_sizes(found, (model.shape[2], model.shape[1]), skip_bad)
+    kept, away = sides(found, share)
+    train = [found[i] for i in kept]
+    couples = coupled([found[i] for i in away])
+    return Labels(
+        LabelledPictures(
+            pictures([r.image for r in train], model),
+            torch.tensor([r.desirable for r in train], dtype=torch.bool),
+            [r.prompt for r in train],
+        ),
+        in_space(couples, model) if couples else None,
+        facts(str(path), len(found), found.dropped) | {"held_out": len(away)},
+    )
+
+
+def coupled(records: Sequence[ImageBinary]) -> list[ImagePair]:
+    """Each wanted picture with an unwanted one of its prompt, as far as there are both."""
+    by_prompt: dict[str, tuple[list, list]] = {}
+    for one in records:
+        by_prompt.setdefault(one.prompt, ([], []))[not one.desirable].append(one.image)
+    return [ImagePair(p, w, u) for p, both in by_prompt.items() for w, u in zip(*both)]
 
 
 def in_space(pairs: Sequence[ImagePair], model: Model) -> PairData:

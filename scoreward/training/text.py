@@ -19,7 +19,7 @@ from scoreward.objectives.language import NORM, TextPairs
 from scoreward.preferences.records import TextBinary, TextPair
 from scoreward.training.geometry import Geometry
 from scoreward.training.references import Encoded, Known, References
-from scoreward.training.source import Collected, Source, Work
+from scoreward.training.source import Collected, Source, Work, places
 from scoreward.training.team import Team
 
 Reader = Callable[[Any, Any, Any], Any]
@@ -114,14 +114,6 @@ class PairTexts:
     def _scores(self, name: str, numbers: Sequence[int]) -> Tensor | None:
         values = [getattr(self.records[i], name) for i in numbers]
         return None if None in values else torch.tensor(values, dtype=torch.float32)
-
-
-def places(round: int, key: Key, geometry: Geometry, total: int) -> list[int]:
-    """The rows of a round, each epoch in a new random order."""
-    count = geometry.samples
-    wanted = range(round * count, (round + 1) * count)
-    order = {e: (key / "data" / e).permutation(total) for e in {p // total for p in wanted}}
-    return [int(order[p // total][p % total]) for p in wanted]
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,18 @@ from typing import Any
 
 import pyarrow
 import pytest
+import torch
 from datasets import config
 from PIL import Image
 from pyarrow import parquet
 
 from scoreward.cli import main
+from scoreward.commands.train import build
 from scoreward.data import portraits
+from scoreward.objectives.diffusion_kto import DiffusionKTO
+from scoreward.training.labelled import Labelled
+from scoreward.training.team import Team
+from scoreward.training.trainer import Trainer
 
 Rows = list[dict[str, Any]]
 Refused = Callable[..., str]
@@ -66,7 +72,7 @@ def pairs(*bad: Mapping[str, Any]) -> Rows:
     good: Rows = [
         {"prompt": f"say {i}: ", "chosen": f"it is {i}", "rejected": "no"} for i in range(12)
     ]
-    return [*good[:2], *({"prompt": "why: ", "chosen": "so", "rejected": "no"} | b for b in bad),
+    return [*good[:2], *({"prompt": "why: ", "chosen": "so", "rejected": "no"} | dict(b) for b in bad),
             *good[2:]]  # fmt: skip
 
 
@@ -75,7 +81,7 @@ def labelled(*bad: Mapping[str, Any]) -> Rows:
         {"prompt": f"say {i // 2}: ", "completion": f"it is {i}", "label": i % 2 == 0}
         for i in range(24)
     ]
-    return [*good[:2], *({"prompt": "why: ", "completion": "so", "label": True} | b for b in bad),
+    return [*good[:2], *({"prompt": "why: ", "completion": "so", "label": True} | dict(b) for b in bad),
             *good[2:]]  # fmt: skip
 
 
@@ -98,7 +104,20 @@ def pictures(*bad: Mapping[str, Any]) -> str:
         {"caption": captions[2 * i], "jpg_0": one, "jpg_1": other, "label_0": 1.0}
         for i, (one, other) in enumerate(both)
     ]
-    rows = [*good[:2], *(good[0] | b for b in bad), *good[2:]]
+    rows = [*good[:2], *(good[0] | dict(b) for b in bad), *good[2:]]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), "mine.parquet")
+    return "mine.parquet"
+
+
+def singles(every: Mapping[str, Any], count: int, *bad: Mapping[str, Any]) -> str:
+    """Portraits with labels, a third of them wanted, and, from row 2, bad ones."""
+    captions = list(dict.fromkeys(portraits.load("train").captions))[:count]
+    place = portraits.load("train").captions.index
+    good: Rows = [
+        {"prompt": p, "image": drawn(place(p)), "desirable": i % 3 == 0} | dict(every)
+        for i, p in enumerate(captions)
+    ]
+    rows = [*good[:2], *(good[0] | dict(b) for b in bad), *good[2:]]
     parquet.write_table(pyarrow.Table.from_pylist(rows), "mine.parquet")
     return "mine.parquet"
 
@@ -195,6 +214,46 @@ def test_kto_trains_on_labels(capsys: pytest.CaptureFixture) -> None:
     assert first["accuracy"] == 0.5
     assert first["margin"] == pytest.approx(0, abs=1e-6)
     assert last["margin"] != first["margin"]
+
+
+def test_pictures_of_one_label_are_refused(refused: Refused) -> None:
+    kto = ["portraits_diffusion_kto", *PORTRAITS[1:]]
+    assert refused(*kto, "--pairs", singles({"desirable": True}, 24, {"image": BROKEN})) == (
+        "row 2 of mine.parquet: a picture does not decode; its file is damaged or cut off; "
+        "--skip-bad (skip_bad=True) leaves such rows out and counts them"
+    )
+    said = refused(*kto, "--pairs", singles({"desirable": True}, 24))
+    assert said == "the pictures to learn from are all wanted or all unwanted; both are needed"
+
+
+def test_kto_trains_on_labelled_pictures(capsys: pytest.CaptureFixture) -> None:
+    """A third is wanted, so with γ = 0.8 they weigh 2.4, the others 0.3."""
+    path = singles({}, 24, {"image": WIDE})
+    words = ["portraits_diffusion_kto", *PORTRAITS[1:], "--pairs", path, "--skip-bad"]
+    run, _ = build(words[0], words[1:], "test")
+    assert isinstance(run.objective, DiffusionKTO)
+    assert isinstance(run.source, Labelled)
+    data = run.source.data
+    assert run.objective.share == pytest.approx(float(data.desirable.double().mean()))
+    assert 0.2 < run.objective.share < 0.5
+    known = {p: i for i, p in reversed(list(enumerate(portraits.load("train").captions)))}
+    first = portraits.load("train").images[[known[p] for p in data.prompts]]
+    torch.testing.assert_close(data.x0, first, rtol=0, atol=0.005)
+    trainer = Trainer(run.model, run.objective, run.source, run.optimizer, Team())
+    work, _ = trainer.work(0)
+    with torch.no_grad():
+        samples = run.source.collect(0, trainer.key, work).samples
+        rows = run.objective.prepare(samples, None, work.policy, trainer.key)
+    assert len(rows.weight) == 8
+    places = [next(j for j, x in enumerate(data.x0) if torch.equal(x, one)) for one in samples.x0]
+    assert len(set(places)) == 8
+    share = run.objective.share
+    for weight, at in zip(rows.weight.tolist(), places, strict=True):
+        wanted = 0.8 / share if data.desirable[at] else 0.2 / (1 - share)
+        assert weight == pytest.approx(wanted)
+    told, page, _ = report(*words)
+    assert (told["used"], told["skipped"]) == (24, 1)
+    assert "Rows skipped 1: a picture of the pairs has 32 x 24 pixels" in page
 
 
 def test_pictures_train_on_what_is_left(capsys: pytest.CaptureFixture) -> None:

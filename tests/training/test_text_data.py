@@ -9,6 +9,7 @@ from datasets import config
 from scoreward.data import instructions
 from scoreward.models.language_loading import TinyLlama
 from scoreward.preferences import builtin
+from scoreward.preferences.faults import said
 from scoreward.preferences.files import write
 from scoreward.preferences.records import TextBinary, TextPair
 from scoreward.preferences.sorting import split
@@ -43,7 +44,7 @@ def test_the_built_in_pairs_are_measured_on_prompts_never_trained_on() -> None:
     assert data.train == builtin.instruction_pairs("train")
     assert data.held_out == builtin.instruction_pairs("validation")
     assert data.writing is not None
-    asked = [message["content"] for (message,) in data.writing.prompts]
+    asked = [said(prompt) for prompt in data.writing.prompts]
     tests = {task.prompt for task in instructions.split("test")}
     assert len(set(asked)) == 20
     assert set(asked) <= tests
@@ -55,7 +56,7 @@ def test_the_built_in_pairs_are_measured_on_prompts_never_trained_on() -> None:
     assert (told["held_out"], told["skipped"]) == (len(data.held_out), 0)
     tuned = built_in(model, HeldOutTexts(prompts=5, split="validation")).writing
     assert tuned is not None
-    assert not {m["content"] for (m,) in tuned.prompts} & tests
+    assert not {said(prompt) for prompt in tuned.prompts} & tests
 
 
 def test_answers_are_judged_by_the_task_in_the_rendered_prompt() -> None:
