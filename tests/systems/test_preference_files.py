@@ -72,8 +72,8 @@ def pairs(*bad: Mapping[str, Any]) -> Rows:
     good: Rows = [
         {"prompt": f"say {i}: ", "chosen": f"it is {i}", "rejected": "no"} for i in range(12)
     ]
-    return [*good[:2], *({"prompt": "why: ", "chosen": "so", "rejected": "no"} | dict(b) for b in bad),
-            *good[2:]]  # fmt: skip
+    plain = {"prompt": "why: ", "chosen": "so", "rejected": "no"}
+    return [*good[:2], *(plain | dict(b) for b in bad), *good[2:]]
 
 
 def labelled(*bad: Mapping[str, Any]) -> Rows:
@@ -81,8 +81,8 @@ def labelled(*bad: Mapping[str, Any]) -> Rows:
         {"prompt": f"say {i // 2}: ", "completion": f"it is {i}", "label": i % 2 == 0}
         for i in range(24)
     ]
-    return [*good[:2], *({"prompt": "why: ", "completion": "so", "label": True} | dict(b) for b in bad),
-            *good[2:]]  # fmt: skip
+    plain = {"prompt": "why: ", "completion": "so", "label": True}
+    return [*good[:2], *(plain | dict(b) for b in bad), *good[2:]]
 
 
 def coded(image: Image.Image) -> bytes:
@@ -247,6 +247,8 @@ def test_kto_trains_on_labelled_pictures(capsys: pytest.CaptureFixture) -> None:
     assert len(rows.weight) == 8
     places = [next(j for j, x in enumerate(data.x0) if torch.equal(x, one)) for one in samples.x0]
     assert len(set(places)) == 8
+    encoded = run.model.encode([data.prompts[at] for at in places])
+    torch.testing.assert_close(samples.cond.rows(), encoded)
     share = run.objective.share
     for weight, at in zip(rows.weight.tolist(), places, strict=True):
         wanted = 0.8 / share if data.desirable[at] else 0.2 / (1 - share)
