@@ -54,22 +54,23 @@ class PointRows(Rows):
 class DiffusionKTO(Objective):
     """β is 5000 in the paper and 1000 in its script; Diffusion-DPO's would be twice that.
 
-    The paper samples desirable pictures with a share of 0.8; here every pair gives one of each and
-    they weigh so, which is the same on average (ours).
+    The paper samples desirable pictures with a share of 0.8; here all are drawn alike and weigh so,
+    which is the same on average (ours). Pairs give one of each, a `share` of ½.
     """
 
     beta: float = 5000.0
     utility: Literal["neutral", "loss_averse", "risk_seeking"] = "neutral"
     desirable: float = 0.8  # γ, share of the weight on desirable pictures
     times: TimeLaw = TimeLaw()
+    share: float = 0.5  # of the data that is desirable
 
     collective = True
 
     def __post_init__(self) -> None:
-        if not self.beta > 0 or not 0 < self.desirable < 1:
+        if not self.beta > 0 or not 0 < self.desirable < 1 or not 0 < self.share < 1:
             raise ValueError(
-                "expected beta > 0 and `desirable` inside (0, 1), got "
-                f"{self.beta} and {self.desirable}"
+                "expected beta > 0, `desirable` inside (0, 1) and `share` inside (0, 1), got "
+                f"{self.beta}, {self.desirable} and {self.share}"
             )
 
     def prepare(
@@ -81,7 +82,8 @@ class DiffusionKTO(Objective):
         eps = normal_each((k / "eps" for k in keys), tuple(samples.x0.shape[1:])).to(samples.x0)
         (picture,) = referred([side(samples.x0, eps, t, policy)], t, samples.cond, policy)
         good = samples.advantage > 0
-        weight = 2 - 2 * self.desirable + (4 * self.desirable - 2) * good.to(t)
+        high, low = self.desirable / self.share, (1 - self.desirable) / (1 - self.share)
+        weight = low + (high - low) * good.to(t)
         zero, number = torch.zeros_like(t), samples.sample
         rows = PointRows(picture, samples.cond, t, good, weight, zero, number)
         answer = policy.old(picture.x_t, t, samples.cond).as_(policy.kind)

@@ -36,6 +36,27 @@ def split(records: Iterable[Record], held_out: float) -> tuple[list[int], list[i
     return sides
 
 
+def sides(records: Iterable[Record], held_out: float) -> tuple[list[int], list[int]]:
+    """As `split`, with at least one prompt on either side.
+
+    Few prompts may all hash to one side; then the nearest one changes over.  Raises
+    PreferenceError where there is only one prompt.
+    """
+    keys = [key_of(record.prompt) for record in records]
+    prompts = sorted(set(keys), key=share_of)
+    if len(prompts) < 2:
+        raise PreferenceError(
+            f"all {len(keys)} records are for one prompt, so no prompt is left to measure on; "
+            "add records of other prompts"
+        )
+    count = sum(share_of(p) < held_out for p in prompts)
+    away = set(prompts[: min(max(count, 1), len(prompts) - 1)])
+    return (
+        [i for i, key in enumerate(keys) if key not in away],
+        [i for i, key in enumerate(keys) if key in away],
+    )
+
+
 def once(pairs: Iterable[P]) -> list[int]:
     """Indices of the pairs whose prompt, winner and loser were not there before."""
     seen: set[bytes] = set()

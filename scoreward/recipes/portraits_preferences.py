@@ -25,8 +25,9 @@ from scoreward.objectives.mapo import MaPO
 from scoreward.objectives.pnapo import PNAPO
 from scoreward.objectives.smpo import SmPO
 from scoreward.recipes.portraits import HeldOut, Start
-from scoreward.recipes.preference_data import Making, from_file
+from scoreward.recipes.preference_data import Making, from_file, holds_labels, labels
 from scoreward.training.geometry import Geometry
+from scoreward.training.labelled import Labelled
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.preferences import Curriculum, HeldOutPairs, Preferences
 from scoreward.training.run import Budget, Keeping, Run
@@ -73,6 +74,28 @@ def on_pairs(
         budget=paired.budget,
         evaluation=replace(evaluation, probes={"pairs": HeldOutPairs(split.held_out)}),
         keeping=Keeping(every=held_out.every),
+        origin={"data": split.facts},
+    )
+
+
+def on_labels(
+    name: str, objective: DiffusionKTO, paired: Paired, held_out: HeldOut, model: Start
+) -> Run:
+    """The run of Diffusion-KTO on labelled pictures, twice `geometry.prompts` in a round."""
+    built = model.build()
+    found = labels(paired.pairs or Path(), built, paired.skip_bad)
+    sizes = replace(paired.geometry, prompts=2 * paired.geometry.prompts, group=1)
+    probes = {} if found.held_out is None else {"pairs": HeldOutPairs(found.held_out)}
+    return Run(
+        name=name,
+        model=built,
+        objective=replace(objective, share=found.train.share),
+        source=Labelled(found.train, sizes, paired.dropout),
+        optimizer=paired.optimizer,
+        budget=paired.budget,
+        evaluation=replace(held_out.evaluation(), probes=probes),
+        keeping=Keeping(every=held_out.every),
+        origin={"data": found.facts},
     )
 
 
@@ -102,7 +125,12 @@ def portraits_diffusion_kto(
     held_out: HeldOut = HeldOut(every=75),
     model: Start = Start(),
 ) -> Run:
-    """Diffusion-KTO: every picture alone is desirable or not."""
+    """Diffusion-KTO: every picture alone is desirable or not.
+
+    A file may hold pairs, or single pictures with labels.
+    """
+    if holds_labels(paired.pairs):
+        return on_labels("portraits_diffusion_kto", objective, paired, held_out, model)
     return on_pairs("portraits_diffusion_kto", objective, paired, held_out, model)
 
 

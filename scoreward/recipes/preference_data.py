@@ -1,33 +1,40 @@
 """Where the pairs of a recipe come from: a preference file, or the model that is to be trained."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from scoreward.data import portraits as data
-from scoreward.data.prompts import share_of
 from scoreward.models.base import Model
 from scoreward.models.cached import cache_folder
 from scoreward.models.diffusers.text import Store
-from scoreward.preferences.records import ImagePair
+from scoreward.preferences.checks import check_sizes, unlike
+from scoreward.preferences.files import read_image_binary, read_image_pairs
+from scoreward.preferences.records import Dropped, ImageBinary, ImagePair
+from scoreward.preferences.sorting import sides
+from scoreward.preferences.stored import kind_of
+from scoreward.preferences.summary import facts
 from scoreward.recipes.portraits import verifier
 from scoreward.recipes.sampling import Sampling
 from scoreward.rewards.portraits import ShareRight
+from scoreward.training.labelled import LabelledPictures
 from scoreward.training.own_pairs import OwnPairs, content
 from scoreward.training.preferences import PairData
 
 
 @dataclass(frozen=True)
 class Split:
-    """Pairs to train on, and pairs of other prompts to measure on."""
+    """Pairs to train on, pairs of other prompts to measure on, and what a report says of them."""
 
     train: PairData
     held_out: PairData
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,10 +51,13 @@ class Making:
     def split(self, model: Model, held_out: str) -> Split:
         """Pairs of training prompts, and of prompts of the split that is measured."""
         train, other = (data.load(name).captions for name in ("train", held_out))
-        return Split(
-            self._own(self.seed).make(model, distinct(train, self.prompts)),
-            self._own(self.seed + 1).make(model, distinct(other, self.held_out)),
-        )
+        asked = distinct(train, self.prompts), distinct(other, self.held_out)
+        mine = self._own(self.seed).make(model, asked[0])
+        rest = self._own(self.seed + 1).make(model, asked[1])
+        used = len(mine) + len(rest)
+        ties = Dropped(ties=sum(map(len, asked)) - used)
+        told = facts("the model's own samples", used, ties) | {"held_out": len(rest)}
+        return Split(mine, rest, told)
 
     def _own(self, seed: int) -> OwnPairs:
         judge = verifier("a")
@@ -71,16 +81,57 @@ def distinct(prompts: Sequence[str], count: int) -> list[str]:
 def from_file(path: Path, model: Model, skip_bad: bool, share: float = 0.1) -> Split:
     """Pairs of a preference file or folder; a share of the prompts is held out.
 
-    Raises ValueError for pictures of another size than a pixel model's, and for too few pairs.
+    Raises ValueError with file and row at what cannot be used, pictures of another size than a
+    pixel model draws among them, unless that is skipped.
     """
-    from scoreward.preferences.files import read_image_pairs
+    pairs = read_image_pairs(path, skip_bad)
+    if model.read is None:
+        pairs = check_sizes(pairs, (model.shape[2], model.shape[1]), skip_bad)
+    kept, away = sides(pairs, share)
+    told = facts(str(path), len(pairs), pairs.dropped) | {"held_out": len(away)}
+    train, other = ([pairs[i] for i in some] for some in (kept, away))
+    return Split(in_space(train, model), in_space(other, model), told)
 
-    pairs = list(read_image_pairs(path, skip_bad=skip_bad))
-    if not pairs:
-        raise ValueError(f"{path} holds no pairs to learn from; ties do not count")
-    train = [p for p in pairs if share_of(p.prompt) >= share] or pairs
-    held_out = [p for p in pairs if share_of(p.prompt) < share] or pairs[:1]
-    return Split(in_space(train, model), in_space(held_out, model))
+
+@dataclass(frozen=True)
+class Labels:
+    """Single pictures to train on, couples of other prompts to measure on if there are any."""
+
+    train: LabelledPictures
+    held_out: PairData | None
+    facts: Mapping[str, Any]
+
+
+def holds_labels(path: Path | None) -> bool:
+    """Whether a file has single pictures with labels, not pairs."""
+    return path is not None and kind_of(path, among=(ImagePair, ImageBinary)) is ImageBinary
+
+
+def labels(path: Path, model: Model, skip_bad: bool, share: float = 0.1) -> Labels:
+    """Labelled pictures of a file; a share of the prompts is held out.  Raises as `from_file`."""
+    found = read_image_binary(path, skip_bad)
+    if model.read is None:
+        found = check_sizes(found, (model.shape[2], model.shape[1]), skip_bad)
+    kept, away = sides(found, share)
+    train = [found[i] for i in kept]
+    couples = coupled([found[i] for i in away])
+    return Labels(
+        LabelledPictures(
+            pictures([r.image for r in train], model),
+            torch.tensor([r.desirable for r in train], dtype=torch.bool),
+            [r.prompt for r in train],
+        ),
+        in_space(couples, model) if couples else None,
+        facts(str(path), len(found), found.dropped) | {"held_out": len(away)},
+    )
+
+
+def coupled(records: Sequence[ImageBinary]) -> list[ImagePair]:
+    """Each wanted picture with an unwanted one of its prompt, as far as there are both."""
+    by_prompt: dict[str, tuple[list, list]] = {}
+    for one in records:
+        by_prompt.setdefault(one.prompt, ([], []))[not one.desirable].append(one.image)
+    return [ImagePair(p, w, u) for p, both in by_prompt.items() for w, u in zip(*both)]
 
 
 def in_space(pairs: Sequence[ImagePair], model: Model) -> PairData:
@@ -104,10 +155,7 @@ def pictures(images: Sequence[Image.Image], model: Model) -> torch.Tensor:
     size = (model.shape[2], model.shape[1])
     for image in images:
         if image.size != size:
-            raise ValueError(
-                f"a picture of the pairs has {image.size[0]} x {image.size[1]} pixels and this "
-                f"model draws {size[0]} x {size[1]}; resize the pictures of the file first"
-            )
+            raise ValueError(unlike(image.size, size))
     pixels = np.stack([np.array(image.convert("RGB")) for image in images])
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
 

@@ -76,6 +76,7 @@ def on_files(name: str, origin: Origin, objective: Objective, fed: Fed, measured
         budget=fed.budget,
         evaluation=replace(evaluation, probes={"pairs": probe}),
         keeping=Keeping(every=measured.every),
+        origin={"data": split.facts},
         mixed_precision="bf16" if origin.loading.dtype == "bf16" else "no",
     )
 

@@ -270,8 +270,11 @@ def data(used: Record) -> list[tuple[str, str]]:
         return []
     reasons = ", ".join(f"{why} ({show(n)})" for why, n in section(used, "reasons").items())
     skipped = show(used.get("skipped")) + (f": {reasons}" if reasons else "")
+    away = used.get("held_out")
+    measured = "" if away is None else f", {show(away)} of them held out"
+    source, count = used.get("source") or "not recorded", show(used.get("used"))
     return [
-        ("Data", f"{used.get('source') or 'not recorded'}, {show(used.get('used'))} records"),
+        ("Data", f"{source}, {count} records{measured}"),
         ("Ties left out", show(used.get("ties"))),
         ("Rows skipped", skipped),
     ]

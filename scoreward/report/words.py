@@ -34,6 +34,8 @@ MEASURES = {
         "Log-probability of winner",
         "nats; a fall is usual, a collapse is a failure",
     ),
+    "success": ("Success", "share of answers that meet every constraint and are sane"),
+    "score": ("Score", "mean degree to which the constraints are met, 0 if not sane"),
     "written_length": ("Words written", "mean per text"),
 }
 

@@ -74,6 +74,14 @@ class Source(ABC):
         """This process's share of the round."""
 
 
+def places(round: int, key: Key, geometry: Geometry, total: int) -> list[int]:
+    """The rows of a round, each epoch in a new random order."""
+    count = geometry.samples
+    wanted = range(round * count, (round + 1) * count)
+    order = {e: (key / "data" / e).permutation(total) for e in {p // total for p in wanted}}
+    return [int(order[p // total][p % total]) for p in wanted]
+
+
 @dataclass(frozen=True)
 class Online(Source):
     """Prompts → samples of the old policy → rewards → advantages.

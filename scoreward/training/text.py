@@ -12,14 +12,14 @@ from scoreward.chain import Sampler
 from scoreward.keys import Key
 from scoreward.margins.language import dispersion_norm
 from scoreward.margins.pairs import Pairs
-from scoreward.models.language import LanguageModel, Sequences
+from scoreward.models.language import LanguageModel, Prompt, Sequences
 from scoreward.models.weights import Weights
 from scoreward.objectives.kto import Labelled
 from scoreward.objectives.language import NORM, TextPairs
-from scoreward.preferences.records import Fault, TextBinary, TextPair
+from scoreward.preferences.records import TextBinary, TextPair
 from scoreward.training.geometry import Geometry
 from scoreward.training.references import Encoded, Known, References
-from scoreward.training.source import Collected, Source, Work
+from scoreward.training.source import Collected, Source, Work, places
 from scoreward.training.team import Team
 
 Reader = Callable[[Any, Any, Any], Any]
@@ -37,21 +37,14 @@ class ReferenceFile:
     batch: int = 32  # texts at once; memory only
 
 
-def usable(
-    model: LanguageModel, records: Sequence[TextPair], file: str = "the pairs"
-) -> tuple[list[TextPair], list[Fault]]:
-    """Pairs that fit the model's context, and the faults of the others."""
-    kept, faults = [], []
-    for row, record in enumerate(records):
-        try:
-            for text in (record.chosen, record.rejected):
-                if not text:
-                    raise ValueError("a completion is empty")
-                model.sequence(record.prompt, text)
-            kept.append(record)
-        except ValueError as error:
-            faults.append(Fault(file, row, str(error)))
-    return kept, faults
+def encoded(model: LanguageModel, row: int, prompt: Prompt, completion: str) -> Encoded:
+    """Tokens of a row of the data.  Raises ValueError with its number where it cannot be used."""
+    try:
+        if not completion:
+            raise ValueError("a completion is empty")
+        return model.sequence(prompt, completion)
+    except ValueError as why:
+        raise ValueError(f"row {row} of the data: {why}") from None
 
 
 @dataclass
@@ -68,8 +61,9 @@ class PairTexts:
     def __post_init__(self) -> None:
         if not self.records:
             raise ValueError("training on preferences needs at least one pair")
-        self.winners = [self.model.sequence(r.prompt, r.chosen) for r in self.records]
-        self.losers = [self.model.sequence(r.prompt, r.rejected) for r in self.records]
+        rows, model = list(enumerate(self.records)), self.model
+        self.winners = [encoded(model, i, r.prompt, r.chosen) for i, r in rows]
+        self.losers = [encoded(model, i, r.prompt, r.rejected) for i, r in rows]
         texts = [*self.winners, *self.losers]
         lengths = [len(ids) - given for ids, given in texts]
         count = len(self.records)
@@ -120,14 +114,6 @@ class PairTexts:
     def _scores(self, name: str, numbers: Sequence[int]) -> Tensor | None:
         values = [getattr(self.records[i], name) for i in numbers]
         return None if None in values else torch.tensor(values, dtype=torch.float32)
-
-
-def places(round: int, key: Key, geometry: Geometry, total: int) -> list[int]:
-    """The rows of a round, each epoch in a new random order."""
-    count = geometry.samples
-    wanted = range(round * count, (round + 1) * count)
-    order = {e: (key / "data" / e).permutation(total) for e in {p // total for p in wanted}}
-    return [int(order[p // total][p % total]) for p in wanted]
 
 
 @dataclass(frozen=True)
@@ -181,7 +167,8 @@ class LabelledSource(Source):
                 "KTO compares each completion with another's, so a round and the data need at "
                 f"least 2, got {self.geometry.samples} and {len(self.records)}"
             )
-        texts = [self.model.sequence(r.prompt, r.completion) for r in self.records]
+        rows = enumerate(self.records)
+        texts = [encoded(self.model, i, r.prompt, r.completion) for i, r in rows]
         shared = [len(ids) for ids, _ in texts]
         asked = self.reference
         made = References(self.model, texts, shared, False, asked.file, asked.batch)

@@ -7,12 +7,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from scoreward.margins import tokens
 from scoreward.margins.language import PreferenceLoss
 from scoreward.margins.pairs import Pairs
 from scoreward.models.language import LanguageModel, Prompt
 from scoreward.objectives.language import NORM, PairLoss, Preferences, said_of
 from scoreward.training.evaluation import Measured, Subject
-from scoreward.training.text import PairTexts
+from scoreward.training.text import LabelledSource, PairTexts
 
 LENGTHS = ("winner", "loser")  # tokens, of the data
 SECTION = "held_out"  # the name of these numbers in metrics.jsonl
@@ -61,22 +62,7 @@ class TextEvaluation:
 
     def measure(self, subject: Subject) -> Measured:
         """Everything asked for, of one round."""
-        numbers: dict = self._pairs(subject)
-        if self.writing is None:
-            return Measured({SECTION: numbers}, {}, {})
-        texts = self._written(subject, self.writing)
-        prompts = [subject.model.rendered(p) for p in self.writing.prompts]
-        scores = {n: f(texts, prompts).tolist() for n, f in self.writing.scorers.items()}
-        numbers |= {n: sum(v) / len(v) for n, v in scores.items()}
-        numbers["written_length"] = sum(len(t.split()) for t in texts) / len(texts)
-        shown = self.writing.shown
-        return Measured(
-            {SECTION: numbers},
-            {},
-            {SECTION: {n: v[:shown] for n, v in scores.items()}},
-            prompts[:shown],
-            texts[:shown],
-        )
+        return with_texts(self._pairs(subject), subject, self.writing)
 
     @torch.no_grad()
     def _pairs(self, subject: Subject) -> dict:
@@ -101,17 +87,90 @@ class TextEvaluation:
         numbers: dict = dict(zip(_names(known is not None), means, strict=True))
         return numbers | {"lengths": {name: numbers.pop(name) for name in LENGTHS}}
 
-    def _written(self, subject: Subject, writing: Writing) -> list[str]:
-        """One completion a prompt, by the averaged weights; processes share the prompts."""
-        team = subject.team
-        mine = list(range(team.rank, len(writing.prompts), team.size))
-        texts: list[str] = []
-        if mine:
-            with subject.weights.using("ema"):
-                asked = [writing.prompts[i] for i in mine]
-                texts = writing.generate(subject.model, asked, writing.seed)
-        rows = sorted(team.gather(list(zip(mine, texts, strict=True))))
-        return [text for _, text in rows]
+
+@dataclass(frozen=True)
+class LabelledEvaluation:
+    """How far wanted held-out completions are ahead of unwanted ones, and scores of texts.
+
+    `accuracy` is the share of all (wanted, unwanted) couples in which log π/π_ref is larger for the
+    wanted one, half for equal ones; `margin` is β times the difference of the two means.
+    """
+
+    data: LabelledSource
+    beta: float = 0.1
+    every: int = 20  # rounds between evaluations
+    batch: int = 16  # completions at once; memory only
+    writing: Writing | None = None
+
+    def __post_init__(self) -> None:
+        if len({r.desirable for r in self.data.records}) < 2:
+            raise ValueError(
+                "held-out completions are all wanted or all unwanted, so there is nothing to tell "
+                "apart; hold out more of the prompts"
+            )
+
+    def measure(self, subject: Subject) -> Measured:
+        """Everything asked for, of one round."""
+        return with_texts(self._labelled(subject), subject, self.writing)
+
+    @torch.no_grad()
+    def _labelled(self, subject: Subject) -> dict:
+        """Numbers of all held-out completions; processes share them."""
+        team, texts = subject.team, self.data.references.texts
+        known = self.data.references.ask(subject.first, subject.weights, team)
+        mine = sorted(range(team.rank, len(texts), team.size), key=lambda i: len(texts[i][0]))
+        found: list[tuple[int, float]] = []
+        for start in range(0, len(mine), self.batch):
+            piece = mine[start : start + self.batch]
+            rows = self.data.model.padded([texts[i] for i in piece]).to(team.device)
+            said = subject.now(rows.token, rows.mask, None)
+            found += zip(piece, tokens.summed(said.log_prob, rows.mask).tolist(), strict=True)
+        logp = torch.tensor([v for _, v in sorted(team.gather(found))], dtype=torch.float64)
+        ratio = logp - known.sums.sum(1).to(logp)
+        wanted = torch.tensor([r.desirable for r in self.data.records])
+        better, worse = ratio[wanted], ratio[~wanted]
+        lengths = torch.tensor([float(len(ids) - given) for ids, given in texts])
+        return {
+            "accuracy": float(ahead((better[:, None] - worse[None]).flatten()).mean()),
+            "margin": self.beta * float(better.mean() - worse.mean()),
+            "log_prob_winner": float(logp[wanted].mean()),
+            "lengths": {
+                "winner": float(lengths[wanted].mean()),
+                "loser": float(lengths[~wanted].mean()),
+            },
+        }
+
+
+def with_texts(numbers: dict, subject: Subject, writing: Writing | None) -> Measured:
+    """Numbers of held-out data, and scores of what is written, by the averaged weights."""
+    if writing is None:
+        return Measured({SECTION: numbers}, {}, {})
+    texts = _written(subject, writing)
+    prompts = [subject.model.rendered(p) for p in writing.prompts]
+    scores = {n: f(texts, prompts).tolist() for n, f in writing.scorers.items()}
+    numbers |= {n: sum(v) / len(v) for n, v in scores.items()}
+    numbers["written_length"] = sum(len(t.split()) for t in texts) / len(texts)
+    shown = writing.shown
+    return Measured(
+        {SECTION: numbers},
+        {},
+        {SECTION: {n: v[:shown] for n, v in scores.items()}},
+        prompts[:shown],
+        texts[:shown],
+    )
+
+
+def _written(subject: Subject, writing: Writing) -> list[str]:
+    """One completion a prompt; processes share the prompts."""
+    team = subject.team
+    mine = list(range(team.rank, len(writing.prompts), team.size))
+    texts: list[str] = []
+    if mine:
+        with subject.weights.using("ema"):
+            asked = [writing.prompts[i] for i in mine]
+            texts = writing.generate(subject.model, asked, writing.seed)
+    rows = sorted(team.gather(list(zip(mine, texts, strict=True))))
+    return [text for _, text in rows]
 
 
 def _names(referred: bool) -> list[str]:

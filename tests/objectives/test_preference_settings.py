@@ -69,6 +69,7 @@ def test_times_follow_their_law() -> None:
         (lambda: DiffusionRainbowPO(alpha=1.2), "`alpha` mixes in the reference"),
         (lambda: DiffusionRainbowPO(span=0.0), "`span` is the range of the scores"),
         (lambda: DiffusionKTO(desirable=1.0), r"`desirable` inside \(0, 1\)"),
+        (lambda: DiffusionKTO(share=0.0), r"`share` inside \(0, 1\)"),
         (lambda: TimeLaw(shift=0.0), "`std` and `shift` of times must be above 0"),
     ],
 )

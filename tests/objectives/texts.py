@@ -12,7 +12,7 @@ from scoreward.models.language import LanguageModel
 from scoreward.models.language_loading import LanguageLoading, TinyLlama
 from scoreward.objectives.base import Objective
 from scoreward.preferences.records import TextBinary, TextPair
-from scoreward.recipes.language import sorted_digits
+from scoreward.recipes.language_data import sorted_digits
 from scoreward.recipes.language_methods import Method
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer

@@ -14,7 +14,7 @@ from scoreward.preferences.faults import PreferenceError
 from scoreward.preferences.files import read_text_pairs, write
 from scoreward.preferences.making import BestWorst, Gap, Making, Rejection, Rule, win_rates
 from scoreward.preferences.records import ImageGroup, ImagePair, TextGroup, TextPair
-from scoreward.preferences.sorting import image_halves, key_of, once, split, text_halves
+from scoreward.preferences.sorting import image_halves, key_of, once, sides, split, text_halves
 from tests.preferences.conftest import picture
 
 RULES = (BestWorst(), Gap(), Gap(0.4), Rejection(), Rejection(best_worst=True), Rejection(5.0, 2))
@@ -157,6 +157,24 @@ def test_no_prompt_is_on_both_sides(prompts: list, share: float) -> None:
     assert sorted(kept + out) == list(range(len(pairs)))
     assert not {prompts[i] for i in kept} & {prompts[i] for i in out}
     assert all((share_of(prompts[i]) < share) for i in out)
+
+
+@given(PROMPTS, st.floats(0.05, 0.95))
+def test_some_prompt_is_on_either_side(prompts: list, share: float) -> None:
+    pairs = [TextPair(p, str(i), "no") for i, p in enumerate(prompts)]
+    if len(set(prompts)) < 2:
+        with pytest.raises(PreferenceError, match="records are for one prompt"):
+            sides(pairs, share)
+        return
+    kept, out = sides(pairs, share)
+    assert kept
+    assert out
+    assert sorted(kept + out) == list(range(len(pairs)))
+    inside, outside = {prompts[i] for i in kept}, {prompts[i] for i in out}
+    assert not inside & outside
+    assert max(map(share_of, outside)) < min(map(share_of, inside))
+    usual = split(pairs, share)
+    assert (kept, out) == usual or not all(usual)
 
 
 def test_the_share_is_kept_over_many_prompts() -> None:

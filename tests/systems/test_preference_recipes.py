@@ -1,19 +1,19 @@
 """Recipes on pairs: every one trains, from own pairs or from pictures of a file."""
 
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
+from datasets import config
 from PIL import Image
 
 from scoreward.commands.recipes import ON_PAIRS
 from scoreward.commands.train import build
 from scoreward.data import portraits
 from scoreward.models import builtin
+from scoreward.preferences.files import write
 from scoreward.preferences.records import ImagePair
 from scoreward.recipes.preference_data import Making, from_file, in_space, stored
 from scoreward.training.preferences import HeldOutPairs, Preferences
@@ -27,6 +27,7 @@ SMALL = ["--geometry.prompts", "3"]
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCOREWARD_CACHE", str(tmp_path_factory.getbasetemp() / "pairs cache"))
+    monkeypatch.setattr(config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("datasets"))
 
 
 def portrait_pairs(count: int = 6, size: tuple[int, int] = (16, 16)) -> list[ImagePair]:
@@ -40,20 +41,6 @@ def portrait_pairs(count: int = 6, size: tuple[int, int] = (16, 16)) -> list[Ima
         ImagePair(data.captions[2 * i], images[2 * i], images[2 * i + 1], 0.5 + i, 0.25)
         for i in range(count)
     ]
-
-
-def reading(monkeypatch: pytest.MonkeyPatch, pairs: Sequence[ImagePair]) -> list[tuple]:
-    """Put a reader in place that knows these pairs; what it was asked."""
-    asked: list[tuple] = []
-    module = ModuleType("scoreward.preferences.files")
-
-    def read_image_pairs(path: Path, skip_bad: bool) -> Sequence[ImagePair]:
-        asked.append((path, skip_bad))
-        return pairs
-
-    module.read_image_pairs = read_image_pairs  # pyright: ignore
-    monkeypatch.setitem(sys.modules, "scoreward.preferences.files", module)
-    return asked
 
 
 def trained(recipe: str, words: Sequence[str], rounds: int = 2) -> Trainer:
@@ -103,15 +90,12 @@ def test_own_pairs_are_the_same_from_the_disk() -> None:
     assert list(once.held_out.prompts) == list(again.held_out.prompts)
 
 
-def test_a_recipe_trains_on_the_pictures_of_a_file(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_recipe_trains_on_the_pictures_of_a_file(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     pairs = portrait_pairs()
-    asked = reading(monkeypatch, pairs)
-    words = ["--pairs", str(tmp_path / "mine.parquet"), "--skip-bad", *SMALL]
+    write(tmp_path / "mine.parquet", pairs)
+    words = ["--pairs", str(tmp_path / "mine.parquet"), *SMALL]
     trainer = trained("portraits_diffusion_dpo", words, rounds=1)
-    assert asked == [(tmp_path / "mine.parquet", True)]
     assert isinstance(trainer.source, Preferences)
     data = trainer.source.data
     places = [[p.prompt for p in pairs].index(prompt) for prompt in data.prompts]
@@ -122,25 +106,22 @@ def test_a_recipe_trains_on_the_pictures_of_a_file(
     assert data.gap.tolist() == [0.25 + i for i in places]
 
 
-def test_a_share_of_the_prompts_of_a_file_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    pairs = portrait_pairs(60)
-    reading(monkeypatch, pairs)
-    split = from_file(Path("any"), builtin.portraits(), skip_bad=False, share=0.3)
-    assert set(split.train.prompts).isdisjoint(split.held_out.prompts)
-    assert len(split.train) + len(split.held_out) == 60
-    assert 5 < len(split.held_out) < 35
+def test_a_share_of_the_prompts_of_a_file_is_held_out(tmp_path: Path) -> None:
+    write(tmp_path / "many.parquet", portrait_pairs(60))
+    found = from_file(tmp_path / "many.parquet", builtin.portraits(), skip_bad=False, share=0.3)
+    assert set(found.train.prompts).isdisjoint(found.held_out.prompts)
+    assert len(found.train) + len(found.held_out) == 60
+    assert 5 < len(found.held_out) < 35
+    assert found.facts["used"] == 60
+    assert found.facts["held_out"] == len(found.held_out)
 
 
-def test_files_that_do_not_fit_are_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = builtin.portraits()
+def test_pictures_of_another_size_are_refused_in_a_sentence() -> None:
     with pytest.raises(ValueError, match="has 32 x 24 pixels and this model draws 16 x 16"):
-        in_space(portrait_pairs(2, (32, 24)), model)
-    reading(monkeypatch, [])
-    with pytest.raises(ValueError, match="mine holds no pairs to learn from"):
-        from_file(Path("mine"), model, skip_bad=False)
+        in_space(portrait_pairs(2, (32, 24)), builtin.portraits())
     one = portrait_pairs(2)
     bare = [one[0], ImagePair(one[1].prompt, one[1].winner, one[1].loser)]
-    assert in_space(bare, model).gap is None
+    assert in_space(bare, builtin.portraits()).gap is None
 
 
 def test_pictures_for_models_that_read_files_are_stored_once_by_content() -> None:

@@ -13,14 +13,9 @@ from scoreward.models.language_loading import LanguageLoading
 from scoreward.models.lora import LoRA
 from scoreward.objectives.language import Preferences, said_of
 from scoreward.preferences.records import TextPair
-from scoreward.recipes.language import (
-    Cached,
-    HeldOutTexts,
-    TextSettings,
-    on_texts,
-    sorted_digits,
-    tiny_llama_dpo,
-)
+from scoreward.preferences.sorting import text_halves
+from scoreward.recipes.language import Cached, TextSettings, on_texts, tiny_llama_dpo
+from scoreward.recipes.language_data import HeldOutTexts, TextData, sorted_digits
 from scoreward.recipes.language_methods import Method, Name
 from scoreward.report import write_report
 from scoreward.training.checkpoint import newest, read_snapshot
@@ -29,7 +24,7 @@ from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Budget, Keeping, Run
 from scoreward.training.source import Source
-from scoreward.training.text import PairSource, PairTexts, ReferenceFile, usable
+from scoreward.training.text import PairSource, PairTexts, ReferenceFile
 from scoreward.training.text_evaluation import TextEvaluation, Writing
 from scoreward.training.trainer import Trainer
 from tests.objectives.texts import DIGITS, SIZES, bench, llama, moved, tales, trainer_of
@@ -50,10 +45,10 @@ def short(folder: Path, rounds: int = 5, micro: int = 4, **changes: Any) -> Run:
             Optimizer(lr=1e-3, weight_decay=0.01, warmup=2, decay="cosine"),
             Budget(rounds=rounds),
         ),
-        held_out=HeldOutTexts(pairs=4, every=2, batch=3),
+        held_out=HeldOutTexts(pairs=4, every=2, batch=3, prompts=0),
         reference=Cached(folder.parent / "reference.safetensors"),
         llama=SIZES,
-        pairs=20,
+        count=20,
     )
     return replace(run, folder=folder, keeping=Keeping(every=2), **changes)
 
@@ -286,18 +281,21 @@ def test_held_out_numbers_are_means_over_pairs(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     model = llama()
     records = [TextPair("a", "b", "c"), TextPair("p" * 80, "b", "c"), TextPair("a", "", "c")]
-    kept, faults = usable(model, records, "pairs.parquet")
-    assert len(kept) == 1
-    assert str(faults[0]).startswith("row 1 of pairs.parquet: the prompt has 80 tokens, which")
-    assert str(faults[1]) == "row 2 of pairs.parquet: a completion is empty"
+    with pytest.raises(ValueError, match="row 1 of the data: the prompt has 80 tokens, which"):
+        PairTexts(model, records)
+    with pytest.raises(ValueError, match="row 0 of the data: a completion is empty"):
+        PairTexts(model, records[2:])
     with pytest.raises(ValueError, match=r"`geometry.group` must be 1, got 2"):
         PairSource(PairTexts(model, tales(3)), Geometry(prompts=3, group=2))
     with pytest.raises(ValueError, match="need at least 2, got 1 and 6"):
         trainer_of(Method("kto"), tmp_path, tales(6), Geometry(prompts=1, group=1))
     with pytest.raises(ValueError, match=r"dpo has no setting 'gamma', got 1.0; it has beta"):
         Method("dpo", gamma=1.0)
-    with pytest.raises(ValueError, match="leave none to train on beside 6 held-out"):
-        on_texts("x", model, tales(6), Method(), TextSettings(), HeldOutTexts(6), Cached())
+    with pytest.raises(ValueError, match="to train on and to measure on, got 6 and 0"):
+        TextData(tales(6), [])
+    labelled = TextData(list(text_halves(tales(6))), list(text_halves(tales(6))))
+    with pytest.raises(ValueError, match="only kto learns from labels"):
+        on_texts("x", model, labelled, Method(), TextSettings(), HeldOutTexts(), Cached())
 
 
 def test_rounds_go_through_all_pairs_before_any_comes_again(tmp_path: Path) -> None:

@@ -1,0 +1,159 @@
+"""What a language run is trained and measured on: a preference file, or the built-in checks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from scoreward.data import instructions
+from scoreward.keys import Key
+from scoreward.models.generation import Sampling, Writer
+from scoreward.models.language import LanguageModel, Prompt
+from scoreward.preferences import builtin
+from scoreward.preferences.checks import check_lengths
+from scoreward.preferences.files import read_text_binary, read_text_pairs
+from scoreward.preferences.records import Dropped, TextBinary, TextPair
+from scoreward.preferences.sorting import key_of, sides
+from scoreward.preferences.stored import Stored, kind_of
+from scoreward.preferences.summary import facts
+from scoreward.training.text_evaluation import TextScore, Writing
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """Which file, and what happens at rows that cannot be used."""
+
+    pairs: Path | None = None  # pairs, or labelled completions for KTO; None: what is built in
+    skip_bad: bool = False  # go on without rows that cannot be used, and count them
+
+
+@dataclass(frozen=True)
+class HeldOutTexts:
+    """What is held out, how often it is measured, and what is written for the report."""
+
+    share: float = 0.1  # of a file's prompts, by their text; built-in data have their own split
+    pairs: int = 128  # of held-out pairs or completions, at most
+    every: int = 20  # rounds between evaluations
+    batch: int = 16  # texts at once; memory only
+    prompts: int = 48  # held-out prompts that are answered at every evaluation; 0: none
+    split: str = "test"  # of the built-in prompts: "validation" while tuning
+    tokens: int = 48  # an answer is cut here
+
+    def writing(
+        self,
+        model: LanguageModel,
+        prompts: Sequence[Prompt],
+        scorers: Mapping[str, TextScore],
+    ) -> Writing | None:
+        """Answers to the first prompts that leave room for them."""
+        room, chosen = model.context - self.tokens, list[Prompt]()
+        for prompt in prompts:
+            if len(chosen) == self.prompts:
+                break
+            if len(model.prompt_tokens(prompt)) <= room:
+                chosen.append(prompt)
+        if not chosen:
+            return None
+        return Writing(chosen, Writer(Sampling(0.8, 0.95, self.tokens)), scorers)
+
+
+@dataclass(frozen=True)
+class TextData:
+    """What to train on and to measure on, of one kind, and what a report says of it."""
+
+    train: Sequence[TextPair] | Sequence[TextBinary]
+    held_out: Sequence[TextPair] | Sequence[TextBinary]
+    writing: Writing | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.train or not self.held_out:
+            raise ValueError(
+                f"expected records to train on and to measure on, got {len(self.train)} and "
+                f"{len(self.held_out)}"
+            )
+
+
+def told(source: str, train: int, held_out: int, dropped: Dropped) -> dict[str, Any]:
+    """For `Run.origin`: what the run was trained and measured on, and what was left out."""
+    return {"data": facts(source, train + held_out, dropped) | {"held_out": held_out}}
+
+
+def from_file(file: TextFile, model: LanguageModel, held_out: HeldOutTexts) -> TextData:
+    """Pairs or labelled completions of a file; a share of its prompts is held out.
+
+    Raises ValueError with file and row at what cannot be used, unless that is skipped.
+    """
+    path, skip = file.pairs or Path(), file.skip_bad
+    if kind_of(path, among=(TextPair, TextBinary)) is TextBinary:
+        found: Any = read_text_binary(path, skip)
+    else:
+        found = read_text_pairs(path, skip)
+    records: Stored[Any] = check_lengths(
+        found, lambda prompt: len(model.prompt_tokens(prompt)), model.context, skip
+    )
+    kept, away = sides(records, held_out.share)
+    train, other = [records[i] for i in kept], [records[i] for i in away[: held_out.pairs]]
+    prompts = list({key_of(r.prompt): r.prompt for r in other}.values())
+    return TextData(
+        train,
+        other,
+        held_out.writing(model, prompts, {}),
+        told(str(path), len(train), len(other), records.dropped),
+    )
+
+
+def built_in(model: LanguageModel, held_out: HeldOutTexts) -> TextData:
+    """Answers that a program judged; it also judges what is written for held-out prompts."""
+    train, other = (builtin.instruction_pairs(split) for split in ("train", "validation"))
+    groups = sum(len(builtin.instruction_groups(split)) for split in ("train", "validation"))
+    other = other[: held_out.pairs]
+    tasks = instructions.split(held_out.split)
+    order = Key(("written prompts",)).permutation(len(tasks)).tolist()
+    prompts = [builtin.asked(tasks[i].prompt) for i in order]
+    ties = Dropped(ties=groups - len(train) - len(builtin.instruction_pairs("validation")))
+    return TextData(
+        train,
+        other,
+        held_out.writing(model, prompts, {"success": success, "score": score}),
+        told("built-in checkable instructions", len(train), len(other), ties),
+    )
+
+
+def success(texts: Sequence[str], prompts: Sequence[str]) -> Float[Tensor, " texts"]:
+    """1 where a sane answer meets every constraint of its instruction."""
+    pairs = zip(texts, prompts, strict=True)
+    return torch.tensor([float(instructions.task_within(p).strict(t)) for t, p in pairs])
+
+
+def score(texts: Sequence[str], prompts: Sequence[str]) -> Float[Tensor, " texts"]:
+    """The mean degree to which the constraints are met; what the pairs were made from."""
+    pairs = zip(texts, prompts, strict=True)
+    return torch.tensor([instructions.task_within(p).score(t) for t, p in pairs])
+
+
+def digits(count: int, held_out: HeldOutTexts) -> TextData:
+    """Sorting digits: pairs made by rule, the last ones held out."""
+    records = sorted_digits(count + held_out.pairs)
+    train, other = records[:count], records[count:]
+    return TextData(train, other, facts=told("sorted digits", count, len(other), Dropped()))
+
+
+def sorted_digits(count: int, seed: int = 0) -> list[TextPair]:
+    """Prompts of four different digits; the winner has them in order, the loser has not."""
+    records = []
+    for i in range(count):
+        key = Key(("sorted digits", seed, i))
+        digits = [int(d) for d in key.permutation(10)[:4]]
+        other = [digits[int(j)] for j in (key / "other").permutation(4)]
+        if other == sorted(other):
+            other = other[::-1]
+        chosen, rejected = (" ".join(map(str, d)) for d in (sorted(digits), other))
+        records.append(
+            TextPair(f"sort {' '.join(map(str, digits))}: ", chosen, rejected, id=str(i))
+        )
+    return records
