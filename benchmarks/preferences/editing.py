@@ -18,7 +18,6 @@ from pathlib import Path
 import torch
 from PIL.Image import Image
 
-from scoreward.curation.finish import wilson
 from scoreward.curation.pictures import media, same_pixels
 from scoreward.curation.portraits import (
     AttributeCritic,
@@ -31,6 +30,7 @@ from scoreward.curation.stages import Edit
 from scoreward.data import portraits as data
 from scoreward.keys import Key
 from scoreward.models import builtin
+from scoreward.preferences.winrate import wilson
 from scoreward.recipes.portraits import verifier
 from scoreward.recipes.sampling import Sampling
 from scoreward.rewards.portraits import AttributeReward, ShareRight
@@ -79,11 +79,12 @@ def measured(edits: Sequence[Edit], tried: Sequence[Sequence[Image]]) -> dict:
     gains = (judges(media(best), prompts) - judges(media(before), prompts))[kept]
     alike = [same for same, good in zip(same_pixels(before, best), kept.tolist()) if good]
     better, count = int((gains > 1e-6).sum()), len(gains)
+    rate = wilson(better, count)
     return {
         "faulty": len(edits),
         "kept": round(count / len(edits), 3),
         "better": round(better / count, 3),
-        "interval": [round(v, 3) for v in wilson(better, count)],
+        "interval": [round(rate.low, 3), round(rate.high, 3)],
         "equal": round(float((gains.abs() <= 1e-6).double().mean()), 3),
         "worse": round(float((gains < -1e-6).double().mean()), 3),
         "changed": round(1 - sum(alike) / count, 3),

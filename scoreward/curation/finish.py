@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from typing import Any
 
 from scoreward.curation.manifest import Manifest, write_aside
@@ -13,9 +12,9 @@ from scoreward.curation.records import STAGES, Entry
 from scoreward.curation.run import COSTS, MANIFEST, PICTURES, Curation, Progress
 from scoreward.preferences.files import write
 from scoreward.preferences.records import ImagePair
+from scoreward.preferences.winrate import wilson
 
 PAIRS, SUMMARY = "pairs.parquet", "summary.json"
-Z = 1.959964  # of a 95 % interval
 TIE = 1e-6  # differences of scores up to this are none
 
 
@@ -96,18 +95,10 @@ def judged(chosen: Sequence[Entry], name: str) -> dict[str, Any]:
     signs = [one.margins[name] * (1 if one.label == "edited" else -1) for one in chosen]
     better, worse = sum(s > TIE for s in signs), sum(s < -TIE for s in signs)
     counts = Verdicts(better, len(signs) - better - worse, worse)
-    low, high = wilson(counts.better, len(signs))
-    share = counts.better / len(signs) if signs else None
+    rate = wilson(counts.better, len(signs)) if signs else None
+    low, high = (rate.low, rate.high) if rate else (0.0, 1.0)  # of no pairs nothing is known
+    share = rate.value if rate else None
     return {**vars(counts), "share": share, "low": low, "high": high, "gain": _mean(signs)}
-
-
-def wilson(hits: int, count: int) -> tuple[float, float]:
-    """The 95 % Wilson score interval of a share."""
-    if not count:
-        return 0.0, 1.0
-    p, n = hits / count, count
-    middle, half = p + Z**2 / (2 * n), Z * sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
-    return (middle - half) / (1 + Z**2 / n), (middle + half) / (1 + Z**2 / n)
 
 
 def cost(entries: Sequence[Entry], pairs: int, curation: Curation) -> dict[str, Any]:
