@@ -45,6 +45,7 @@ class PreferenceObjective(Objective):
     safeguard: float | None = None  # μ, [sdpo]: 0.9 SD1.5, 0.6 SDXL, 0.2 with DSPO
 
     whole_groups = True
+    separable = True  # a row is a whole pair
     collective = True
 
     def __post_init__(self) -> None:
