@@ -47,10 +47,13 @@ class Questions:
     ) -> list[T | Rejected]:
         """One reading, or the reason why there is none, per picture.  Raises JudgeError."""
         found: dict[int, T | Rejected] = {}
-        text = list(questions)
+        text, heard = list(questions), False
         for left in range(self.retries, -1, -1):
             open_ = [i for i in range(len(text)) if i not in found]
-            answers = self._answers([text[i] for i in open_], [images[i] for i in open_])
+            answers, refused = self._answers([text[i] for i in open_], [images[i] for i in open_])
+            heard = heard or len(refused) < len(open_)
+            if refused and not heard:
+                raise refused[0]  # the server, rather than a question, has a fault
             for i, answer in zip(open_, answers):
                 try:
                     found[i] = answer if isinstance(answer, Rejected) else read(answer)
@@ -60,8 +63,10 @@ class Questions:
                         found[i] = Rejected(f"unreadable: {why}", str(answer))
         return [found[i] for i in range(len(text))]
 
-    def _answers(self, questions: list[str], images: list[Image]) -> list[str | Rejected]:
-        """What the server said; refusals of single questions are Rejected, unless all are."""
+    def _answers(
+        self, questions: list[str], images: list[Image]
+    ) -> tuple[list[str | Rejected], list[Refused]]:
+        """What the server said, Rejected where it refused the question; and the refusals."""
         refusals: list[Refused] = []
 
         def ask(question: str, image: Image) -> str | Rejected:
@@ -81,9 +86,7 @@ class Questions:
                 answers = [future.result() for future in futures]
             finally:
                 pool.shutdown(cancel_futures=True)
-        if questions and len(refusals) == len(questions):
-            raise refusals[0]  # the server, rather than a question, has a fault
-        return answers
+        return answers, refusals
 
 
 @dataclass(frozen=True)

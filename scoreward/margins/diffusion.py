@@ -17,27 +17,24 @@ where the logit of the preference is −½βm; `Convention` converts the β of o
 """
 
 from dataclasses import dataclass
-from math import cos, log, log1p, pi
+from math import cos, log, pi
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from scoreward.margins.links import divergence
+from scoreward.margins.pairs import wide
 from scoreward.rows import Rows
 
 PICK_LOW, PICK_HIGH = 0.11543526500463486, 0.28201571106910706  # range of PickScores, SmPO code
 
 
-def precise(x: Tensor) -> Tensor:
-    """The tensor in float32, or as it is when it is wider."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
 def positive(**settings: "float | Tensor") -> None:
     """Refuse numbers that are not above 0; tensors are one number per pair and are not read."""
     for name, value in settings.items():
-        if isinstance(value, float) and not value > 0:
+        if not isinstance(value, Tensor) and not value > 0:
             raise ValueError(f"`{name}` must be above 0, got {value}")
 
 
@@ -45,7 +42,7 @@ def mean_error(
     prediction: Float[Tensor, "batch *shape"], target: Float[Tensor, "batch *shape"]
 ) -> Float[Tensor, " batch"]:
     """ℓ: the mean of (prediction − target)² over the elements, in float32 or wider."""
-    return (precise(prediction) - precise(target)).square().flatten(1).mean(1)
+    return (wide(prediction) - wide(target)).square().flatten(1).mean(1)
 
 
 @dataclass(frozen=True)
@@ -60,12 +57,12 @@ class Errors(Rows):
     @property
     def gap(self) -> Float[Tensor, " batch"]:
         """ℓ_w − ℓ_l of the network that learns."""
-        return precise(self.winner) - precise(self.loser)
+        return wide(self.winner) - wide(self.loser)
 
     @property
     def ref_gap(self) -> Float[Tensor, " batch"]:
         """ℓ_ref,w − ℓ_ref,l; no gradient reaches the reference."""
-        return (precise(self.ref_winner) - precise(self.ref_loser)).detach()
+        return (wide(self.ref_winner) - wide(self.ref_loser)).detach()
 
     @property
     def margin(self) -> Float[Tensor, " batch"]:
@@ -148,9 +145,7 @@ def diffusion_dmpo(errors: Errors, beta: float, smooth: float = 0.01) -> Float[T
     positive(beta=beta)
     if not 0 < smooth < 1:
         raise ValueError(f"`smooth` is a probability and must lie inside (0, 1), got {smooth}")
-    u = -0.5 * beta * errors.margin
-    yes = u.sigmoid() * (logsigmoid(u) - log1p(-smooth))
-    return yes + (-u).sigmoid() * (logsigmoid(-u) - log(smooth))
+    return divergence(-0.5 * beta * errors.margin, smooth)
 
 
 def metrics(errors: Errors, beta: float) -> dict[str, Tensor]:
@@ -160,7 +155,7 @@ def metrics(errors: Errors, beta: float) -> dict[str, Tensor]:
     """
     logit = -0.5 * beta * errors.margin.detach()
     each = (errors.winner, errors.loser, errors.ref_winner, errors.ref_loser)
-    winner, loser, ref_winner, ref_loser = (precise(error).detach().mean() for error in each)
+    winner, loser, ref_winner, ref_loser = (wide(error).detach().mean() for error in each)
     return {
         "error/current": (winner + loser) / 2,
         "error/reference": (ref_winner + ref_loser) / 2,
@@ -182,7 +177,7 @@ def smpo_share(
     """p: the winner's share in a softmax of two PickScores, scaled by their range.  [smpo] (p)"""
     if not low < high:
         raise ValueError(f"`low` must be below `high`, got {low} and {high}")
-    return ((precise(score_winner) - precise(score_loser)) / (high - low)).sigmoid()
+    return ((wide(score_winner) - wide(score_loser)) / (high - low)).sigmoid()
 
 
 def smpo_scale(share: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
@@ -190,7 +185,7 @@ def smpo_scale(share: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
 
     The released code gives the whole micro-batch the weight of its first pair; we do not.
     """
-    return 10 * (2 * precise(share) - 1)
+    return 10 * (2 * wide(share) - 1)
 
 
 def pnapo_scale(gap: Float[Tensor, " batch"], progress: float) -> Float[Tensor, " batch"]:
@@ -201,7 +196,7 @@ def pnapo_scale(gap: Float[Tensor, " batch"], progress: float) -> Float[Tensor, 
     """
     if not 0 <= progress <= 1:
         raise ValueError(f"`progress` is a share of the training in [0, 1], got {progress}")
-    return torch.tanh(precise(gap) / 2) * (0.75 + 0.25 * cos(pi * progress))
+    return torch.tanh(wide(gap) / 2) * (0.75 + 0.25 * cos(pi * progress))
 
 
 # Rectified flow

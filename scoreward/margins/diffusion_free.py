@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from scoreward.margins.diffusion import Errors, positive, precise
+from scoreward.margins.diffusion import Errors, positive
+from scoreward.margins.pairs import wide
 
 SMALL = 1e-3  # below this the series of u/(e^u − 1) is exact in float64
 
@@ -40,7 +41,7 @@ def mapo(
     `scale` is s and `steps` is T; the defaults are those of the code.
     """
     positive(beta=beta, scale=scale, steps=steps)
-    winner, loser = precise(winner), precise(loser)
+    winner, loser = wide(winner), wide(loser)
     bracket = bounded_score(scale * winner) - bounded_score(scale * loser)
     return winner - beta * logsigmoid(steps * bracket)
 
@@ -53,7 +54,7 @@ def mapo_paper(
     This reading of the second version is unverified; the released code is `mapo`.
     """
     positive(beta=beta)
-    winner, loser = precise(winner), precise(loser)
+    winner, loser = wide(winner), wide(loser)
     bracket = bounded_score(winner) ** beta - bounded_score(loser) ** beta
     return winner - logsigmoid(bracket) / beta
 
@@ -67,7 +68,7 @@ def diffusion_orpo_as_coded(
     [diffusion-dpo] (ORPO as coded)
     """
     positive(beta=beta)
-    winner, loser = precise(winner), precise(loser)
+    winner, loser = wide(winner), wide(loser)
     return winner - beta * logsigmoid(winner - loser)
 
 
@@ -79,7 +80,7 @@ def diffusion_orpo(
 ) -> Float[Tensor, " batch"]:
     """ℓ_w − β log σ(k(ℓ_l − ℓ_w)), k = `sharpness`.  [diffusion-dpo] (ORPO)"""
     positive(beta=beta, sharpness=sharpness)
-    winner, loser = precise(winner), precise(loser)
+    winner, loser = wide(winner), wide(loser)
     return winner - beta * logsigmoid(sharpness * (loser - winner))
 
 
@@ -126,7 +127,7 @@ class DiffusionRainbow:
         """One loss per pair; `phi` None is 1, `centre` is the mean ℓ_ref,w − ℓ_ref,l or 0."""
         logit = 0.5 * self.beta * self.advantage(errors, centre)
         loss = self.link(logit if phi is None else phi * logit)
-        return loss + self.sft * precise(errors.winner) if self.sft else loss
+        return loss + self.sft * wide(errors.winner) if self.sft else loss
 
 
 def dispersion_scale(
@@ -137,7 +138,7 @@ def dispersion_scale(
     Ours: a prompt whose samples earn nearly the same gets a large φ, one with average variance 1.
     `floor` bounds V̂ below.
     """
-    variance = precise(rewards).var(1, correction=0)
+    variance = wide(rewards).var(1, correction=0)
     total = variance + variance.mean()
     share = torch.where(total > 0, variance / total, torch.full_like(total, 0.5))
     return -share.clamp(min=floor).log() / log(2)

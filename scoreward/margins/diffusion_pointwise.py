@@ -10,14 +10,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from scoreward.margins.diffusion import positive, precise
+from scoreward.margins.diffusion import positive
+from scoreward.margins.pairs import wide
 
 
 def gain(
     current: Float[Tensor, " batch"], reference: Float[Tensor, " batch"]
 ) -> Float[Tensor, " batch"]:
     """g = −(ℓ − ℓ_ref): above 0 where the network denoises better than the reference."""
-    return precise(reference).detach() - precise(current)
+    return wide(reference).detach() - wide(current)
 
 
 def reference_point(gains: Float[Tensor, " everyone"]) -> Float[Tensor, ""]:
@@ -25,7 +26,7 @@ def reference_point(gains: Float[Tensor, " everyone"]) -> Float[Tensor, ""]:
 
     It must see the gains of the whole batch, of all processes and accumulation steps.
     """
-    return precise(gains).detach().mean().clamp(min=0)
+    return wide(gains).detach().mean().clamp(min=0)
 
 
 def neutral(value: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
@@ -60,4 +61,4 @@ def diffusion_kto(
     """
     positive(beta=beta)
     sign = torch.where(desirable, 1.0, -1.0).to(gains)
-    return weight * (1 - utility(sign * beta * (precise(gains) - point.detach())))
+    return weight * (1 - utility(sign * beta * (wide(gains) - point.detach())))

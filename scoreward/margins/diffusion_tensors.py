@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scoreward.margins.diffusion import Errors, mean_error, positive, precise
+from scoreward.margins.diffusion import Errors, mean_error, positive
+from scoreward.margins.pairs import wide
 from scoreward.rows import Rows
 
 
@@ -55,9 +56,9 @@ def dspo(
     As in the released code ρ passes gradients and the reference does not; `through=False` holds ρ.
     """
     doubt = beta * _doubt(predictions, beta, through)
-    winner = precise(predictions.winner)
-    moved = winner - precise(predictions.ref_winner).detach()
-    target = precise(predictions.target_winner)
+    winner = wide(predictions.winner)
+    moved = winner - wide(predictions.ref_winner).detach()
+    target = wide(predictions.target_winner)
     return (winner - target - _like(doubt, moved) * moved).square().flatten(1).mean(1)
 
 
@@ -77,7 +78,7 @@ def error_gradient(
     prediction: Float[Tensor, "batch *shape"], target: Float[Tensor, "batch *shape"]
 ) -> Float[Tensor, "batch n"]:
     """∂ℓ/∂prediction = 2 (prediction − target)/n, flat, without a graph."""
-    away = (precise(prediction) - precise(target)).detach().flatten(1)
+    away = (wide(prediction) - wide(target)).detach().flatten(1)
     return 2 * away / away.shape[1]
 
 
@@ -98,13 +99,20 @@ def loser_scale(predictions: Predictions, mu: float = 0.9) -> Float[Tensor, " ba
     return torch.where(harmful, bound.clamp(0, 1), torch.ones_like(bound))
 
 
+def damped(
+    value: Float[Tensor, "batch *shape"], scale: Float[Tensor, " batch"]
+) -> Float[Tensor, "batch *shape"]:
+    """The same numbers, whose gradient is `scale` times as large.  [sdpo] (scale)"""
+    kept = value.detach()
+    return kept + _like(scale, value) * (value - kept)
+
+
 def with_loser_scaled(errors: Errors, scale: Float[Tensor, " batch"]) -> Errors:
     """The same errors; the gradient through the loser's is `scale` times as large.  [sdpo] (scale)
 
     For any loss on pairs.
     """
-    loser = errors.loser
-    return replace(errors, loser=loser.detach() + scale * (loser - loser.detach()))
+    return replace(errors, loser=damped(errors.loser, scale))
 
 
 def implied_noise(
@@ -120,5 +128,5 @@ def implied_noise(
     """
     if not (sigma > 0).all():
         raise ValueError("`sigma` must be above 0: at t = 0 a state holds no noise to be read off")
-    x_t, x0 = precise(x_t), precise(x0)
+    x_t, x0 = wide(x_t), wide(x0)
     return (x_t - _like(alpha, x0) * x0) / _like(sigma, x0)

@@ -6,7 +6,7 @@ that would overflow are continued by their tangent.
 """
 
 from dataclasses import dataclass
-from math import exp, pi
+from math import exp, log, log1p, pi
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -34,6 +34,15 @@ def log1m_exp(u: Float[Tensor, " *shape"]) -> Float[Tensor, " *shape"]:
     near = (-u.clamp(min=half).expm1()).log()
     far = (-u.clamp(max=half).exp()).log1p()
     return torch.where(u > half, near, far)
+
+
+def divergence(z: Float[Tensor, " *shape"], flip: float) -> Float[Tensor, " *shape"]:
+    """KL from (σ(z), σ(−z)) to labels (1 − ε, ε) of which a share ε = `flip` is wrong.
+
+    It is 0 at z = log((1 − ε)/ε); [exo] and [dmpo] train it.
+    """
+    ahead = z.sigmoid() * (logsigmoid(z) - log1p(-flip))
+    return ahead + (-z).sigmoid() * (logsigmoid(-z) - log(flip))
 
 
 @runtime_checkable

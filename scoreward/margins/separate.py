@@ -3,13 +3,12 @@
 a and b are the log-ratios log π/π_ref of winner and loser, summed over tokens; β is in 1/nats.
 """
 
-from math import log
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from scoreward.margins.links import divergence
 from scoreward.margins.pairs import Pairs, wide
 
 
@@ -30,9 +29,7 @@ def exo(pairs: Pairs, beta: float, flip: float) -> Float[Tensor, " batch"]:
     if not 0 < flip < 1:
         raise ValueError(f"EXO's labels need a share of errors within (0, 1), got flip={flip}")
     a, b = pairs.log_ratios()
-    z = beta * (a - b)
-    ahead = z.sigmoid() * (logsigmoid(z) - log(1 - flip))
-    return ahead + (-z).sigmoid() * (logsigmoid(-z) - log(flip))
+    return divergence(beta * (a - b), flip)
 
 
 def apo_zero(pairs: Pairs, beta: float) -> Float[Tensor, " batch"]:

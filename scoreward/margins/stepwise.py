@@ -16,20 +16,21 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from scoreward.gaussian import Gaussian
-from scoreward.margins.diffusion import positive, precise
+from scoreward.margins.diffusion import positive
+from scoreward.margins.pairs import wide
 
 
 def mean_log_prob(step: Gaussian, state: Float[Tensor, "batch *shape"]) -> Float[Tensor, " batch"]:
     """Log-density of the state a step went to, in nats per element.  [d3po] (log-probability)"""
-    exact = Gaussian(precise(step.mean), precise(step.std))
-    return exact.log_prob(precise(state)) / state[0].numel()
+    exact = Gaussian(wide(step.mean), wide(step.std))
+    return exact.log_prob(wide(state)) / state[0].numel()
 
 
 def clipped(log_ratio: Float[Tensor, " batch"], clip: float) -> Float[Tensor, " batch"]:
     """log clip(r, 1 − c, 1 + c) from log r; outside there is no gradient.  [d3po] (clip)"""
     if not 0 < clip < 1:
         raise ValueError(f"`clip` must lie inside (0, 1), got {clip}")
-    return precise(log_ratio).clamp(log1p(-clip), log1p(clip))
+    return wide(log_ratio).clamp(log1p(-clip), log1p(clip))
 
 
 def d3po(
@@ -76,7 +77,7 @@ def spo_pairs(
     """
     if score.shape[1] < 2:
         raise ValueError(f"a pair needs at least 2 candidates, got {score.shape[1]}")
-    (high, best), (low, worst) = precise(score).max(1), precise(score).min(1)
+    (high, best), (low, worst) = wide(score).max(1), wide(score).min(1)
     return best, worst, torch.tanh((high - low) / 2) > threshold
 
 
@@ -94,4 +95,4 @@ def lpo_threshold(
     if not least < most:
         raise ValueError(f"`stds` must be the smallest and the largest std, got {least} and {most}")
     low, high = bounds
-    return low + (high - low) * ((precise(std) - least) / (most - least)).clamp(0, 1)
+    return low + (high - low) * ((wide(std) - least) / (most - least)).clamp(0, 1)

@@ -87,6 +87,10 @@ class Objective(ABC):
     whole_groups: ClassVar[bool] = False
     """Whether the samples of a prompt must stay together on a process and in a micro-batch."""
 
+    separable: ClassVar[bool] = False
+    """Whether the rows of `prepare` need no other row, though samples had to stay together until
+    there; micro-batches may then part them."""
+
     collective: ClassVar[bool] = False
     """Whether `prepare` adds up over processes, each of which must then hold a sample."""
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from scoreward.chain import Transitions
 from scoreward.keys import Key
 from scoreward.margins import separate, tokens
+from scoreward.margins.diffusion import positive
 from scoreward.models.language import Sequences
 from scoreward.objectives.base import Objective, Policy
 from scoreward.rows import Rows
@@ -41,6 +42,14 @@ class KTO(Objective):
     beta: float = 0.1
     weight_desirable: float = 1.0  # λ_D
     weight_undesirable: float = 1.0  # λ_U
+
+    def __post_init__(self) -> None:
+        positive(beta=self.beta)
+        if min(self.weight_desirable, self.weight_undesirable) < 0:
+            raise ValueError(
+                "the weights of desirable and undesirable completions must not be negative, got "
+                f"{self.weight_desirable} and {self.weight_undesirable}"
+            )
 
     def prepare(
         self, samples: Any, paths: Transitions | None, policy: Policy, key: Key

@@ -14,6 +14,7 @@ from torch import Tensor
 from scoreward.chain import Transitions
 from scoreward.keys import Key
 from scoreward.margins import methods, separate, tokens
+from scoreward.margins.diffusion import positive
 from scoreward.margins.language import Dispersion, PreferenceLoss, metrics
 from scoreward.margins.pairs import Pairs
 from scoreward.models.language import Said, Sequences, Wanted
@@ -62,6 +63,9 @@ class Separate:
     beta: float
     flip: float = 1e-3  # EXO's share of wrong labels
     tau: float = 0.05  # DiscoPOP's temperature, its authors'
+
+    def __post_init__(self) -> None:
+        positive(beta=self.beta)
 
     def __call__(self, pairs: Pairs) -> Float[Tensor, " batch"]:
         match self.name:

@@ -15,6 +15,7 @@ from torch.nn.functional import logsigmoid
 from scoreward.chain import Transitions
 from scoreward.keys import Key
 from scoreward.margins import methods, separate
+from scoreward.margins.diffusion import positive
 from scoreward.objectives.base import Objective, Policy
 from scoreward.objectives.language import TextPairs, said_of, shown
 from scoreward.rows import Rows
@@ -43,6 +44,9 @@ class AOT(Objective):
     collective = True
     beta: float = 0.1
     paired: bool = True
+
+    def __post_init__(self) -> None:
+        positive(beta=self.beta)
 
     def prepare(
         self, samples: Any, paths: Transitions | None, policy: Policy, key: Key
@@ -90,6 +94,9 @@ class BCO(Objective):
     collective = True
     beta: float = 0.1
     running: bool = True
+
+    def __post_init__(self) -> None:
+        positive(beta=self.beta)
 
     def prepare(
         self, samples: Any, paths: Transitions | None, policy: Policy, key: Key

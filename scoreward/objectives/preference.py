@@ -18,7 +18,7 @@ from scoreward.chain import Transitions
 from scoreward.denoiser import Cond
 from scoreward.keys import Key, normal_each
 from scoreward.margins.diffusion import metrics
-from scoreward.margins.diffusion_tensors import loser_scale
+from scoreward.margins.diffusion_tensors import damped, loser_scale
 from scoreward.objectives.base import Objective, Policy, Samples
 from scoreward.objectives.preference_errors import Compared, compared
 from scoreward.objectives.preference_rows import (
@@ -45,6 +45,7 @@ class PreferenceObjective(Objective):
     safeguard: float | None = None  # μ, [sdpo]: 0.9 SD1.5, 0.6 SDXL, 0.2 with DSPO
 
     whole_groups = True
+    separable = True  # a row is a whole pair
     collective = True
 
     def __post_init__(self) -> None:
@@ -115,9 +116,7 @@ class PreferenceObjective(Objective):
             scale = loser_scale(seen.predictions, self.safeguard)
             told["safeguard/scale"] = scale.mean()
             # [sdpo] (scale): the loser's gradient alone, in the output, for any loss
-            kept = seen.loser.detach()
-            shape = (-1, *[1] * (kept.ndim - 1))
-            seen = replace(seen, loser=kept + scale.reshape(shape) * (seen.loser - kept))
+            seen = replace(seen, loser=damped(seen.loser, scale))
         return self.pairwise(seen).mean(), told
 
     def told(self, seen: Compared) -> dict[str, Tensor]:

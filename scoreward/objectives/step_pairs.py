@@ -59,6 +59,7 @@ class StepObjective(Objective):
 
     stores = "paths"
     whole_groups = True
+    separable = True  # a row is two steps
 
     def __post_init__(self) -> None:
         if not self.beta > 0 or not 0 < self.clip < 1:

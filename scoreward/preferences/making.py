@@ -1,7 +1,8 @@
 """Pairs from groups of scored candidates.
 
 A rule looks at the rewards of one group and says which candidates are winner and loser. Equal
-rewards are a tie and never a pair. What is random depends on the seed and the prompt alone.
+rewards are a tie and never a pair. What is random depends on the seed, the prompt and the place
+of the group among the groups.
 """
 
 from collections import Counter

@@ -31,7 +31,7 @@ class OwnPairs:
     seed: int = 0
     batch: int = 64  # samples at once; memory only
     least: float = 0.0  # a smaller gap of rewards is a tie; ties are dropped
-    judged: str = ""  # what identifies the reward: its name and weights
+    judged: str = ""  # what identifies the reward: its name and weights; a store needs it
     store: Store | None = None
 
     def __post_init__(self) -> None:
@@ -39,6 +39,11 @@ class OwnPairs:
             raise ValueError(f"a pair needs at least 2 samples per prompt, got {self.group}")
         if self.least < 0:
             raise ValueError(f"`least` is a gap of rewards, not negative, got {self.least}")
+        if self.store is not None and not self.judged:
+            raise ValueError(
+                "pairs that are kept on disk need `judged`, what identifies the reward; without it "
+                "another reward would find them"
+            )
 
     def make(self, model: Model, prompts: Sequence[str]) -> PairData:
         """The pairs, one a prompt at most.  Raises ValueError if all are ties."""

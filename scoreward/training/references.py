@@ -1,7 +1,7 @@
 """What the frozen reference says of texts: computed once, kept on disk, refused where it differs.
 
 The file carries hashes of everything that decides its numbers: the reference's weights, the
-tokenizer, the chat template, the truncation rule and the texts as tokens.
+tokenizer, the chat template, the truncation rule, the texts as tokens and the precision.
 """
 
 import hashlib
@@ -58,7 +58,7 @@ class References:
         """The numbers, the same on every process.  Raises ValueError for a file of other things."""
         if self.known is not None:
             return self.known
-        made_of = self._made_of(weights)
+        made_of = self._made_of(weights, team.device)
         path = self.file or _address(made_of)
         stored = team.leader(_read(path, made_of)) if team.size > 1 else _read(path, made_of)
         self.read = stored is not None
@@ -68,11 +68,12 @@ class References:
         team.wait()
         return self.known
 
-    def _made_of(self, weights: Weights) -> dict[str, str]:
+    def _made_of(self, weights: Weights, device: torch.device) -> dict[str, str]:
         texts = json.dumps([list(self.texts), list(self.shared)])
         return fingerprints(self.model, weights.snapshot("reference")) | {
             "data": hashlib.sha256(texts.encode()).hexdigest(),
             "entropies": str(self.entropy),
+            "precision": _precision(device),
         }
 
     @torch.no_grad()
@@ -93,6 +94,13 @@ class References:
             found += list(zip(piece, rows, strict=True))
         table = torch.tensor([row for _, row in sorted(team.gather(found))])
         return Known(table[:, :2].clone(), table[:, 2].clone() if self.entropy else None)
+
+
+def _precision(device: torch.device) -> str:
+    """What the network computes in beside its weights' own kind of number."""
+    if not torch.is_autocast_enabled(device.type):
+        return "of the weights"
+    return str(torch.get_autocast_dtype(device.type))
 
 
 def _address(made_of: dict[str, str]) -> Path:

@@ -213,7 +213,7 @@ class Trainer:
         local = rows[torch.isin(rows.sample, part.to(rows.sample.device))]  # pyright: ignore
         total = self.team.total(len(local))
         geometry = self.source.geometry
-        unit = geometry.unit(self.objective.whole_groups)
+        unit = geometry.unit(self.objective.whole_groups and not self.objective.separable)
         size = max(unit, geometry.micro_batch // unit * unit)
         answers, parts = [], self._parts_of_gradient(policy, len(local) > size)
         for micro in local.split(size):

@@ -192,6 +192,24 @@ def test_a_refused_question_is_rejected_and_a_broken_server_stops(
             VisionCritic(Questions(endpoint))(["a"], pictures(1))
 
 
+def test_a_question_that_is_refused_when_asked_again_does_not_stop_the_run(
+    serve: Callable[..., Any],
+) -> None:
+    """The second question is longer, and too long; the server is well, for it answered before."""
+
+    def reply(n: int, text: str) -> Any:
+        if "could not be used" in text:
+            return 400, {"error": "too long"}
+        return GOOD if "[well]" in text else "I see a hat"
+
+    endpoint, asked = serve(reply)
+    found = VisionCritic(Questions(endpoint))(["well", "odd"], pictures(2))
+    assert isinstance(found[0], Critique)
+    assert isinstance(found[1], Rejected)
+    assert "too long" in found[1].raw
+    assert len(asked) == 3
+
+
 def test_a_slow_answer_is_asked_for_again_until_the_deadline(serve: Callable[..., Any]) -> None:
     def reply(n: int, text: str) -> str:
         time.sleep(0.6 if n == 0 else 0)

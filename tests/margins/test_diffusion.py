@@ -288,6 +288,8 @@ def test_settings_that_make_no_sense_are_refused() -> None:
     for loss in (d.diffusion_dpo, d.diffusion_hinge, d.diffusion_ipo, d.flow_dpo):
         with pytest.raises(ValueError, match="`beta` must be above 0"):
             loss(e, 0.0)
+    with pytest.raises(ValueError, match="`beta` must be above 0, got 0"):
+        d.positive(beta=0)  # a whole number, as a caller may write it
     with pytest.raises(ValueError, match="`smooth` is a probability"):
         d.diffusion_dmpo(e, 2000.0, 1.0)
     with pytest.raises(ValueError, match="`progress` is a share"):

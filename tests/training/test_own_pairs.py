@@ -97,3 +97,9 @@ def test_settings_are_refused_in_a_sentence() -> None:
         replace(MAKING, group=1)
     with pytest.raises(ValueError, match="`least` is a gap of rewards, not negative"):
         replace(MAKING, least=-1.0)
+
+
+def test_a_store_needs_to_know_which_reward_decided(tmp_path: Path) -> None:
+    """Or pairs of one reward would be taken for those of another."""
+    with pytest.raises(ValueError, match="need `judged`, what identifies the reward"):
+        replace(MAKING, store=Store(tmp_path, "test"))

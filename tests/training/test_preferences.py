@@ -1,6 +1,6 @@
 """Pairs as a source: which, in what order, with which captions; and training on them."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ from torch import Tensor
 from scoreward.denoiser import Cond, Denoiser
 from scoreward.keys import Key
 from scoreward.margins.diffusion import AutomaticBeta
-from scoreward.objectives.base import Objective
+from scoreward.objectives.base import Objective, Policy
 from scoreward.objectives.diffusion_dpo import DiffusionDPO
 from scoreward.objectives.diffusion_kto import DiffusionKTO
 from scoreward.objectives.diffusion_orpo import DiffusionORPO
@@ -24,6 +24,7 @@ from scoreward.objectives.pnapo import PNAPO
 from scoreward.objectives.preference_rows import Preferred
 from scoreward.objectives.smpo import SmPO
 from scoreward.recipes.toy import CORNERS, toy_model
+from scoreward.rows import Rows
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.preferences import Curriculum, HeldOutPairs, PairData, Preferences
@@ -199,6 +200,22 @@ def test_micro_batches_do_not_change_the_update(name: str) -> None:
         ends.append(trainer.weights.parameters["mean"].detach())
     torch.testing.assert_close(ends[0], ends[1], rtol=1e-11, atol=1e-12)
     assert ends[0].abs().max() > 0.01
+
+
+@pytest.mark.parametrize(("micro", "calls"), [(1, 6), (4, 2)])
+def test_a_micro_batch_is_so_many_pairs(micro: int, calls: int) -> None:
+    """Down to a single pair, for large models."""
+    seen: list[int] = []
+
+    @dataclass(frozen=True)
+    class Counting(DiffusionDPO):
+        def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+            seen.append(len(rows))
+            return super().loss(rows, policy)
+
+    geometry = Geometry(prompts=6, group=2, micro_batch=micro)
+    paired_trainer(Counting(), pair_data(12), geometry).step()
+    assert (len(seen), max(seen)) == (calls, micro)
 
 
 @pytest.mark.parametrize("name", ["pnapo", "automatic"])
