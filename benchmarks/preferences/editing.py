@@ -83,13 +83,8 @@ def measured(edits: Sequence[Edit], tried: Sequence[Sequence[Image]]) -> dict:
     return {
         "faulty": len(edits),
         "kept": round(count / len(edits), 3),
-<<<<<<< HEAD
         "better": round(rate.value, 3),
         "interval": [round(v, 3) for v in (rate.low, rate.high)],
-=======
-        "better": round(better / count, 3),
-        "interval": [round(rate.low, 3), round(rate.high, 3)],
->>>>>>> p6K
         "equal": round(float((gains.abs() <= 1e-6).double().mean()), 3),
         "worse": round(float((gains < -1e-6).double().mean()), 3),
         "changed": round(1 - sum(alike) / count, 3),

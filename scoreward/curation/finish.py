@@ -12,11 +12,7 @@ from scoreward.curation.records import STAGES, Entry
 from scoreward.curation.run import COSTS, MANIFEST, PICTURES, Curation, Progress
 from scoreward.preferences.files import write
 from scoreward.preferences.records import ImagePair
-<<<<<<< HEAD
-from scoreward.preferences.winrate import Rate, wilson
-=======
 from scoreward.preferences.winrate import wilson
->>>>>>> p6K
 
 PAIRS, SUMMARY = "pairs.parquet", "summary.json"
 TIE = 1e-6  # differences of scores up to this are none
@@ -99,17 +95,10 @@ def judged(chosen: Sequence[Entry], name: str) -> dict[str, Any]:
     signs = [one.margins[name] * (1 if one.label == "edited" else -1) for one in chosen]
     better, worse = sum(s > TIE for s in signs), sum(s < -TIE for s in signs)
     counts = Verdicts(better, len(signs) - better - worse, worse)
-<<<<<<< HEAD
-    rate = wilson(counts.better, len(signs)) if signs else Rate(0.0, 0.0, 1.0, 0)
-    share = rate.value if signs else None
-    return {**vars(counts), "share": share, "low": rate.low, "high": rate.high,
-            "gain": _mean(signs)}  # fmt: skip
-=======
     rate = wilson(counts.better, len(signs)) if signs else None
     low, high = (rate.low, rate.high) if rate else (0.0, 1.0)  # of no pairs nothing is known
     share = rate.value if rate else None
     return {**vars(counts), "share": share, "low": low, "high": high, "gain": _mean(signs)}
->>>>>>> p6K
 
 
 def cost(entries: Sequence[Entry], pairs: int, curation: Curation) -> dict[str, Any]:

@@ -110,17 +110,6 @@ def test_a_judge_is_asked_about_the_winner() -> None:
     assert (said["better"], said["equal"], said["worse"]) == (2, 1, 0)
 
 
-<<<<<<< HEAD
-def test_the_interval_is_that_of_wins_among_all() -> None:
-    """Wilson's, by scipy; nothing known of no pairs."""
-    from scipy.stats import binomtest
-
-    said = judged([kept(0, 2.0), kept(1, -3.0), kept(2, 0.0)], "r")
-    found = binomtest(2, 3).proportion_ci(0.95, method="wilson")
-    assert (said["low"], said["high"]) == pytest.approx((found.low, found.high), abs=1e-9)
-    none = judged([], "r")
-    assert (none["share"], none["low"], none["high"]) == (None, 0.0, 1.0)
-=======
 def test_the_interval_of_a_judge_agrees_with_scipy() -> None:
     from scipy.stats import binomtest
 
@@ -130,4 +119,3 @@ def test_the_interval_of_a_judge_agrees_with_scipy() -> None:
         assert (said["low"], said["high"]) == pytest.approx((found.low, found.high), abs=1e-6)
         assert said["share"] == hits / count
     assert (judged([], "r")["low"], judged([], "r")["high"]) == (0.0, 1.0)
->>>>>>> p6K
