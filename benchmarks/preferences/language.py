@@ -119,6 +119,7 @@ def trained(name: str, task: Task, rate: float, seed: int, updates: int) -> tupl
     kept = KEPT / f"{name}-{rate}-{seed}-{updates}-{len(task.prompts['test'])}.safetensors"
     if kept.exists():
         run.weights.load(load_file(kept))
+        run.weights.commit("old")  # the reading that `measured` takes for the trained model
         return run, {"pairs": len(data)}
     began, last = time.process_time(), {}
     for update in range(updates):
@@ -128,6 +129,7 @@ def trained(name: str, task: Task, rate: float, seed: int, updates: int) -> tupl
     shown = ("loss", "pair/accuracy", "logit/mean", "scale/mean", "log_prob/winner")
     numbers = {k: round(float(last[k]), 4) for k in shown if k in last}
     spent = round(time.process_time() - began, 1)
+    run.weights.commit("old")
     kept.parent.mkdir(parents=True, exist_ok=True)
     save_file({n: p.detach().clone() for n, p in run.weights.parameters.items()}, kept)
     return run, {"pairs": len(data), "cpu_seconds": spent, "last": numbers}
