@@ -1,18 +1,18 @@
 """Preference recipes on tiny pipelines: adapters train, the reference is the model without them."""
 
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from datasets import config
 from PIL import Image
 
 from scoreward.commands.train import build
 from scoreward.objectives.base import Policy
+from scoreward.preferences.files import write
 from scoreward.preferences.records import ImagePair
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
@@ -37,13 +37,12 @@ def test_a_recipe_trains_on_a_file_of_pictures(
     Micro-batches are not the batches of the reference, so errors of about 1 differ by rounding,
     1e-7, and the loss by β/4 times that.
     """
-    module = ModuleType("scoreward.preferences.files")
-    module.read_image_pairs = lambda path, skip_bad: pairs()  # pyright: ignore
-    monkeypatch.setitem(sys.modules, "scoreward.preferences.files", module)
-    name = RECIPES[recipe]
+    monkeypatch.setattr(config, "HF_DATASETS_CACHE", tmp_path / "datasets")
+    file, name = tmp_path / "mine.parquet", RECIPES[recipe]
+    write(file, pairs())
     size = [w for k, v in tiny.size_of(name).items() for w in (f"--loading.{k}", str(v))]
     words = [
-        *("--pairs", str(tmp_path / "mine"), "--model", str(saved(name)), *size),
+        *("--pairs", str(file), "--model", str(saved(name)), *size),
         *("--loading.dtype", "float32", "--loading.rank", "2", "--loading.tokens", "32"),
         *("--task.reward", "colorfulness", "--geometry.prompts", "3", "--optimizer.lr", "0.01"),
         *("--geometry.micro-batch", "2", "--optimizer.warmup", "0"),
