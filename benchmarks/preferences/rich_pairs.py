@@ -1,9 +1,9 @@
 """Do rich pairs help?  Diffusion-DPO on plain pairs, on rich pairs, and on half of each.
 
-    python benchmarks/preferences/rich.py pairs     the two kinds of pairs, as files
-    python benchmarks/preferences/rich.py tune      β and learning rate of each arm, validation
-    python benchmarks/preferences/rich.py run       five seeds of each arm, test prompts
-    python benchmarks/preferences/rich.py table     rich.md and rich.png of what is there
+    python benchmarks/preferences/rich_pairs.py pairs     the two kinds of pairs, as files
+    python benchmarks/preferences/rich_pairs.py tune      β and learning rate of each arm, validation
+    python benchmarks/preferences/rich_pairs.py run       five seeds of each arm, test prompts
+    python benchmarks/preferences/rich_pairs.py table     rich.md and rich.png of what is there
 
 Plain pairs are the best and the worst of some samples of the base by verifier A; rich pairs come
 from `scoreward curate portraits`. Both are decided by the same reward with the same least gap, from
@@ -211,7 +211,7 @@ def chosen(size: Size, arm: str) -> tuple[float, float]:
     """β and learning rate with the most strictly right pictures of both samplers."""
     found = [r for r in lines(HERE / f"rich_tune{size.suffix}.jsonl") if r["arm"] == arm]
     if not found:
-        raise SystemExit("tune first: rich.py tune")
+        raise SystemExit("tune first: rich_pairs.py tune")
     best = max(found, key=lambda r: r["ode"]["strict"] + r["sde"]["strict"])
     return best["beta"], best["lr"]
 
