@@ -1,7 +1,7 @@
 """Do rich pairs help?  Diffusion-DPO on plain pairs, on rich pairs, and on half of each.
 
     python benchmarks/preferences/rich_pairs.py pairs     the two kinds of pairs, as files
-    python benchmarks/preferences/rich_pairs.py tune      β and learning rate of each arm, validation
+    python benchmarks/preferences/rich_pairs.py tune      β and learning rate, validation prompts
     python benchmarks/preferences/rich_pairs.py run       five seeds of each arm, test prompts
     python benchmarks/preferences/rich_pairs.py table     rich.md and rich.png of what is there
 

@@ -21,6 +21,10 @@ from scoreward.recipes.curation import portraits
 from scoreward.report.curation import write_curation
 
 console = Console()
+USAGE = (
+    "usage: scoreward curate NAME [options], for example: scoreward curate portraits --pairs 500, "
+    "or a function of your own as my_pipeline.py:function"
+)
 BUILT_IN: dict[str, Callable[..., Pipeline]] = {"portraits": portraits}
 
 
@@ -37,11 +41,11 @@ class Options:
 
 def curate(words: list[str]) -> int:
     """scoreward curate NAME [options]"""
+    if words[:1] in (["-h"], ["--help"]):
+        console.print(f"{USAGE}; the settings of one: scoreward curate portraits -h")
+        return 0
     if not words or words[0].startswith("-"):
-        raise ValueError(
-            "which pipeline? usage: scoreward curate NAME [options], for example: scoreward curate "
-            "portraits --pairs 500, or a function of your own as my_pipeline.py:function"
-        )
+        raise ValueError(f"which pipeline? {USAGE}")
     name, rest = words[0], words[1:]
     options, _ = parsed(name, rest)
     folder = options.folder or Path("runs") / f"curate_{name.rpartition(':')[2]}"
