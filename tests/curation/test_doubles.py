@@ -13,7 +13,7 @@ from scoreward.curation.pictures import Store
 from scoreward.curation.records import Entry
 from scoreward.curation.run import MANIFEST, PICTURES, Build, Curation, CurationError, Progress
 from scoreward.curation.stages import Plan
-from scoreward.curation.work import agenda, held_out
+from scoreward.curation.work import Item, agenda, held_out
 from scoreward.preferences.files import read_image_pairs
 from tests.curation.doubles import pipeline, seen, wanted
 
@@ -128,3 +128,8 @@ def test_a_picture_is_one_file_named_by_its_content(tmp_path: Path) -> None:
     store.path(name).write_bytes(b"something else")
     with pytest.raises(ValueError, match="is not the picture that the manifest names"):
         store.get(name)
+
+
+def test_seed_prompt_and_attempt_address_the_noise() -> None:
+    keys = {Item(p, a).key(seed) for p in ("a cat", "an owl") for a in (0, 1) for seed in (0, 1)}
+    assert len(keys) == 8

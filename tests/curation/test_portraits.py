@@ -15,6 +15,7 @@ from scoreward.curation.portraits import (
     MEANING,
     AttributeCritic,
     Editing,
+    Kept,
     ModelEditor,
     Template,
     complaint,
@@ -144,6 +145,23 @@ def test_outside_the_mask_not_one_value_changes() -> None:
     assert same[:, 9:].all()  # the region grows by one pixel
     assert not same[:, :8].any()
     assert network.calls == 3 * editing.evaluations == 3 * (2 * 8 + 2 * 2)
+
+
+def test_outside_the_mask_picture_and_noise_are_known() -> None:
+    """A step then keeps to the path of the old picture, which the network sees around its edit."""
+    key, process = Key(("kept",)), RectifiedFlow()
+    x0, eps, x_t, said = ((key / i).normal(1, 3, 4, 4) for i in range(4))
+    mask = torch.zeros(1, 1, 4, 4)
+    mask[..., :2] = 1
+
+    def network(x: torch.Tensor, t: torch.Tensor, cond: object) -> Prediction:
+        return Prediction.of("velocity", said, x, t, process)
+
+    t = torch.full((1,), 0.5)
+    found, own = Kept(network, mask, x0, eps)(x_t, t, None), network(x_t, t, None)
+    for part, old, new in ((found.x0, x0, own.x0), (found.eps, eps, own.eps)):
+        assert torch.equal(part[..., 2:], old[..., 2:])
+        assert torch.equal(part[..., :2], new[..., :2])
 
 
 def test_an_editor_that_starts_at_data_changes_nothing() -> None:
