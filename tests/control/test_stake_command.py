@@ -1,7 +1,6 @@
 """scoreward stake: what it prints, what it draws, and what it refuses in one sentence."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib.figure
@@ -11,11 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from scoreward.cli import main
 from scoreward.report.stake_figure import StakePicture, stake_figure, write_stake_figure
 from tests.control.stake_cases import CASES, Case
-
-Cli = Callable[..., tuple[int, str, str]]
+from tests.support.command_line import Cli, calling
 
 
 @pytest.fixture
@@ -23,16 +20,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """Run `scoreward stake` in an empty folder: exit code, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "300")
-
-    def call(*words: str) -> tuple[int, str, str]:
-        try:
-            code = main(["stake", *words])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
+    return calling(capsys, "stake")
 
 
 @pytest.fixture

@@ -1,15 +1,12 @@
 """scoreward fees: what it prints, what JSON holds, and what it refuses in one sentence."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from scoreward.cli import main
 from scoreward.report.fees_figure import Curve, Panel, fees_figure, write_fees_figure
-
-Cli = Callable[..., tuple[int, str, str]]
+from tests.support.command_line import Cli, calling
 
 
 @pytest.fixture
@@ -17,16 +14,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """Run `scoreward fees` in an empty folder: exit code, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "300")
-
-    def call(*words: str) -> tuple[int, str, str]:
-        try:
-            code = main(["fees", *words])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
+    return calling(capsys, "fees")
 
 
 def record(cli: Cli, *words: str) -> dict:
