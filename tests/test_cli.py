@@ -2,20 +2,19 @@
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from scoreward.cli import COMMANDS, main
+from scoreward.cli import COMMANDS
 from scoreward.commands.recipes import BUILT_IN
 from scoreward.training.folder import RunFolder
 from tests.golden.load import golden
+from tests.support.command_line import Cli, calling
 from tests.systems.launch import command
 
-Cli = Callable[..., tuple[int, str, str]]
 SMALL = ["--geometry.prompts", "2", "--geometry.group", "4", "--budget.rounds", "2"]
 
 
@@ -24,16 +23,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """Run a command line in an empty folder: exit code, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "300")
-
-    def call(*words: str) -> tuple[int, str, str]:
-        try:
-            code = main(list(words))
-        except SystemExit as end:
-            code = int(end.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
+    return calling(capsys)
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -2,12 +2,10 @@
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from scoreward.cli import main
 from scoreward.commands.pairs import ACTIONS
 from scoreward.preferences.files import (
     read_image_binary,
@@ -27,8 +25,8 @@ from scoreward.preferences.records import (
 )
 from tests.preferences.conftest import Write, coded, picture
 from tests.preferences.test_layouts import pick_a_pic, shades
+from tests.support.command_line import Cli, calling
 
-Said = Callable[..., tuple[int, str, str]]
 CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
 RECORDS: dict[str, list[Record]] = {
     "image pairs": [ImagePair("<b>a</b>", picture(i), picture(i + 50), i, 1.5, f"id{i}", "people")
@@ -43,23 +41,14 @@ RECORDS: dict[str, list[Record]] = {
 
 
 @pytest.fixture
-def pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Said:
+def pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Cli:
     """Run `scoreward pairs` in an empty folder: exit code, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "300")
-
-    def call(*words: str) -> tuple[int, str, str]:
-        try:
-            code = main(["pairs", *words])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
+    return calling(capsys, "pairs")
 
 
-def refusal(said: Said, *words: str) -> str:
+def refusal(said: Cli, *words: str) -> str:
     before = sorted(Path.cwd().rglob("*"))
     code, _, error = said(*words)
     assert code == 2
@@ -69,7 +58,7 @@ def refusal(said: Said, *words: str) -> str:
 
 
 @pytest.mark.parametrize("name", RECORDS)
-def test_inspect_shows_every_kind_of_record(pairs: Said, tmp_path: Path, name: str) -> None:
+def test_inspect_shows_every_kind_of_record(pairs: Cli, tmp_path: Path, name: str) -> None:
     records = RECORDS[name]
     write(tmp_path / "some.parquet", records)
     code, out, _ = pairs("inspect", "some.parquet")
@@ -86,7 +75,7 @@ def test_inspect_shows_every_kind_of_record(pairs: Said, tmp_path: Path, name: s
         )
 
 
-def test_inspect_says_its_numbers_as_json(pairs: Said, tmp_path: Path) -> None:
+def test_inspect_says_its_numbers_as_json(pairs: Cli, tmp_path: Path) -> None:
     write(tmp_path / "t.parquet", [
         TextPair("a", "one two three four", "one", 3.0, 1.0, source="x"),
         TextPair("a", "one", "one two", 1.0, 2.0, source="x"),
@@ -108,7 +97,7 @@ def test_inspect_says_its_numbers_as_json(pairs: Said, tmp_path: Path) -> None:
     assert "In 1 pair the winner has the lower score" in page
 
 
-def test_inspect_marks_where_two_texts_part(pairs: Said, tmp_path: Path) -> None:
+def test_inspect_marks_where_two_texts_part(pairs: Cli, tmp_path: Path) -> None:
     write(tmp_path / "t.parquet", [TextPair("q", "it is 24 legs", "it is 18 legs")])
     assert pairs("inspect", "t.parquet")[0] == 0
     page = Path("t.parquet.html").read_text()
@@ -116,7 +105,7 @@ def test_inspect_marks_where_two_texts_part(pairs: Said, tmp_path: Path) -> None
     assert "it is <mark>18</mark> legs" in page
 
 
-def test_skip_bad_goes_on_and_counts(pairs: Said, put: Write) -> None:
+def test_skip_bad_goes_on_and_counts(pairs: Cli, put: Write) -> None:
     good = {"prompt": "p", "chosen": "a", "rejected": "b"}
     put("t.jsonl", [good, good | {"chosen": ""}, good | {"chosen": "c"}, good | {"rejected": ""}])
     said = refusal(pairs, "inspect", "t.jsonl")
@@ -141,7 +130,7 @@ def test_skip_bad_goes_on_and_counts(pairs: Said, put: Write) -> None:
     assert len(read_text_pairs("t.parquet")) == 2
 
 
-def test_convert_makes_ours_of_a_public_layout(pairs: Said, put: Write) -> None:
+def test_convert_makes_ours_of_a_public_layout(pairs: Cli, put: Write) -> None:
     put("pick.parquet", [pick_a_pic(1, 10, 20), pick_a_pic(0.5, 1, 2), pick_a_pic(0, 30, 40)])
     code, out, _ = pairs("convert", "pick.parquet", "ours.parquet")
     assert (code, out) == (0, "ours.parquet: 2 records, 1 tie and 0 faulty rows left out\n")
@@ -152,7 +141,7 @@ def test_convert_makes_ours_of_a_public_layout(pairs: Said, put: Write) -> None:
     )
 
 
-def test_convert_can_halve_and_drop_repeats(pairs: Said, put: Write) -> None:
+def test_convert_can_halve_and_drop_repeats(pairs: Cli, put: Write) -> None:
     row = {"prompt": "p", "winner": coded(1), "loser": coded(2)}
     put("own.parquet", [row, row, row | {"loser": coded(3)}])
     code, out, _ = pairs("convert", "own.parquet", "once.parquet", "--once")
@@ -171,7 +160,7 @@ def test_convert_can_halve_and_drop_repeats(pairs: Said, put: Write) -> None:
     )
 
 
-def test_make_follows_its_rule(pairs: Said, tmp_path: Path) -> None:
+def test_make_follows_its_rule(pairs: Cli, tmp_path: Path) -> None:
     groups = [TextGroup(f"p{i}", ["a", "b", "c"], [0.0, 0.4, 1.0]) for i in range(3)]
     write(tmp_path / "g.parquet", [*groups, TextGroup("flat", ["a", "b"], [1.0, 1.0])])
     code, out, _ = pairs("make", "g.parquet", "bw.parquet")
@@ -190,7 +179,7 @@ def test_make_follows_its_rule(pairs: Said, tmp_path: Path) -> None:
     assert {(p.chosen, p.rejected) for p in read_text_pairs("rso.parquet")} == {("c", "b")}
 
 
-def test_split_keeps_prompts_apart(pairs: Said, tmp_path: Path) -> None:
+def test_split_keeps_prompts_apart(pairs: Cli, tmp_path: Path) -> None:
     write(tmp_path / "t.parquet", [TextPair(f"p{i % 20}", str(i), "no") for i in range(60)])
     code, out, _ = pairs("split", "t.parquet", "--held-out", "0.3", "--json")
     told = json.loads(out)
@@ -201,7 +190,7 @@ def test_split_keeps_prompts_apart(pairs: Said, tmp_path: Path) -> None:
     assert not {p.prompt for p in train} & {p.prompt for p in test}
 
 
-def test_wrong_words_are_refused_in_a_sentence(pairs: Said, tmp_path: Path) -> None:
+def test_wrong_words_are_refused_in_a_sentence(pairs: Cli, tmp_path: Path) -> None:
     write(tmp_path / "t.parquet", [TextPair("p", "a", "b")])
     assert "has no 'look'; it can inspect, convert, make, split" in refusal(pairs, "look", "t")
     assert "no file or folder 'gone.parquet'" in refusal(pairs, "inspect", "gone.parquet")
@@ -232,7 +221,7 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_the_options_are_the_agreed_ones(pairs: Said, action: str) -> None:
+def test_the_options_are_the_agreed_ones(pairs: Cli, action: str) -> None:
     code, out, _ = pairs(action, "--help")
     assert code == 0
     found = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9.-]*[a-z0-9]", out)) - {"--help"}
