@@ -24,7 +24,8 @@ class VectorSize:
 class VectorNetwork(nn.Module):
     """(x_t, t, kind) → velocity for samples of any shape, read as vectors.
 
-    A condition is one integer a sample, from 0 (nothing said) to `classes`.
+    A condition is one integer a sample, from 0 (nothing said) to `classes`. The output has a share
+    of x_t itself, so that noise need not pass through fewer channels than there are numbers.
     """
 
     def __init__(self, shape: tuple[int, ...], size: VectorSize = VectorSize()) -> None:
@@ -36,6 +37,7 @@ class VectorNetwork(nn.Module):
         self.kinds = nn.Embedding(size.classes + 1, width)
         self.blocks = nn.ModuleList(Residual(width) for _ in range(size.depth))
         self.last = zero(nn.Linear(width, prod(shape)))
+        self.share = zero(nn.Linear(width, 1))
 
     def forward(
         self, x: Float[Tensor, "batch *shape"], t: Float[Tensor, " batch"], cond: Cond = None
@@ -46,7 +48,7 @@ class VectorNetwork(nn.Module):
         state, h = F.silu(state), self.embed(x.flatten(1))
         for block in self.blocks:
             h = block(h, state)
-        return self.last(h).unflatten(1, self.shape)
+        return (self.last(h) + self.share(state) * x.flatten(1)).unflatten(1, self.shape)
 
 
 class Residual(nn.Module):
