@@ -1,14 +1,16 @@
-"""One arm of a comparison: a model on compressed or plain data, trained, timed and measured.
+"""One arm of a comparison: a model on compressed or plain data, trained, measured and timed.
 
 Every arm is an ordinary run, on the same data, with the same sampler and the same seeds; plain data
-go through a compression that is the identity, so that both take the same path.
+go through a compression that is the identity, so that both take the same path. Training is counted
+in updates. What an update and a sample cost is measured apart, all arms in turns, and several
+times, because a shared machine is never equally fast.
 """
 
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -31,19 +33,23 @@ from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Budget, Keeping, Run
 from scoreward.training.source import Offline
 
+Network = Callable[[tuple[int, ...], int], nn.Module]
+"""(shape of a latent, seed) → a network."""
+
 TEXT = 8  # channels of a prompt that says nothing
+REPEATS = 5  # of every timing
 
 
 @dataclass(frozen=True)
 class Effort:
     """How long every arm trains and how it is measured."""
 
-    rounds: int = 40
+    rounds: int = 30
     updates: int = 50  # a round
     batch: int = 64
     every: int = 5  # rounds between measurements
-    samples: int = 256  # of a measurement
-    steps: int = 20  # Heun steps of the sampler, two network calls each
+    samples: int = 512  # of a measurement
+    steps: int = 10  # Heun steps of the sampler, two network calls each but the last
 
     @classmethod
     def tiny(cls) -> "Effort":
@@ -53,11 +59,25 @@ class Effort:
 
 @dataclass(frozen=True)
 class Arm:
-    """A name, how the data are compressed, and the network on what is left."""
+    """A name, how the data are compressed, and the network on what is left; both take a seed."""
 
     name: str
-    how: Compression
-    network: nn.Module
+    how: Callable[[int], Compression]
+    network: Network
+    lr: float = 1e-3
+
+
+@dataclass(frozen=True)
+class Data:
+    """What to learn and what to be measured against."""
+
+    train: Tensor
+    test: Tensor
+
+    def validating(self) -> "Data":
+        """Four fifths to learn, the last to be measured against: to choose settings."""
+        most = len(self.train) * 4 // 5
+        return Data(self.train[:most], self.train[most:])
 
 
 class Distances:
@@ -96,12 +116,12 @@ class Distances:
         return float((ours - theirs).square().mean().sqrt())
 
 
-def plain(data: Tensor) -> Compression:
+def plain(data: Tensor) -> Callable[[int], Compression]:
     """The identity, standardised like the others."""
     d = data[0].numel()
     eye = Operator(torch.eye(d, dtype=torch.float64), torch.zeros(d, dtype=torch.float64))
-    shape = tuple(data.shape[1:])
-    return compression(data, eye, "pixel", _as_it_is, shape)
+    how = compression(data, eye, "pixel", _as_it_is, tuple(data.shape[1:]))
+    return lambda seed: how
 
 
 def _as_it_is(matrix: Tensor, y: Tensor) -> Tensor:
@@ -110,27 +130,38 @@ def _as_it_is(matrix: Tensor, y: Tensor) -> Tensor:
 
 def measured(
     data: Tensor, m: int, basis: str, decoder: Decoder = Fista(0.02, 200), centred: bool = False
-) -> Compression:
+) -> Callable[[int], Compression]:
     """m Gaussian measurements, of the difference from the mean if `centred`."""
-    d = data[0].numel()
-    operator = gaussian(m, d)
-    if centred:
-        operator = Operator(operator.matrix, data.flatten(1).double().mean(0))
-    return compression(data, operator, basis, decoder)
+
+    def how(seed: int) -> Compression:
+        operator = gaussian(m, data[0].numel(), seed)
+        if centred:
+            operator = Operator(operator.matrix, data.flatten(1).double().mean(0))
+        return compression(data, operator, basis, decoder)
+
+    return how
 
 
-def transformer(shape: tuple[int, ...], patch: int, hidden: int = 96, depth: int = 4) -> nn.Module:
+def transformer(patch: int, hidden: int = 96, depth: int = 4) -> Network:
     """The built-in network on latents of shape (channels, height, width)."""
-    channels, height, width = shape
-    size = NetworkSize(hidden=hidden, depth=depth, patch=patch, text=TEXT)
-    torch.manual_seed(0)
-    return Wordless(PatchTransformer((channels, height, width), size), TEXT)
+
+    def network(shape: tuple[int, ...], seed: int) -> nn.Module:
+        channels, height, width = shape
+        size = NetworkSize(hidden=hidden, depth=depth, patch=patch, text=TEXT)
+        torch.manual_seed(seed)
+        return Wordless(PatchTransformer((channels, height, width), size), TEXT)
+
+    return network
 
 
-def perceptron(shape: tuple[int, ...], hidden: int, depth: int = 3) -> nn.Module:
+def perceptron(hidden: int = 192, depth: int = 3) -> Network:
     """The MLP on latents of any shape."""
-    torch.manual_seed(0)
-    return VectorNetwork(shape, VectorSize(hidden, depth))
+
+    def network(shape: tuple[int, ...], seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        return VectorNetwork(shape, VectorSize(hidden, depth))
+
+    return network
 
 
 def coefficients(data: Tensor, how: Compression, share: float) -> float:
@@ -140,47 +171,122 @@ def coefficients(data: Tensor, how: Compression, share: float) -> float:
     return float(((energy < share * energy[:, -1:]).sum(1) + 1).double().mean())
 
 
-def decoding(arm: Arm, test: Tensor) -> float:
+def decoding(how: Compression, test: Tensor) -> float:
     """PSNR in dB of measuring and recovering held-out data: a ceiling of quality."""
     with torch.no_grad():
-        found = arm.how.decode(arm.how.encode(test))
+        found = how.decode(how.encode(test))
     error = (found - test).square().flatten(1).mean(1).clamp(min=1e-12)
     return float((-10 * error.log10()).mean())
 
 
-def run_arm(arm: Arm, train: Tensor, test: Tensor, effort: Effort) -> tuple[dict, Tensor]:
-    """(everything that is reported of an arm, samples of its averaged weights)."""
-    model = compressed(arm.how, arm.network)
-    with torch.no_grad():
-        latents = arm.how.encode(train).float()
+def trained(arm: Arm, data: Data, effort: Effort, seed: int) -> tuple[dict, Tensor]:
+    """(a line with the distances along the updates, samples of the averaged weights)."""
+    how = arm.how(seed)
+    network = arm.network(how.latent, seed)
+    model, latents = _prepared(how, network, data)
     with tempfile.TemporaryDirectory() as folder:
-        run = _run(arm.name, model, latents, Distances(train, test), effort, Path(folder) / "run")
+        distances = Distances(data.train, data.test)
+        run = _run(arm, model, latents, distances, effort, Path(folder) / "run", seed)
         for _ in run.start():
             pass
         last = newest(run.folder / "checkpoints")
         if last is None:
             raise RuntimeError(f"the run of {arm.name} left no checkpoint")
-        arm.network.load_state_dict(read_snapshot(last, "ema"), strict=False)
+        network.load_state_dict(read_snapshot(last, "ema"), strict=False)
         lines = (run.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     records = [r for r in map(json.loads, lines) if r["kind"] == "evaluation"]
-    curve = [{"seconds": r["seconds"], **r["ode"]["distance"]} for r in records]
-    sampling, recovery, samples = timed(model, effort)
     line = {
+        "kind": "run",
         "arm": arm.name,
-        "m": arm.how.operator.rows,
-        "d": arm.how.operator.columns,
-        "basis": arm.how.basis.name,
-        "parameters": sum(p.numel() for p in arm.network.parameters()),
-        "decoding_psnr": decoding(arm, test[:64]),
-        "sampling_seconds": sampling,
-        "recovery_seconds": recovery,
-        "curve": curve,
+        "seed": seed,
+        "m": how.operator.rows,
+        "d": how.operator.columns,
+        "basis": how.basis.name,
+        "lr": arm.lr,
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "decoding_psnr": round(decoding(how, data.test[:64]), 2),
+        "updates": [r["round"] * effort.updates for r in records],
     }
+    for name in ("frechet", "sliced"):
+        line[name] = [float(f"{r['ode']['distance'][name]:.5g}") for r in records]
+    noise, keys = _noise(model, effort.samples, seed + 1000)
+    with torch.no_grad():
+        samples = model.decode(_drawn(model, effort, noise, keys))
     return line, samples
 
 
+def costs(arms: Sequence[Arm], data: Data, effort: Effort) -> Iterator[dict]:
+    """Processor seconds of an update and of a sample, arms in turns, `REPEATS` times."""
+    built = {}
+    for arm in arms:
+        how = arm.how(0)
+        network = arm.network(how.latent, 0)
+        built[arm.name] = _prepared(how, network, data)
+    few = replace(effort, rounds=3, updates=max(2, effort.updates // 4), every=100, samples=8)
+    for repeat in range(REPEATS):
+        for arm in arms:
+            model, latents = built[arm.name]
+            update = _update_seconds(arm, model, latents, few)
+            network, recovery = _sample_seconds(model, effort)
+            yield {
+                "kind": "cost",
+                "arm": arm.name,
+                "repeat": repeat,
+                "update": update,
+                "network": network,
+                "recovery": recovery,
+            }
+
+
+def _prepared(how: Compression, network: nn.Module, data: Data) -> tuple[Model, Tensor]:
+    with torch.no_grad():
+        return compressed(how, network), how.encode(data.train).float()
+
+
+def _update_seconds(arm: Arm, model: Model, latents: Tensor, effort: Effort) -> float:
+    """Of rounds that nothing is measured in, so all but the first and the last."""
+    ends = []
+    with tempfile.TemporaryDirectory() as folder:
+        run = _run(arm, model, latents, lambda *_: {}, effort, Path(folder) / "run", 0)
+        for moment in run.start():
+            if moment.round < effort.rounds:
+                ends.append(time.process_time())
+    return (ends[-1] - ends[0]) / (len(ends) - 1) / effort.updates
+
+
+@torch.no_grad()
+def _sample_seconds(model: Model, effort: Effort) -> tuple[float, float]:
+    """(processor seconds of the network, of recovery), a sample."""
+    noise, keys = _noise(model, effort.batch, 0)
+    began = time.process_time()
+    latents = _drawn(model, effort, noise, keys)
+    middle = time.process_time()
+    model.decode(latents)
+    return (middle - began) / len(keys), (time.process_time() - middle) / len(keys)
+
+
+def _noise(model: Model, count: int, seed: int) -> tuple[Tensor, list[Key]]:
+    keys = [Key(("benchmark", seed, i)) for i in range(count)]
+    return normal_each(keys, model.shape), keys
+
+
+@torch.no_grad()
+def _drawn(model: Model, effort: Effort, noise: Tensor, keys: Sequence[Key]) -> Tensor:
+    sampler, parts = uniform(Heun(), effort.steps), []
+    for first in range(0, len(keys), effort.batch):
+        piece = slice(first, first + effort.batch)
+        parts.append(draw(sampler, model.denoiser, noise[piece], keys[piece], None))
+    return torch.cat(parts)
+
+
 def _run(
-    name: str, model: Model, latents: Tensor, distance: Distances, effort: Effort, folder: Path
+    arm: Arm,
+    model: Model,
+    latents: Tensor,
+    distance: Callable[[Tensor, Sequence[str]], Mapping[str, float]],
+    effort: Effort,
+    folder: Path,
+    seed: int,
 ) -> Run:
     """Pretraining, measured along the way."""
     geometry = Geometry(
@@ -190,18 +296,18 @@ def _run(
         micro_batch=effort.batch,
         rollout_batch=effort.batch,
     )
-    sampler = uniform(Heun(), effort.steps)
     return Run(
-        name=name,
+        name="compressed",
         model=model,
         objective=Denoising(),
         source=Offline(latents, [""] * len(latents), geometry, 0.0),
-        optimizer=Optimizer(lr=1e-3, warmup=20, decay="linear", ema=0.99),
+        optimizer=Optimizer(lr=arm.lr, warmup=20, ema=0.99),
         budget=Budget(rounds=effort.rounds),
         folder=folder,
+        seed=seed,
         evaluation=Evaluation(
             prompts=[""] * effort.samples,
-            samplers={"ode": sampler},
+            samplers={"ode": uniform(Heun(), effort.steps)},
             scorers={"level": lambda media, prompts: media.flatten(1).mean(1)},
             tables={"distance": distance},
             every=effort.every,
@@ -210,38 +316,3 @@ def _run(
         ),
         keeping=Keeping(every=effort.every),
     )
-
-
-@torch.no_grad()
-def timed(model: Model, effort: Effort) -> tuple[float, float, Tensor]:
-    """(processor seconds of the network and of recovery, per sample; the media)."""
-    keys = [Key(("benchmark", i)) for i in range(effort.samples)]
-    noise, sampler = normal_each(keys, model.shape), uniform(Heun(), effort.steps)
-    draw(sampler, model.denoiser, noise[:4], keys[:4], None)  # warm
-    began, latents = time.process_time(), []
-    for first in range(0, len(keys), effort.batch):
-        piece = slice(first, first + effort.batch)
-        latents.append(draw(sampler, model.denoiser, noise[piece], keys[piece], None))
-    middle = time.process_time()
-    media = torch.cat([model.decode(part) for part in latents])
-    end = time.process_time()
-    return (middle - began) / len(keys), (end - middle) / len(keys), media
-
-
-def write(path: Path, lines: Sequence[Mapping]) -> None:
-    """One JSON object a line."""
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-
-
-def report(lines: Sequence[Mapping]) -> None:
-    """A Markdown table."""
-    print("| arm | m of d | parameters | PSNR of recovery | training s | ms per sample | "
-          "of it recovery | Fréchet | sliced W2 |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|---|---|")
-    for r in lines:
-        last, spent = r["curve"][-1], r["sampling_seconds"] + r["recovery_seconds"]
-        print(
-            f"| {r['arm']} | {r['m']} of {r['d']} | {r['parameters'] / 1e6:.2f} M "
-            f"| {r['decoding_psnr']:.1f} | {last['seconds']:.0f} | {1000 * spent:.2f} "
-            f"| {1000 * r['recovery_seconds']:.2f} | {last['frechet']:.4g} | {last['sliced']:.4g} |"
-        )
