@@ -16,8 +16,7 @@ m Haar measurements for several m, the same transformer on 16 x 16 of them, and 
 
 import argparse
 import gzip
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,18 +25,15 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.compressed.results import Results, append, done, table
+from benchmarks.compressed.comparison import HERE, Comparison, options_of
 from benchmarks.compressed.study import (
     Arm,
     Data,
-    Distances,
     Effort,
     coefficients,
-    costs,
     measured,
     perceptron,
     plain,
-    trained,
     transformer,
 )
 from scoreward.data import digits
@@ -45,9 +41,8 @@ from scoreward.models.compressed import Compression
 from scoreward.recovery.decoders import Fista
 from scoreward.recovery.dimension import recommended_rows, statistical_dimension
 
-HERE, SIDE = Path(__file__).parent, 32
-RATES = (5e-4, 1e-3, 2e-3)
-CHOSEN = {"transformer": 1e-3, "MLP": 1e-3}  # by --tune
+SIDE = 32
+CHOSEN = {"transformer": 2e-3, "MLP": 2e-3}  # by --tune; the lines are in digits_rates.jsonl
 REFERENCES = ("pixels, transformer 4", "pixels, transformer 8", "pixels, MLP")
 SHARES = {"digits": 0.999}  # of the energy that counted coefficients hold; 0.99 elsewhere
 
@@ -105,47 +100,6 @@ def arms(train: Tensor, share: float) -> list[Arm]:
     ]
 
 
-def tuned(name: str, every: Sequence[Arm], data: Data, effort: Effort) -> None:
-    """Short runs at every rate, measured against training data that were left out."""
-    few = replace(effort, rounds=max(2, effort.rounds // 4))
-    for arm in every:
-        for rate in RATES:
-            line, _ = trained(replace(arm, lr=rate), data.validating(), few, 100)
-            append(HERE / f"{name}_rates.jsonl", line | {"kind": "rate"})
-            print(f"{arm.name}  lr {rate:g}  {line['frechet'][-1]:.3g}  {line['sliced'][-1]:.3g}")
-
-
-def draw(name: str, path: Path) -> None:
-    """Distance against training time, distance against m, and the saving."""
-    results = Results(path)
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
-    first, second, third = figure.subplots(1, 3)
-    for arm, cost in results.cost.items():
-        updates, distance = results.curve(arm, "sliced")
-        style = ":" if arm in REFERENCES else "-"
-        first.plot(updates * cost.update, distance, style, label=arm)
-        second_x = 1000 * (cost.network + cost.recovery)
-        third.plot(second_x, results.last(arm, "sliced").mean(), "s" if style == ":" else "o")
-    first.set(xlabel="training, processor s", ylabel="sliced W2 to held-out data", yscale="log")
-    first.set_xscale("log")
-    first.axhline(results.about["floor"]["sliced"], color="0.7", lw=0.8)
-    figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=6)
-    haar = sorted((r[0]["m"], a) for a, r in results.runs.items() if "Haar" in a and "MLP" in a)
-    sizes, values = [m for m, _ in haar], [results.last(a, "sliced") for _, a in haar]
-    second.errorbar(sizes, [v.mean() for v in values], [v.std() for v in values], fmt="o-")
-    second.axhline(
-        results.last(REFERENCES[2], "sliced").mean(), color="0.5", ls=":", label=REFERENCES[2]
-    )
-    about = results.about
-    second.axvline(about["threshold"], color="tab:orange", ls="--", label="D")
-    second.axvline(about["best"], color="tab:red", ls="--", label="rule (iii), a = 2")
-    second.set(xlabel="m", ylabel="sliced W2, at the end")
-    second.legend(frameon=False, fontsize=7)
-    third.set(xlabel="a sample with recovery, processor ms", xscale="log")
-    third.set_ylabel("sliced W2, at the end")
-    figure.savefig(HERE / f"{name}.png", dpi=110)
-
-
 def show(name: str, samples: dict[str, Tensor], test: Tensor) -> None:
     """Held-out pictures and samples of every arm."""
     rows = [test[:12], *(s[:12] for s in samples.values())]
@@ -159,68 +113,23 @@ def show(name: str, samples: dict[str, Tensor], test: Tensor) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--fashion", type=Path)
-    parser.add_argument("--medmnist", type=Path)
-    parser.add_argument("--arm", default="", help="only arms with this in their name")
-    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
-    parser.add_argument("--no-costs", action="store_true", help="leave timings to another call")
-    parser.add_argument("--figure", action="store_true")
-    parser.add_argument("--tune", action="store_true")
-    parser.add_argument("--tiny", action="store_true")
+    parser = options_of(__doc__)
+    parser.add_argument("--fashion", type=Path, help="the folder of the four idx files")
+    parser.add_argument("--medmnist", type=Path, help="an npz file")
     options = parser.parse_args()
     torch.set_num_threads(1)
     name, data = loaded(options)
-    every = arms(data.train, SHARES.get(name, 0.99))
-    if options.tiny:
-        name, options.seeds = f"{name}_tiny", [0]
-    study(name, data, every, options)
-
-
-def study(name: str, data: Data, every: list[Arm], options: argparse.Namespace) -> None:
-    """What is not there yet, then the table and the figure."""
-    path, effort = HERE / f"{name}.jsonl", Effort.tiny() if options.tiny else Effort()
-    some = [arm for arm in every if options.arm in arm.name]
-    if options.tune:
-        tuned(name, some, data, effort)
-        return
-    if not options.figure:
-        run(name, path, data, some, effort, options)
-    if {arm.name for arm in every} <= set(Results(path).cost):
-        print(table(Results(path), [r for r in REFERENCES if r in Results(path).runs]))
-        draw(name, path)
-
-
-def about(data: Data, share: float, effort: Effort) -> dict:
-    """What the figures mark: the recommended m, and the distance of as many training data."""
-    s, threshold, best = sparsity(data.train, share)
-    order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
-    floor = Distances(data.train, data.test)(data.train[order[: effort.samples]], [])
-    return {"kind": "about", "s": s, "threshold": threshold, "best": best, "floor": floor}
-
-
-def run(
-    name: str, path: Path, data: Data, every: list[Arm], effort: Effort, options: argparse.Namespace
-) -> None:
-    if not path.exists():
-        append(path, about(data, SHARES.get(name, 0.99), effort))
-    samples = {}
-    for seed in options.seeds:
-        for arm in every:
-            if (arm.name, seed) in done(path):
-                continue
-            line, samples[arm.name] = trained(arm, data, effort, seed)
-            append(path, line)
-            print(
-                f"{arm.name} {seed}: {line['frechet'][-1]:.3g} {line['sliced'][-1]:.3g}", flush=True
-            )
-    if samples and not options.arm:
-        show(name, samples, data.test)
-    if not options.no_costs:
-        for line in costs(every, data, effort):
-            append(path, line)
+    share = SHARES.get(name, 0.99)
+    _, threshold, best = sparsity(data.train, share)
+    Comparison(
+        f"{name}_tiny" if options.tiny else name,
+        data,
+        arms(data.train, share),
+        REFERENCES,
+        {"threshold": threshold, "best": best},
+        "Haar",
+        Effort.tiny() if options.tiny else Effort(),
+    ).go(options, show)
 
 
 if __name__ == "__main__":

