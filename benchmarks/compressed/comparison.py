@@ -18,7 +18,7 @@ RATES = (5e-4, 1e-3, 2e-3)
 
 @dataclass(frozen=True)
 class Comparison:
-    """Arms on the same data; results go to NAME.jsonl and NAME.png beside this file."""
+    """Arms on the same data; results go to NAME.jsonl and NAME.png."""
 
     name: str
     data: Data
@@ -27,16 +27,17 @@ class Comparison:
     marks: dict[str, float]  # `threshold` D and `best` m*, for the figure
     swept: str  # what arms of several m have in their names
     effort: Effort = Effort()
+    folder: Path = HERE
 
     @property
     def path(self) -> Path:
         """The file of lines."""
-        return HERE / f"{self.name}.jsonl"
+        return self.folder / f"{self.name}.jsonl"
 
     def go(
         self,
         options: argparse.Namespace,
-        show: Callable[[str, dict[str, Tensor], Tensor], None],
+        show: Callable[[Path, dict[str, Tensor], Tensor], None],
     ) -> None:
         """What the options ask for."""
         some = [arm for arm in self.arms if options.arm in arm.name]
@@ -46,7 +47,7 @@ class Comparison:
         if not options.figure:
             samples = self.run(some, options.seeds)
             if samples and not options.arm:
-                show(self.name, samples, self.data.test)
+                show(self.folder / f"{self.name}_samples.png", samples, self.data.test)
             if not options.no_costs:
                 for line in costs(some, self.data, self.effort):
                     append(self.path, line)
@@ -61,7 +62,7 @@ class Comparison:
         for arm in arms:
             for rate in RATES:
                 line, _ = trained(replace(arm, lr=rate), self.data.validating(), few, 100)
-                append(HERE / f"{self.name}_rates.jsonl", line | {"kind": "rate"})
+                append(self.folder / f"{self.name}_rates.jsonl", line | {"kind": "rate"})
                 _tell(line, f"lr {rate:g}")
 
     def run(self, arms: Sequence[Arm], seeds: Sequence[int]) -> dict[str, Tensor]:
@@ -109,7 +110,7 @@ class Comparison:
             frameon=False,
             fontsize=7,
         )
-        figure.savefig(HERE / f"{self.name}.png", dpi=110)
+        figure.savefig(self.path.with_suffix(".png"), dpi=110)
 
     def _sweep(self, ax, results: Results) -> None:  # noqa: ANN001  (an axes of Matplotlib)
         named = [a for a in results.runs if self.swept in a and "MLP" in a]
@@ -134,6 +135,7 @@ def options_of(doc: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--no-costs", action="store_true", help="leave timings to another call")
     parser.add_argument("--figure", action="store_true", help="table and figure of what is there")
     parser.add_argument("--tune", action="store_true", help="rates, on training data only")
+    parser.add_argument("--to", type=Path, default=HERE, help="folder of the results")
     parser.add_argument("--tiny", action="store_true", help="seconds; numbers mean nothing")
     return parser
 

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.compressed.comparison import HERE, Comparison, options_of
+from benchmarks.compressed.comparison import Comparison, options_of
 from benchmarks.compressed.study import (
     Arm,
     Data,
@@ -100,7 +100,7 @@ def arms(train: Tensor, share: float) -> list[Arm]:
     ]
 
 
-def show(name: str, samples: dict[str, Tensor], test: Tensor) -> None:
+def show(path: Path, samples: dict[str, Tensor], test: Tensor) -> None:
     """Held-out pictures and samples of every arm."""
     rows = [test[:12], *(s[:12] for s in samples.values())]
     figure = Figure(figsize=(6, 0.42 * len(rows)), layout="constrained")
@@ -109,7 +109,7 @@ def show(name: str, samples: dict[str, Tensor], test: Tensor) -> None:
     ax.imshow(grid, cmap="gray_r", vmin=0, vmax=1)
     ax.set_yticks([16 + 32 * i for i in range(len(rows))], ["held out", *samples])
     ax.tick_params(labelsize=6, bottom=False, labelbottom=False)
-    figure.savefig(HERE / f"{name}_samples.png", dpi=130)
+    figure.savefig(path, dpi=130)
 
 
 def main() -> None:
@@ -118,7 +118,10 @@ def main() -> None:
     parser.add_argument("--medmnist", type=Path, help="an npz file")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    name, data = loaded(options)
+    try:
+        name, data = loaded(options)
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"cannot read the pictures: {error}") from error
     share = SHARES.get(name, 0.99)
     _, threshold, best = sparsity(data.train, share)
     Comparison(
@@ -129,6 +132,7 @@ def main() -> None:
         {"threshold": threshold, "best": best},
         "Haar",
         Effort.tiny() if options.tiny else Effort(),
+        options.to,
     ).go(options, show)
 
 

@@ -19,7 +19,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from benchmarks.compressed.comparison import HERE, Comparison, options_of
+from benchmarks.compressed.comparison import Comparison, options_of
 from benchmarks.compressed.study import (
     Arm,
     Data,
@@ -91,7 +91,7 @@ def arms(data: Data, threshold: float, best: int) -> list[Arm]:
     ]
 
 
-def show(name: str, samples: dict[str, Tensor], test: Tensor) -> None:
+def show(path: Path, samples: dict[str, Tensor], test: Tensor) -> None:
     """Held-out temperatures and dew points at one airport, and samples of some arms."""
     rows = {"held out": test[:: len(test) // 4][:4]} | samples
     figure = Figure(figsize=(10, 1.1 * len(rows)), layout="constrained")
@@ -103,7 +103,7 @@ def show(name: str, samples: dict[str, Tensor], test: Tensor) -> None:
             ax.plot(sample[3].flatten(), lw=0.8)
             ax.set_yticks([])
     axes[-1, 0].set_xlabel("hour")
-    figure.savefig(HERE / f"{name}_samples.png", dpi=90)
+    figure.savefig(path, dpi=90)
 
 
 def main() -> None:
@@ -124,6 +124,7 @@ def main() -> None:
         {"threshold": threshold, "best": best},
         "cosines",
         Effort.tiny() if options.tiny else Effort(),
+        options.to,
     ).go(options, show)
 
 
