@@ -7,8 +7,8 @@ from scoreward.report.card import model_card
 
 SAID = {
     "recipe": "digits_compressed_vgrpo",
-    "command": "scoreward train x --folder /home/ann/runs/x --a.b=/home/ann/b.npz --lr 1e-4/2",
-    "settings": {"folder": "/home/ann/runs/x", "files": ["/home/ann/c", "d/e"], "seed": 3},
+    "command": "scoreward train x --folder /disk/ann/runs/x --a.b=/disk/ann/b.npz --lr 1e-4/2",
+    "settings": {"folder": "/disk/ann/runs/x", "files": ["/disk/ann/c", "d/e"], "seed": 3},
 }
 
 
