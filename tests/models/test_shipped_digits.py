@@ -1,5 +1,6 @@
 """The compressed digits model in the package: its size, its operator, its digits, and a reward."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from scoreward.training.trainer import Trainer
 
 
 @torch.no_grad()
-def samples(model: Model, prompts: list[str], seed: str = "shipped") -> torch.Tensor:
+def samples(model: Model, prompts: Sequence[str], seed: str = "shipped") -> torch.Tensor:
     keys = [Key((seed, i)) for i in range(len(prompts))]
     start, cond = normal_each(keys, model.shape), model.encode(prompts)
     return model.decode(draw(Sampling(steps=20).sampler(), model.denoiser, start, keys, cond))
