@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from scoreward.models.vectors import VectorNetwork, VectorSize
 from scoreward.recovery.decoders import Fista
 from scoreward.recovery.operators import gaussian
 
+PATH = Path(str(files("scoreward"))) / "assets" / "digits" / "model.safetensors"
 SIZE = VectorSize(hidden=192, depth=3, classes=len(data.WORDS))
 
 
@@ -44,11 +46,19 @@ def untrained(measuring: Measuring, size: VectorSize = SIZE, seed: int = 0) -> M
     return around(how, network)
 
 
-def load(path: Path, size: VectorSize = SIZE) -> Model:
-    """A model that `scoreward export` wrote; its operator comes with it."""
+def load(path: Path = PATH, size: VectorSize = SIZE) -> Model:
+    """The shipped model, or one that `scoreward export` wrote; its operator comes with it.
+
+    Raises ValueError for a file that holds something else or a network of another size.
+    """
     how, weights = stored(path)
     network = VectorNetwork(how.latent, size)
-    network.load_state_dict(weights)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError:
+        raise ValueError(
+            f"the weights in {path} are not those of {size}; give the size they were trained with"
+        ) from None
     return around(how, network)
 
 

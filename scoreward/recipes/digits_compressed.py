@@ -57,17 +57,12 @@ class Checked:
 class StartDigits:
     """The compressed model that training starts from."""
 
-    file: Path | None = None  # model.safetensors of `scoreward export` of a pretraining run
+    file: Path | None = None  # model.safetensors of `scoreward export` instead of the shipped one
     size: VectorSize = digits.SIZE
 
     def build(self) -> Model:
-        """The model with its operator; without a file there is nothing to start from."""
-        if self.file is None:
-            raise ValueError(
-                "this recipe starts from a pretrained model: train digits_compressed_pretrain, "
-                "`scoreward export` it and give its model.safetensors as --model.file"
-            )
-        return digits.load(self.file, self.size)
+        """The model with its operator."""
+        return digits.load(self.file or digits.PATH, self.size)
 
 
 def digits_compressed_pretrain(
@@ -82,11 +77,15 @@ def digits_compressed_pretrain(
         decay="linear",
         ema=0.999,
     ),
-    budget: Budget = Budget(rounds=100),
+    budget: Budget = Budget(rounds=7),
     checked: Checked = Checked(),
     dropout: float = 0.1,
 ) -> Run:
-    """Pretraining of a diffusion model on y = A x of handwritten digits."""
+    """Pretraining of a diffusion model on y = A x of handwritten digits.
+
+    It is short on purpose. After 7 rounds both judges find samples as good as real digits, and they
+    are as far from the training digits as these are from each other; 80 rounds remember them.
+    """
     train, model = data.load("train", measuring.enlarged), digits.untrained(measuring, size)
     with torch.no_grad():
         latents = measuring.build().encode(train.images)
@@ -103,7 +102,7 @@ def digits_compressed_pretrain(
 
 
 def digits_compressed_vgrpo(
-    objective: VGRPO = VGRPO(clip=None, anchor=0.15),
+    objective: VGRPO = VGRPO(clip=None, anchor=0.5),
     sampling: Sampling = Sampling(steps=20),
     shared: Flat = Shared(
         geometry=Geometry(prompts=10, group=12),

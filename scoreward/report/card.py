@@ -1,6 +1,7 @@
 """The README.md beside exported weights: what they are, how they were made, what was measured."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,14 @@ def model_card(run: Path, target: Path, kind: str) -> str:
     about, summary = found.about, found.summary
     base = str(about.get("settings", {}).get("model", {}).get("name", ""))
     lines = [*_head(about, base, kind), "", f"# {about.get('recipe', 'a run')}", ""]
-    lines += [f"Trained with scoreward: `{about.get('command', 'from Python')}`.", ""]
+    command = shlex.join(_placeless(shlex.split(about.get("command", "from Python"))))
+    lines += [f"Trained with scoreward: `{command}`.", ""]
     lines += _use(base, kind)
     lines += _measured(summary)
     if _copied(run, target):
         lines += ["", f"![pictures of held-out prompts]({SAMPLES})"]
-    lines += ["", "## Settings", "", "```json", json.dumps(about.get("settings"), indent=1), "```"]
+    settings = json.dumps(_placeless(about.get("settings")), indent=1)
+    lines += ["", "## Settings", "", "```json", settings, "```"]
     return "\n".join(lines) + "\n"
 
 
@@ -43,9 +46,23 @@ def _head(about: dict[str, Any], base: str, kind: str) -> list[str]:
 
 def _use(base: str, kind: str) -> list[str]:
     if kind not in USE:
-        return ["The file `model.safetensors` holds the weights of a built-in model.", ""]
+        takes = "take it as `--model.weights`, or as `--model.file` where data are compressed."
+        return [f"`model.safetensors` holds the weights. Recipes of this model {takes}", ""]
     call = USE[kind].format(base=json.dumps(base), here='"this folder"')
     return ["```python", "from diffusers import DiffusionPipeline", "", call, "```", ""]
+
+
+def _placeless(said: Any) -> Any:
+    """The same with absolute paths cut down to their last name: a machine is nobody's business."""
+    match said:
+        case dict():
+            return {k: _placeless(v) for k, v in said.items()}
+        case list():
+            return [_placeless(v) for v in said]
+        case str():
+            option, equals, value = said.rpartition("=")
+            return option + equals + Path(value).name if Path(value).is_absolute() else said
+    return said
 
 
 def _measured(summary: dict[str, Any]) -> list[str]:

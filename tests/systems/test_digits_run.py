@@ -26,8 +26,14 @@ def test_a_compressed_model_is_pretrained_exported_and_rewarded(tmp_path: Path) 
     assert all(r["gradient/norm"] > 0 for r in rounds)
 
 
-def test_without_a_model_the_recipe_says_how_to_make_one(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["train", "digits_compressed_vgrpo", "--folder", str(tmp_path / "x")]) != 0
-    assert "digits_compressed_pretrain" in "".join(capsys.readouterr())
+def test_without_a_file_it_starts_from_the_shipped_model(tmp_path: Path) -> None:
+    few = ["--geometry.prompts", "4", "--geometry.group", "4", "--budget.rounds", "1"]
+    folder = tmp_path / "run"
+    assert main(["train", "digits_compressed_vgrpo", *few, *SMALL, "--folder", str(folder)]) == 0
+    assert RunFolder(folder).records("evaluation")[0]["ode"]["judge"] > 0.6
+
+
+def test_a_missing_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--model.file", str(tmp_path / "none"), "--folder", str(tmp_path / "x")]
+    assert main(["train", "digits_compressed_vgrpo", *words]) != 0
+    assert "cannot read a compressed model" in "".join(capsys.readouterr())
