@@ -77,15 +77,15 @@ def loaded() -> Data:
 
 
 def arms(data: Data, threshold: float, best: int) -> list[Arm]:
-    train = data.train
+    train, whole = data.train, plain(data.train, centred=True)
     sizes = [round(x) for x in (threshold / 2, threshold, best, 1.5 * best, 2 * best)]
 
     def on(basis: str, m: int) -> Callable[[int], Compression]:
         return measured(train, m, basis, Fista(0.01, 100), centred=True)
 
     return [
-        *(Arm(f"all numbers, transformer {p}", plain(train), transformer(p), RATE) for p in (2, 4)),
-        Arm(REFERENCES[-1], plain(train), perceptron(), RATE),
+        *(Arm(f"all numbers, transformer {p}", whole, transformer(p), RATE) for p in (2, 4)),
+        Arm(REFERENCES[-1], whole, perceptron(), RATE),
         *(Arm(f"cosines, m = {m}, MLP", on("dct", m), perceptron(), RATE) for m in sizes),
         Arm(f"Haar, m = {best}, MLP", on("haar", best), perceptron(), RATE),
     ]
@@ -123,7 +123,7 @@ def main() -> None:
         REFERENCES,
         {"threshold": threshold, "best": best},
         "cosines",
-        Effort.tiny() if options.tiny else Effort(),
+        Effort.tiny() if options.tiny else Effort(rounds=20),
         options.to,
     ).go(options, show)
 

@@ -119,10 +119,11 @@ class Distances:
         return float((ours - theirs).square().mean().sqrt())
 
 
-def plain(data: Tensor) -> Callable[[int], Compression]:
-    """The identity, standardised like the others."""
+def plain(data: Tensor, centred: bool = False) -> Callable[[int], Compression]:
+    """The identity, standardised like the others, of the difference from the mean if `centred`."""
     d = data[0].numel()
-    eye = Operator(torch.eye(d, dtype=torch.float64), torch.zeros(d, dtype=torch.float64))
+    centre = data.flatten(1).double().mean(0) if centred else torch.zeros(d, dtype=torch.float64)
+    eye = Operator(torch.eye(d, dtype=torch.float64), centre)
     how = compression(data, eye, "pixel", _as_it_is, tuple(data.shape[1:]))
     return lambda seed: how
 
