@@ -55,9 +55,10 @@ from scoreward.recovery.dimension import recommended_rows, statistical_dimension
 from scoreward.recovery.operators import Operator, principal
 
 HERE, DAYS, STRIDE, SPLIT = Path(__file__).parent, 126, 4, "2015-01-01"
+ROWS = (400, 875, 1312, 2000)  # of which the loss by recovery alone is told
 RATES = (5e-4, 1e-3, 2e-3)
 REFERENCES = ("plain, paths", "plain, returns")
-EFFORT = Effort(rounds=20, every=5)
+EFFORT = Effort(rounds=12, every=3)
 Compress = Callable[[int], Compression]
 
 
@@ -151,11 +152,14 @@ def arms(train: Tensor) -> list[Arm]:
         m, how = components(train, share, scaled)
         name = f"{m} {'scaled ' if scaled else ''}components, {100 * share:.0f} %"
         made.append(Arm(name, how, perceptron()))
-    for m in (best, 400):
-        decoder = Fista(0.001, 100, keep=min(round(1.2 * s), m // 2))
-        how = measured(train, m, "dct", decoder, centred=True)
-        made.append(Arm(f"{m} measurements, cosines", how, perceptron()))
+    made.append(Arm(f"{best} measurements, cosines", cosines(train, best, s), perceptron()))
     return made
+
+
+def cosines(train: Tensor, m: int, s: float) -> Compress:
+    """m Gaussian measurements; the refit keeps a little more than s coefficients."""
+    decoder = Fista(0.001, 100, keep=min(round(1.2 * s), m // 2))
+    return measured(train, m, "dct", decoder, centred=True)
 
 
 def sparsity(data: Tensor, basis: str) -> tuple[float, float, int]:
@@ -204,22 +208,30 @@ def in_log_price(values: Mapping[str, float], size: float) -> dict:
 def run(arm: Arm, stocks: Market, data: Data, effort: Effort, seed: int) -> dict:
     """A line: distances to the training years along the updates, at the end to the later ones."""
     if "cosines" in arm.name:  # whose recovery takes longer than everything else
-        effort = replace(effort, every=effort.rounds)
+        effort = replace(effort, every=effort.rounds, samples=effort.samples // 2)
     line, samples = trained(arm, Data(data.train, data.train), effort, seed)
     grey = samples[:, 0]
     for name, scale in (("frechet", stocks.size**2), ("sliced", stocks.size)):
         line[name] = [float(f"{scale * v:.4g}") for v in line[name]]
-    how, real = arm.how(seed), data.test[:: max(1, len(data.test) // 64)]
-    with torch.no_grad():
-        again = how.decode(how.encode(real))
-    left = (again - real).square().sum() / (real - data.train.mean(0)).square().sum()
-    line["decoding_psnr"] = round(-10 * float(left.clamp(min=1e-12).log10()), 2)
-    line["recovered_volatility"] = round(
-        float(stocks.returns(again).std() / stocks.returns(real).std()), 3
-    )
+    lost = recovery(arm.how(seed), stocks, data)
+    line["decoding_psnr"], line["recovered_volatility"] = lost["noise"], lost["volatility"]
     line["after"] = in_log_price(Distances(data.train, data.test)(grey, []), stocks.size)
     line["nearest"] = [round(v, 3) for v in nearest(grey, data)]
     return line | judged(stocks, stocks.returns(grey))
+
+
+def recovery(how: Compression, stocks: Market, data: Data) -> dict[str, float]:
+    """What compression alone does to later real paths, with no network.
+
+    Signal to noise in dB, and the share of the daily standard deviation that is left.
+    """
+    real = data.test[:: max(1, len(data.test) // 24)]
+    with torch.no_grad():
+        again = how.decode(how.encode(real))
+    left = (again - real).square().sum() / (real - data.train.mean(0)).square().sum()
+    share = stocks.returns(again).std() / stocks.returns(real).std()
+    noise = -10 * float(left.clamp(min=1e-12).log10())
+    return {"noise": round(noise, 2), "volatility": round(float(share), 3)}
 
 
 def normal(stocks: Market, data: Data, count: int) -> dict:
@@ -268,7 +280,8 @@ def tuned(path: Path, arm: Arm, stocks: Market, train: Tensor, effort: Effort) -
     """Short runs at every rate; windows that reach into the years left out are not learned."""
     part = Data(train, train).validating()
     part = Data(part.train[: -(DAYS // STRIDE)], part.test)
-    few = replace(effort, rounds=max(2, effort.rounds // 4), every=100, samples=256)
+    samples = 64 if "cosines" in arm.name else 256
+    few = replace(effort, rounds=min(5, effort.rounds), every=100, samples=samples)
     for lr in set(RATES) - set(tried(path, arm)):
         line, _ = trained(replace(arm, lr=lr), part, few, 100)
         found = in_log_price({n: line[n][-1] for n in ("frechet", "sliced")}, stocks.size)
@@ -277,25 +290,30 @@ def tuned(path: Path, arm: Arm, stocks: Market, train: Tensor, effort: Effort) -
 
 
 def study(path: Path, stocks: Market, options: argparse.Namespace) -> None:
-    """What is not there yet: rates, then runs, then costs."""
+    """What is not there yet: rates, then costs, then runs."""
     effort = Effort.tiny() if options.tiny else EFFORT
     train, test = (stocks.media(paths(r)) for r in (stocks.before, stocks.after))
     every = arms(train)
     some = [arm for arm in every if options.arm in arm.name]
     if not path.exists():
         append(path, about(stocks, train, test))
+    if not any(r["kind"] == "recovery" for r in lines(path)):
+        s = sparsity(train, "dct")[0]
+        for m in ROWS:
+            found = recovery(cosines(train, m, s)(0), stocks, Data(train, test))
+            append(path, {"kind": "recovery", "m": m} | found)
     for arm in some:
         tuned(path, arm, stocks, train, effort)
     every = [rated(path, arm) for arm in every]
+    if not options.no_costs and not {a.name for a in every} <= set(Results(path).cost):
+        for line in costs(every, Data(train, train), effort):
+            append(path, line)
     for seed in options.seeds:
         for arm in every:
             if arm.name in [a.name for a in some] and (arm.name, seed) not in done(path):
                 line = run(arm, stocks, Data(train, test), effort, seed)
                 append(path, line)
                 print(f"{arm.name} {seed}: {line['sliced'][-1]} {line['after']}", flush=True)
-    if not options.no_costs and not {a.name for a in every} <= set(Results(path).cost):
-        for line in costs(every, Data(train, train), effort):
-            append(path, line)
 
 
 def tell(results: Results) -> str:
