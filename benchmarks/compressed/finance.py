@@ -360,6 +360,10 @@ def main() -> None:
     results = Results(path)
     if set(results.runs) <= set(results.cost):
         print(tell(results))
+        for r in lines(path):
+            if r["kind"] == "recovery":
+                print(f"{r['m']} measurements, cosines, recovery alone: {r['noise']} dB, "
+                      f"{100 * r['volatility']:.0f} % of the daily std")  # fmt: skip
         draw(HERE / f"{name}.png", results, REFERENCES)
 
 
