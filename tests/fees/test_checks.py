@@ -197,6 +197,9 @@ def test_four_places_five_users_and_twelve_values_are_searched_in_a_minute() -> 
         (lambda: Grid(FirstPrice(12), Market(3, 20)), "lower the highest value or the places"),
         (lambda: check_scp(FirstPrice(2), Market(3, 3), 0), "1 colluding user or more, got 0"),
         (lambda: check_scp(FirstPrice(6), Market(7, 11), 2), "cases, more than the"),
+        (lambda: check_mic(FirstPrice(2), Market(10**6, 2)), "1000000 users, 2 places and 3 val"),
+        (lambda: check_uic(FirstPrice(2), Market(300, 5)), "300 users, 2 places and 6 values are"),
+        (lambda: Grid(FirstPrice(9000), Market(3, 9000)), "9000 places and 9002 levels of bids"),
     ],
 )
 def test_a_search_that_makes_no_sense_is_refused(market, sentence: str) -> None:  # noqa: ANN001
