@@ -79,6 +79,23 @@ def test_without_theta_the_best_valid_one_is_taken(cli: Cli) -> None:
     assert sum(row["confirmed"] for row in told["bidders"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "confirmed"),
+    [
+        ((), "3"),  # x = 9/10, values up to 1: m/3.6 ≤ θ ≤ 1 and m = 3 is the most
+        (("--theta", "3/5"), "2"),
+        (("--theta", "1/3"), "1"),
+        (("--accounting", "consistent"), "4"),
+        (("--accounting", "consistent", "--colluders", "2"), "2"),
+    ],
+)
+def test_as_many_as_possible_are_confirmed(
+    cli: Cli, words: tuple[str, ...], confirmed: str
+) -> None:
+    common = ("--block", "5", "--bids", "1", "1", "0", "--stake", "9/10", "--no-check")
+    assert str(record(cli, *common, *words)["mechanism"]["confirmed"]) == confirmed
+
+
 def test_a_theta_outside_its_range_can_be_looked_at(cli: Cli) -> None:
     words = ("--block", "3", "--bids", "2", "1", "1", "0", "--confirmed", "1", "--theta", "0.624")
     told = record(cli, *words, "--outside")
