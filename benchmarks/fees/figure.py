@@ -1,8 +1,10 @@
 """Draws results.json and prints the tables of the page: python benchmarks/fees/figure.py"""
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
+from scoreward.fees.bsp import Setting, theta_range
 from scoreward.report.fees_figure import Curve, Panel, write_fees_figure
 
 HERE = Path(__file__).parent
@@ -18,9 +20,8 @@ def of(rows: list[dict], **wanted: object) -> list[dict]:
     return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
 
 
-def valid(results: dict) -> list[tuple[str, float, float]]:
-    """θ that is valid for some m ≥ 1 with mixed accounting: k = 6, x = 9/10, M = 8."""
-    return [("valid, mixed", 1 / 5.4, 1 / 1.7)]
+# θ that is valid for some m ≥ 1 with mixed accounting, of `run.py`: B = 7, k = 6, x = 9/10, M = 8
+LOW, HIGH = map(float, theta_range(7, 6, 1, Setting(Fraction(1), 1, Fraction(9, 10), 8)))
 
 
 def welfare(results: dict, law: str) -> list[Panel]:
@@ -35,7 +36,9 @@ def welfare(results: dict, law: str) -> list[Panel]:
             (level,) = of(results["others"], law=law, mechanism=name)
             curves.append(Curve(name, [0.0], [level[part]]))
         title = f"{part}, ticks per block"
-        panels.append(Panel(title, "θ", curves, valid(results), legend=part == "burn"))
+        panels.append(
+            Panel(title, "θ", curves, [("valid, mixed", LOW, HIGH)], legend=part == "burn")
+        )
     return panels
 
 
@@ -71,7 +74,7 @@ def tables(results: dict) -> None:
                 of(results["theta"], law=row["law"], accounting=a) for a in ("mixed", "consistent")
             ]
             for rows in best:
-                fit = [r for r in rows if r["theta"] <= 1 / 1.7][-1]
+                fit = [r for r in rows if r["theta"] <= HIGH][-1]
                 name = f"BSP({fit['theta']:.3f}), m = {fit['m']}, {fit['accounting']}"
                 cells = " | ".join(f"{fit[part]:.2f}" for part in PARTS)
                 print(f"| {row['law']} | {name} | {cells} |")

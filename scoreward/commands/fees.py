@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from math import ceil
 
 import tyro
@@ -30,6 +31,7 @@ from scoreward.fees.mechanism import (
 
 console = Console()
 MOST_USERS, MOST_TICKS = 5, 11  # of a search by default; a few seconds with four places
+MOST_PLACES = 10_000  # of a block; more would only take time
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,11 @@ def fees(words: list[str]) -> int:
     bids, tick = bids_of(options.bids), exact(options.tick, "tick")
     if not bids or tick <= 0:
         raise ValueError(f"1 bid or more and a tick above 0 expected, got {len(bids)} and {tick}")
+    if options.block > MOST_PLACES or (options.users is not None and options.users < 1):
+        raise ValueError(
+            f"a block has at most {MOST_PLACES} places and a search 1 user or more, got --block "
+            f"{options.block} and --users {options.users}"
+        )
     top = ceil(max(bids) / tick) or 1
     setting = _setting(options, tick, top if options.top is None else options.top)
     mechanism = _mechanism(options, setting, tick)
@@ -109,9 +116,20 @@ def _mechanism(options: FeesOptions, setting: Setting, tick: Fraction) -> Mechan
     }
     if options.mechanism not in made:
         raise ValueError(f"unknown mechanism {options.mechanism!r}; it is {', '.join(made)}")
-    if options.mechanism != "bsp-theta" and (options.theta or options.confirmed):
-        raise ValueError(f"--theta and --confirmed belong to bsp-theta, not to {options.mechanism}")
+    _belong(options)
     return made[options.mechanism]()
+
+
+def _belong(options: FeesOptions) -> None:
+    """Raises ValueError for an option that the mechanism would ignore."""
+    name = options.mechanism
+    if name != "bsp-theta" and (options.theta is not None or options.confirmed is not None):
+        raise ValueError(f"--theta and --confirmed belong to bsp-theta, not to {name}; leave them")
+    if not name.startswith("bsp") and options.slots is not None:
+        raise ValueError(f"--slots belongs to bsp-theta and bsp-gamma, not to {name}; leave it")
+    fees_of = (options.base_fee, options.tip)
+    if name != "eip-1559" and fees_of != (FeesOptions.base_fee, FeesOptions.tip):
+        raise ValueError(f"--base-fee and --tip belong to eip-1559, not to {name}; leave them")
 
 
 def _slots(options: FeesOptions) -> int:
@@ -129,8 +147,10 @@ def _bsp_theta(options: FeesOptions, setting: Setting, tick: Fraction) -> BSP:
     drawn = options.confirmed
     if drawn is None:
         drawn = _most_confirmed(options.block, slots, theta, setting)
-    high = bsp.theta_range(options.block, slots, drawn, setting)[1]
+    low, high = bsp.theta_range(options.block, slots, drawn, setting)
     chosen = max(high, Fraction(0)) if theta is None else theta
+    if chosen < 0 and low <= high and not options.outside:
+        raise ValueError(f"the payout rate θ is in {bsp.interval(low, high)}, got {chosen}")
     if not options.outside:  # the narrower range is the one to be told
         bsp.bsp_theta(BSP(options.block, slots, drawn, chosen, tick, minting=True), setting)
     return BSP(options.block, slots, drawn, chosen, tick)
@@ -158,12 +178,12 @@ class Answer:
     setting: Setting
     tick: Fraction
 
-    @property
+    @cached_property
     def places(self) -> dict[int, int]:
         """Place in the block of each bid that is included."""
         return {who: place for place, who in enumerate(included(self.mechanism, self.bids))}
 
-    @property
+    @cached_property
     def drawn(self) -> set[int]:
         """Places that are confirmed, by lot where it takes one."""
         chance = self.outcome.confirmed
@@ -187,7 +207,7 @@ class Answer:
         users = min(len(self.bids), self.mechanism.block + 1, MOST_USERS)
         top = min(self.setting.top, MOST_TICKS)
         return Market(
-            self.options.users or users,
+            users if self.options.users is None else self.options.users,
             top if self.options.top is None else self.options.top,
             self.setting.gamma,
             self.setting.stake,

@@ -53,9 +53,9 @@ class BSP:
             raise ValueError(f"`tick` is above 0, got {self.tick}")
         most = Fraction(self.confirmed, self.prices)
         if self.theta < 0 or (self.theta > most and not self.minting):
+            right = f"in [0, {most}] = [0, m/k'], or payouts exceed payments"
             raise ValueError(
-                f"the payout rate θ is in [0, {most}] = [0, m/k'], or payouts exceed payments; "
-                f"got {self.theta}"
+                f"the payout rate θ is {'0 or more' if self.minting else right}; got {self.theta}"
             )
 
     @property
@@ -68,7 +68,10 @@ class BSP:
         check_block(self, bids)
         stray = [bid for bid in bids if (bid / self.tick) % 1]
         if stray:
-            raise ValueError(f"bids are multiples of the tick {self.tick}, got {stray[0]}")
+            raise ValueError(
+                f"bids are multiples of the tick {self.tick}, got {stray[0]}; round it, or take a "
+                "finer tick"
+            )
         chance = Fraction(self.confirmed, self.slots)
         price = bids[self.slots]
         revenue = self.theta * sum(bids[self.slots :], Fraction(0))
@@ -197,8 +200,8 @@ def bsp_theta(bsp: BSP, setting: Setting) -> BSP:
     if low > high:
         raise ValueError(
             f"no payout rate θ is valid for m = {bsp.confirmed}, k = {bsp.slots}, B = {bsp.block}, "
-            f"{where}: it would have to be at least {low} and at most {high}; confirm fewer, or "
-            "take a coarser tick"
+            f"{where}: it would have to be at least {low} and at most {high}; "
+            f"{'confirm fewer, or ' if bsp.confirmed > 1 else ''}take a coarser tick"
         )
     if not valid(bsp, setting):
         raise ValueError(
@@ -214,8 +217,14 @@ def least_tick(
     """The smallest tick for which θ is not too high, in money.  [pos-fees] (tick)
 
     `highest` is the highest value in money. Δ ≥ (1 − x) θ k' v_max / (γ − xθ), which is θ at most
-    γΔ / (Δ + (1 − x)(k' v_max − Δ)). Raises ValueError unless 0 ≤ θ < γ, or θ = γ and x = 1.
+    γΔ / (Δ + (1 − x)(k' v_max − Δ)). Raises ValueError unless 0 ≤ θ < γ, or θ = γ and x = 1, and
+    for a share outside (0, 1], no price-setting place or no positive value.
     """
+    if not 0 < stake <= 1 or prices < 1 or highest <= 0:
+        raise ValueError(
+            "the share of stakes is above 0, at most 1, k' is 1 or more and the highest value "
+            f"above 0; got {stake}, {prices} and {highest}"
+        )
     if stake == 1 and theta == gamma:
         return Fraction(0)
     if not 0 <= theta < gamma:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import combinations, product
+from math import comb
 
 import numpy as np
 from jaxtyping import Shaped
@@ -25,6 +26,7 @@ from scoreward.fees.mechanism import Mechanism
 
 OUTSIDER, MINER_FAKE, USER_FAKE, MEMBER = 0, 1, 2, 3  # whose a place is; the i-th member 3 + i
 MANY = 1_000_000_000  # blocks × ways to fill × values of the coalition; about a minute
+CHOICES = 50_000_000  # profiles of outsiders × subsets of their bids; about a minute
 BATCH = 4_000_000  # numbers held before they are reduced; 32 MB
 
 
@@ -36,6 +38,8 @@ def check_uic(mechanism: Mechanism, market: Market) -> Verdict:
     """
     market = replace(market, fakes=1 if market.fakes is None else market.fakes)
     grid = Grid(mechanism, market)
+    own = comb(grid.fakes + grid.top + 2, grid.fakes) * (grid.top + 3)  # of `_own_bids`
+    _few_profiles(grid, 1, own * (grid.top + 1) * market.users, MANY)
     others = multisets(market.users - 1, market.top)
     kinds = np.arange(market.top + 1)
     before = np.stack([_alone(grid, others, (int(v),), kinds[v : v + 1])[0] for v in kinds])
@@ -252,7 +256,21 @@ def _search(grid: Grid, size: int) -> Verdict:
     return Verdict(rule, False, deviation, len(others) * len(values))
 
 
+def _few_profiles(grid: Grid, size: int, each: int, most: int) -> None:
+    """Raises ValueError for too many profiles of the users who do not deviate."""
+    outsiders = grid.market.users - size
+    cases = comb(outsiders + grid.top, grid.top) * each
+    if cases > most:
+        raise ValueError(
+            f"{grid.market.users} users, {grid.block} places and {grid.top + 1} values are more "
+            f"than the {most:.0e} cases that are searched; lower the users or the highest value"
+        )
+
+
 def _affordable(grid: Grid, size: int, kinds: int) -> None:
+    outsiders = grid.market.users - size
+    subsets = sum(comb(outsiders, n) for n in range(min(outsiders, grid.block) + 1))
+    _few_profiles(grid, size, subsets, CHOICES)
     work = len(grid.bids) * kinds * (size + 3) ** grid.block
     if work > MANY:
         raise ValueError(

@@ -19,7 +19,7 @@ from scoreward.fees.bsp import ACCOUNTINGS
 from scoreward.fees.mechanism import Mechanism
 
 Numbers = np.ndarray  # of whole numbers: 64 bits, or Python's own where those might overflow
-MANY = 3_000_000  # blocks and ways to fill them in one search; about half a minute
+MANY = 3_000_000  # blocks of one search; about half a minute
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class Grid:
         count = comb(self.top + 1 + self.block, self.block)
         if count > MANY:
             raise ValueError(
-                f"{self.block} places and {self.top + 2} levels of bids give {count} blocks, more "
-                f"than the {MANY} that are searched; lower the highest value or the places"
+                f"{self.block} places and {self.top + 2} levels of bids give more than the {MANY} "
+                "blocks that are searched; lower the highest value or the places"
             )
         rows = multisets(self.block, self.top + 1)
         self.bids = rows[np.argsort(self.number(rows))]

@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 Number = int | float | str | Decimal | Fraction
+LONGEST = 100  # characters of a number as text, and its exponent at most
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,17 @@ class Mechanism(Protocol):
 
 
 def exact(number: Number, name: str) -> Fraction:
-    """The number as a fraction; 0.1 is a tenth.  Raises ValueError unless it is finite."""
+    """The number as a fraction; 0.1 is a tenth.
+
+    Raises ValueError unless it is finite, or for text of more than 100 characters or powers of 10.
+    """
+    if isinstance(number, str):
+        power = number.lower().partition("e")[2].lstrip("+-0_")
+        if len(number) > LONGEST or (power.isdecimal() and int(power) > LONGEST):
+            raise ValueError(
+                f"`{name}` is a number of at most {LONGEST} characters and powers of 10, got "
+                f"{number[:20]!r}{'…' * (len(number) > 20)}; write it shorter or in larger units"
+            )
     try:
         return Fraction(str(number))
     except (ValueError, ZeroDivisionError):
@@ -96,7 +107,8 @@ def check_block(mechanism: Mechanism, bids: Sequence[Fraction]) -> None:
 def check_places(block: int, least: int) -> None:
     """Raises ValueError for a block too small."""
     if block < least:
-        raise ValueError(f"a block has {least} places or more here, got {block}")
+        some = "1 place" if least == 1 else f"{least} places"
+        raise ValueError(f"a block has {some} or more with this mechanism, got {block}")
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from scoreward.fees.bsp import (
 from scoreward.fees.checks import check_mic, check_scp, check_uic
 from scoreward.fees.grid import Market
 from scoreward.fees.utility import coalition_gain, long_run, user_utility
+from tests.fees.plain import Bid, Game, earned, lottery
 
 STEP = F(1, 1000)
 
@@ -95,6 +96,20 @@ def test_a_miner_with_too_high_a_rate_adds_a_fake_bid() -> None:
         ("outsider", 3),
         ("fake of the miner", 3),
     ]
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "users", "top", "gamma", "size", "gain"),
+    [(BSP(3, 2, 2, F(1, 2)), 4, 3, F(1, 2), 1, F(3, 2)), (BSP(5, 4, 4, F(1)), 5, 2, F(1), 2, F(2))],
+)
+def test_colluders_who_all_bid_nothing_and_leave_the_others_out_earn_the_known_gain(
+    mechanism: BSP, users: int, top: int, gamma: F, size: int, gain: F
+) -> None:
+    """All value M; a block of bids of 0 by colluders alone, in plain fractions."""
+    game = Game(mechanism, users, top, gamma)
+    honest: list[Bid] = [(top, "out", top)] * (users - size) + [(top, "member", top)] * size
+    mu, before = lottery(game, honest)
+    assert earned(game, [(0, "member", top)] * size, mu, before) == gain
 
 
 LONG = [
@@ -293,9 +308,10 @@ def test_the_range_is_cut_where_payouts_would_exceed_payments() -> None:
         (lambda: BSP(3, 2, 3, F(1)), "m of k = 2 slots are confirmed, 1 to 2, got m = 3"),
         (lambda: BSP(3, 2, 0, F(1)), "got m = 0"),
         (lambda: BSP(3, 3, 1, F(1)), "has 1 to 2 slots that can be confirmed, got k = 3"),
-        (lambda: BSP(1, 1, 1, F(1)), "a block has 2 places or more here, got 1"),
+        (lambda: BSP(1, 1, 1, F(1)), "2 places or more with this mechanism, got 1"),
         (lambda: BSP(4, 2, 1, F(3, 4)), r"θ is in \[0, 1/2\] = \[0, m/k'\].*got 3/4"),
         (lambda: BSP(4, 2, 1, F(-1, 4)), r"θ is in \[0, 1/2\].*got -1/4"),
+        (lambda: BSP(4, 2, 1, F(-1, 4), minting=True), "θ is 0 or more; got -1/4"),
         (lambda: BSP(3, 2, 1, F(1), tick=F(0)), "`tick` is above 0, got 0"),
         (lambda: BSP(3, 2, 1, F(1)).outcome([F(1), F(2), F(0)]), "falling order.*got 1, 2, 0"),
         (lambda: BSP(3, 2, 1, F(1)).outcome([F(1), F(0), F(-1)]), "falling order, 0 or more"),
@@ -309,6 +325,8 @@ def test_the_range_is_cut_where_payouts_would_exceed_payments() -> None:
         (lambda: Setting(F(1), 1, F(1), 1, F(-1)), "reward of a block is 0 or more, got -1"),
         (lambda: Setting(F(1), 1, F(1), 1, F(0), "fair"), "one-shot, mixed, consistent"),
         (lambda: least_tick(F(1), 1, F(1), F(1), F(1, 2)), r"in \[0, 1\), below γ; got 1"),
+        (lambda: least_tick(F(1, 2), 1, F(1), F(1), F(3)), "above 0, at most 1.*got 3, 1 and 1"),
+        (lambda: least_tick(F(1, 2), 0, F(1), F(1), F(1)), "k' is 1 or more.*got 1, 0 and 1"),
     ],
 )
 def test_wrong_parameters_are_refused_in_a_sentence(make, sentence: str) -> None:  # noqa: ANN001
@@ -326,5 +344,7 @@ def test_a_rate_outside_the_range_is_refused_with_the_range() -> None:
             bsp_theta(BSP(3, 2, 1, theta), setting)
     with pytest.raises(ValueError, match="at most γk/c = 1 of k = 2 slots may be confirmed"):
         bsp_theta(BSP(3, 2, 2, F(1, 2)), Setting(F(1, 2), 1, F(1), 2))
-    with pytest.raises(ValueError, match=r"no payout rate θ is valid.*coarser tick"):
+    with pytest.raises(ValueError, match=r"no payout rate θ is valid.*at most 4/7; take a coarser"):
         bsp_theta(good, Setting(F(1), 1, F(1, 4), 2))
+    with pytest.raises(ValueError, match=r"; confirm fewer, or take a coarser tick"):
+        bsp_theta(BSP(3, 2, 2, F(5, 8)), Setting(F(1), 1, F(1, 4), 2))

@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction as F
@@ -13,7 +14,7 @@ from scoreward.fees.bsp import BSP, bsp_gamma
 from scoreward.fees.checks import check_mic, check_scp, check_uic
 from scoreward.fees.grid import Grid, Market
 from scoreward.fees.mechanism import EIP1559, FirstPrice, Mechanism, Outcome, SecondPrice
-from tests.fees.plain import Game, best_coalition, best_user
+from tests.fees.plain import Bid, Game, best_coalition, best_user, earned, lottery
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,30 @@ def test_the_deviation_is_the_one_that_earns_the_gain() -> None:
     assert told.record()["sentence"] == str(told)
 
 
+OWNERS = {"outsider": "out", "fake of the miner": "miner", "fake of a user": "user"}
+
+
+@pytest.mark.parametrize("mechanism", [m for m in SMALL if m != FirstPrice(2)], ids=str)
+def test_the_deviation_can_be_made_and_earns_its_gain_in_plain_fractions(
+    mechanism: Mechanism,
+) -> None:
+    """Its outsiders' bids are of that profile, and the plain accounts of its block agree."""
+    market = Market(3, 2, F(1), F(1, 3), accounting="mixed", fakes=1)
+    told = check_scp(mechanism, market, 1).deviation
+    assert told is not None
+    (value,), others = told.colluders, told.values[:-1]
+    used = Counter(entry.bid for entry in told.entries if entry.owner == "outsider")
+    assert used <= Counter(others)
+    game = Game(mechanism, 3, 2, F(1), F(1, 3), accounting="mixed")
+    honest: list[Bid] = [(v, "out", v) for v in others] + [(value, "member", value)]
+    block: list[Bid] = []
+    for entry in told.entries:
+        owner = OWNERS.get(entry.owner, "member")
+        worth = {"out": entry.bid, "member": value}.get(owner, 0)
+        block.append((entry.bid, owner, worth))
+    assert earned(game, block, *lottery(game, honest)) == told.gain
+
+
 def test_ties_count_only_what_money_can_do() -> None:
     """A tick of a tenth gives a tenth of the gain."""
     market = Market(4, 3, stake=F(1, 4), accounting="mixed")
@@ -197,6 +222,9 @@ def test_four_places_five_users_and_twelve_values_are_searched_in_a_minute() -> 
         (lambda: Grid(FirstPrice(12), Market(3, 20)), "lower the highest value or the places"),
         (lambda: check_scp(FirstPrice(2), Market(3, 3), 0), "1 colluding user or more, got 0"),
         (lambda: check_scp(FirstPrice(6), Market(7, 11), 2), "cases, more than the"),
+        (lambda: check_mic(FirstPrice(2), Market(10**6, 2)), "1000000 users, 2 places and 3 val"),
+        (lambda: check_uic(FirstPrice(2), Market(300, 5)), "300 users, 2 places and 6 values are"),
+        (lambda: Grid(FirstPrice(9000), Market(3, 9000)), "9000 places and 9002 levels of bids"),
     ],
 )
 def test_a_search_that_makes_no_sense_is_refused(market, sentence: str) -> None:  # noqa: ANN001

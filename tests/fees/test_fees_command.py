@@ -79,6 +79,23 @@ def test_without_theta_the_best_valid_one_is_taken(cli: Cli) -> None:
     assert sum(row["confirmed"] for row in told["bidders"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "confirmed"),
+    [
+        ((), "3"),  # x = 9/10, values up to 1: m/3.6 ≤ θ ≤ 1 and m = 3 is the most
+        (("--theta", "3/5"), "2"),
+        (("--theta", "1/3"), "1"),
+        (("--accounting", "consistent"), "4"),
+        (("--accounting", "consistent", "--colluders", "2"), "2"),
+    ],
+)
+def test_as_many_as_possible_are_confirmed(
+    cli: Cli, words: tuple[str, ...], confirmed: str
+) -> None:
+    common = ("--block", "5", "--bids", "1", "1", "0", "--stake", "9/10", "--no-check")
+    assert str(record(cli, *common, *words)["mechanism"]["confirmed"]) == confirmed
+
+
 def test_a_theta_outside_its_range_can_be_looked_at(cli: Cli) -> None:
     words = ("--block", "3", "--bids", "2", "1", "1", "0", "--confirmed", "1", "--theta", "0.624")
     told = record(cli, *words, "--outside")
@@ -139,6 +156,7 @@ def test_a_search_smaller_than_the_bids_says_so(cli: Cli) -> None:
         (("--tick", "-1"), "a tick above 0 expected, got 5 and -1"),
         (("--tick", "2"), "bids are multiples of the tick 2, got 5"),
         (("--theta", "2"), "the payout rate θ is in [5/12, 5/9]"),
+        (("--theta", "-1"), "the payout rate θ is in [5/12, 5/9], got -1"),
         (("--theta", "2", "--outside"), "the payout rate θ is in [0, 1] = [0, m/k']"),
         (("--stake", "2"), "share of stakes is above 0, at most 1, got 2"),
         (("--stake", "1/9"), "no payout rate θ is valid"),
@@ -147,6 +165,15 @@ def test_a_search_smaller_than_the_bids_says_so(cli: Cli) -> None:
         (("--mechanism", "lottery"), "unknown mechanism 'lottery'; it is bsp-theta, bsp-gamma"),
         (("--mechanism", "first-price", "--theta", "1"), "belong to bsp-theta, not to first-price"),
         (("--mechanism", "bsp-gamma", "--gamma", "1/4"), "confirms nobody; k = 3 slots need"),
+        (("--mechanism", "bsp-gamma", "--confirmed", "0"), "belong to bsp-theta, not to bsp-gamma"),
+        (("--mechanism", "first-price", "--theta", ""), "belong to bsp-theta, not to first-price"),
+        (("--mechanism", "first-price", "--slots", "2"), "--slots belongs to bsp-theta and"),
+        (("--tip", "1/2"), "--base-fee and --tip belong to eip-1559, not to bsp-theta"),
+        (("--users", "0"), "a search 1 user or more, got --block 4 and --users 0"),
+        (("--users", "300"), "300 users, 4 places and 6 values are more than the"),
+        (("--block", "100000000"), "a block has at most 10000 places"),
+        (("--block", "10000"), "10000 places and 7 levels of bids give more than the 3000000"),
+        (("--bids", "1e400000000"), "`bids` is a number of at most 100 characters"),
         (("--block", "9", "--slots", "8", "--bids", "1", "--top", "40", "--stake", "1"), "places"),
     ],
 )
