@@ -145,8 +145,8 @@ def arms(train: Tensor) -> list[Arm]:
     """The recommended m of cosines is that of the rule for 99 % of the energy."""
     s, _, best = sparsity(train, "dct")
     made = [
-        Arm(REFERENCES[0], plain(train), perceptron(256)),
-        Arm(REFERENCES[1], differences(train), perceptron(256)),
+        Arm(REFERENCES[0], plain(train), perceptron()),
+        Arm(REFERENCES[1], differences(train), perceptron()),
     ]
     for share, scaled in ((0.99, False), (0.9, False), (0.99, True)):
         m, how = components(train, share, scaled)

@@ -191,8 +191,9 @@ def trained(arm: Arm, data: Data, effort: Effort, seed: int) -> tuple[dict, Tens
     with tempfile.TemporaryDirectory() as folder:
         distances = Distances(data.train, data.test)
         run = _run(arm, model, latents, distances, effort, Path(folder) / "run", seed)
-        for _ in run.start():
-            pass
+        finished = [moment.round for moment in run.start()][-1]
+        if finished < effort.rounds:
+            raise SystemExit(f"{arm.name} was interrupted; its run is not recorded")
         last = newest(run.folder / "checkpoints")
         if last is None:
             raise RuntimeError(f"the run of {arm.name} left no checkpoint")
