@@ -46,7 +46,7 @@ class Comparison:
             return
         if not options.figure:
             samples = self.run(some, options.seeds)
-            if samples and not options.arm:
+            if samples:
                 show(self.folder / f"{self.name}_samples.png", samples, self.data.test)
             if not options.no_costs:
                 for line in costs(some, self.data, self.effort):

@@ -124,7 +124,7 @@ def main() -> None:
         REFERENCES,
         {"threshold": threshold, "best": best},
         "cosines",
-        Effort.tiny() if options.tiny else Effort(rounds=20),
+        Effort.tiny() if options.tiny else Effort(rounds=20, updates=25, every=2),
         options.to,
     ).go(options, show)
 
