@@ -18,6 +18,11 @@ def append(path: Path, line: dict) -> None:
         file.write(json.dumps(line) + "\n")
 
 
+def write(path: Path, every: Sequence[dict]) -> None:
+    """All lines at once, in place of what was there."""
+    path.write_text("".join(json.dumps(line) + "\n" for line in every), encoding="utf-8")
+
+
 def lines(path: Path) -> list[dict]:
     """All of them; none if there is no file."""
     if not path.exists():
@@ -110,7 +115,7 @@ def needed(run: dict, goals: dict[str, float]) -> float | None:
     return None
 
 
-def interval(values: Sequence[float]) -> str:
+def interval(values: Sequence[float] | np.ndarray) -> str:
     """Mean, and the 95 % t interval where there are several."""
     from scipy.stats import t
 

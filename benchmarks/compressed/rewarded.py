@@ -14,13 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.compressed.study import write
+from benchmarks.compressed.results import write
 from scoreward.chain import draw
 from scoreward.data.digits import WORDS, load
 from scoreward.keys import Key, normal_each
@@ -155,7 +156,7 @@ def rows(media: Tensor) -> Tensor:
 def figure(path: Path, lines: Sequence[dict], shown: Mapping[str, Tensor]) -> None:
     """Samples on the left; on the right what was measured along the training."""
     drawing = Figure(figsize=(12, 5.6), layout="constrained")
-    left, right = drawing.subfigures(1, 2, width_ratios=(1, 1.6))
+    left, right = np.ravel(drawing.subfigures(1, 2, width_ratios=(1, 1.6)))
     for axes, (name, picture) in zip(left.subplots(len(shown), 1), shown.items(), strict=True):
         axes.imshow(picture, cmap="gray_r", vmin=0, vmax=1)
         axes.set_title(name, fontsize=8)
