@@ -156,7 +156,7 @@ def rows(media: Tensor) -> Tensor:
 def figure(path: Path, lines: Sequence[dict], shown: Mapping[str, Tensor]) -> None:
     """Samples on the left; on the right what was measured along the training."""
     drawing = Figure(figsize=(12, 5.6), layout="constrained")
-    left, right = np.ravel(drawing.subfigures(1, 2, width_ratios=(1, 1.6)))
+    left, right = np.asarray(drawing.subfigures(1, 2, width_ratios=(1, 1.6)), object)
     for axes, (name, picture) in zip(left.subplots(len(shown), 1), shown.items(), strict=True):
         axes.imshow(picture, cmap="gray_r", vmin=0, vmax=1)
         axes.set_title(name, fontsize=8)
