@@ -32,7 +32,7 @@ class LanguageLoading:
     """How to load a model and what of it to train."""
 
     adapters: bool = True  # train LoRA; the reference is then the model without it
-    lora: LoRA = field(default_factory=lambda: LoRA(16, 32.0, EVERY_LINEAR))
+    lora: LoRA = field(default_factory=lambda: LoRA(16, targets=EVERY_LINEAR))
     context: int | None = None  # tokens of prompt and completion; default: what the model allows
 
 
@@ -43,7 +43,7 @@ def load_language(
     folder = source if gguf is None else str(_dequantised(Path(source), gguf))
     network, tokenizer = _loaded(folder)
     name = source if gguf is None else f"{Path(source).name}/{gguf}"
-    return prepared(network, tokenizer, loading, name)
+    return prepared(network, tokenizer, loading, name, _stored_kind(folder))
 
 
 def smollm(loading: LanguageLoading = LanguageLoading()) -> LanguageModel:
@@ -59,9 +59,16 @@ def smollm(loading: LanguageLoading = LanguageLoading()) -> LanguageModel:
 
 
 def prepared(
-    network: nn.Module, tokenizer: Any, loading: LanguageLoading, name: str
+    network: nn.Module,
+    tokenizer: Any,
+    loading: LanguageLoading,
+    name: str,
+    stored: torch.dtype = torch.float32,
 ) -> LanguageModel:
-    """With adapters if wanted, in evaluation mode: no dropout, before or during training."""
+    """With adapters if wanted, in evaluation mode: no dropout, before or during training.
+
+    `stored` is the kind of number that the weights came in and are written in as a whole.
+    """
     if tokenizer.eos_token_id is None:
         raise ValueError(
             f"the tokenizer of {name} has no end-of-sequence token; completions could not end"
@@ -75,7 +82,8 @@ def prepared(
     config: Any = network.config
     most = int(getattr(config, "max_position_embeddings", 0) or 2048)
     context = most if loading.context is None else min(loading.context, most)
-    return LanguageModel(network, tokenizer, context, plain, _Saving(network, tokenizer), name=name)
+    saving = _Saving(network, tokenizer, stored)
+    return LanguageModel(network, tokenizer, context, plain, saving, name=name)
 
 
 @torch.no_grad()
@@ -95,6 +103,7 @@ class _Saving:
 
     network: nn.Module
     tokenizer: Any
+    stored: torch.dtype = torch.float32
 
     def __call__(self, trained: Mapping[str, Tensor], folder: Path, merged: bool) -> None:
         from safetensors.torch import save_file
@@ -107,10 +116,22 @@ class _Saving:
             save_file(plain, folder / "adapter_model.safetensors")
             _adapter_config(self.network, folder)
             return
-        state = merged_state(self.network, trained)
+        state = {
+            name: tensor.to(self.stored) if tensor.is_floating_point() else tensor
+            for name, tensor in merged_state(self.network, trained).items()
+        }
         network: Any = self.network
         network.save_pretrained(folder, state_dict=state)
+        _says(folder / "config.json", self.stored)
         self.tokenizer.save_pretrained(folder)
+
+
+def _says(config: Path, kind: torch.dtype) -> None:
+    """Note in a configuration what kind of number the weights beside it are."""
+    entries = json.loads(config.read_text(encoding="utf-8"))
+    known = "torch_dtype" if "torch_dtype" in entries else "dtype"
+    entries[known] = str(kind).removeprefix("torch.")
+    config.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
 
 
 def _adapter_config(network: nn.Module, folder: Path) -> None:
@@ -166,6 +187,14 @@ def _kept(quantised: Any, tokenizer: Any, target: Path) -> None:
         return
     shutil.rmtree(target, ignore_errors=True)
     aside.rename(target)
+
+
+def _stored_kind(source: str) -> torch.dtype:
+    """What kind of number a model's configuration says that its weights are."""
+    from transformers import AutoConfig
+
+    said = getattr(AutoConfig.from_pretrained(source), "dtype", None)
+    return said if isinstance(said, torch.dtype) else torch.float32
 
 
 def _loaded(source: str, **how: Any) -> tuple[Any, Any]:

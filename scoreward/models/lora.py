@@ -12,15 +12,23 @@ class LoRA:
     """W + (α/r) B A with A of rank r; B starts at 0, so the model starts unchanged.  [lora] (3)"""
 
     rank: int = 32  # r, Flow-GRPO and V-GRPO on SD3.5-M
-    alpha: float = 64.0  # α, the same
+    alpha: float | None = None  # α; default: `alpha_per_rank` times the rank
     targets: Sequence[str] = ("qkv", "out", "up", "down")  # names of linear layers, ours
+    alpha_per_rank: float = 2.0  # α/r, the same as the rank; another rank keeps this scale
 
     def __post_init__(self) -> None:
-        if self.rank < 1 or self.alpha <= 0 or not self.targets:
+        scales = [s for s in (self.alpha, self.alpha_per_rank) if s is not None]
+        if self.rank < 1 or min(scales) <= 0 or not self.targets:
             raise ValueError(
                 "LoRA needs a rank of at least 1, a positive alpha and some targets, got "
-                f"rank={self.rank}, alpha={self.alpha}, targets={list(self.targets)}"
+                f"rank={self.rank}, alpha={self.alpha}, alpha_per_rank={self.alpha_per_rank}, "
+                f"targets={list(self.targets)}"
             )
+
+    @property
+    def scale(self) -> float:
+        """α/r, what the low-rank product is multiplied by."""
+        return self.alpha_per_rank if self.alpha is None else self.alpha / self.rank
 
 
 def add_lora(network: nn.Module, settings: LoRA) -> nn.Module:
@@ -35,7 +43,7 @@ def add_lora(network: nn.Module, settings: LoRA) -> nn.Module:
         ) from None
     config = LoraConfig(
         r=settings.rank,
-        lora_alpha=settings.alpha,  # pyright: ignore[reportArgumentType] (a fraction works too)
+        lora_alpha=settings.scale * settings.rank,  # pyright: ignore[reportArgumentType] (a fraction works too)
         target_modules=list(settings.targets),
         lora_dropout=0.0,  # dropout would make old and new passes differ
         init_lora_weights=True,

@@ -79,7 +79,7 @@ class Start:
     weights: Path | None = None  # a weights file instead of the shipped one
     lora: bool = False  # train low-rank adapters instead of all weights
     rank: int = 32  # of the adapters
-    alpha: float = 64.0  # of the adapters
+    alpha: float | None = None  # of the adapters; default: twice the rank
 
     def load(self, weights: Mapping[str, Tensor] | None) -> Model:
         """The portraits model, with the shipped weights for None."""

@@ -158,7 +158,7 @@ def on_pretrained(
         evaluation=setup.measured.evaluation(model, task, prompts.held_out),
         keeping=Keeping(every=setup.measured.every),
         guidance=setup.guidance,
-        mixed_precision="bf16" if setup.loading.dtype == "bf16" else "no",
+        mixed_precision=setup.loading.precision,
     )
 
 

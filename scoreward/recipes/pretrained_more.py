@@ -41,7 +41,7 @@ CLIP = Loading(
 
 def sd15_ddpo(
     model: str = SD15,
-    loading: Loading = Loading(rank=4, alpha=4.0),
+    loading: Loading = Loading(rank=4, alpha_per_rank=1.0),
     task: Task = Task(reward=("aesthetic",)),
     objective: DDPO = DDPO(),
     rollout: Noisy = Noisy("ddim", 1.0, steps=50),
@@ -56,7 +56,7 @@ def sd15_ddpo(
 
 def sd15_score_as_action(
     model: str = SD15,
-    loading: Loading = Loading(rank=4, alpha=4.0),
+    loading: Loading = Loading(rank=4, alpha_per_rank=1.0),
     task: Task = Task(reward=("image_reward",)),
     objective: ScoreAsAction = ScoreAsAction(clip=1.5e-5),
     rollout: Noisy = Noisy("ddim", 1.0, steps=50),
@@ -74,7 +74,7 @@ def sd15_score_as_action(
 
 def sd15_vgrpo(
     model: str = SD15,
-    loading: Loading = Loading(rank=32, alpha=64.0),
+    loading: Loading = Loading(rank=32),
     task: Task = Task(),
     objective: VGRPO = VGRPO(clip=None),
     sampling: Sampling = Sampling(steps=25),

@@ -77,14 +77,14 @@ def on_files(name: str, origin: Origin, objective: Objective, fed: Fed, measured
         evaluation=replace(evaluation, probes={"pairs": probe}),
         keeping=Keeping(every=measured.every),
         origin={"data": split.facts},
-        mixed_precision="bf16" if origin.loading.dtype == "bf16" else "no",
+        mixed_precision=origin.loading.precision,
     )
 
 
 def sd15_diffusion_dpo(
     pairs: Path,
     model: str = SD15,
-    loading: Loading = Loading(rank=16, alpha=16.0, dtype="bf16", checkpointing=True),
+    loading: Loading = Loading(rank=16, alpha_per_rank=1.0, dtype="bf16", checkpointing=True),
     task: Task = Task(),
     objective: DiffusionDPO = DiffusionDPO(beta=5000.0),
     fed: Settings = Fed(),

@@ -27,7 +27,7 @@ from scoreward.training.run import Budget, Run
 from scoreward.windows import Window
 
 SD35 = "stabilityai/stable-diffusion-3.5-medium"
-LOADING = Loading(height=512, width=512, dtype="bf16", rank=32, alpha=64.0)
+LOADING = Loading(height=512, width=512, dtype="bf16", rank=32)
 WINDOW = Windowed(Noisy("flow_sde", 0.7, steps=10), Window("progressive", width=4, every=150))
 ADAM = Optimizer(lr=3e-4, weight_decay=1e-4, ema=0.9)
 

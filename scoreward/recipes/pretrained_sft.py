@@ -51,4 +51,5 @@ def sd35_sft(
         budget=shared.budget,
         evaluation=measured.evaluation(made, task, held_out),
         keeping=Keeping(every=measured.every),
+        mixed_precision=loading.precision,
     )

@@ -8,6 +8,7 @@ from typing import Any
 import diffusers
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from scoreward.chain import Sampler, draw
@@ -96,6 +97,34 @@ def test_all_weights_are_a_whole_pipeline(
     assert (after - before).abs().max() > 1e-3
     plain = theirs(name, tmp_path / "whole", z, None, tmp_path)
     assert (plain - after).abs().max() < 3e-4
+
+
+def kinds(folder: Path) -> dict[str, torch.dtype]:
+    tensors = {}
+    for file in folder.glob("*.safetensors"):
+        tensors |= load_file(file)
+    return {name: tensor.dtype for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize("lora", [True, False])
+@pytest.mark.parametrize("name", ["sd15", "flux_dev"])
+def test_whole_pipelines_have_the_kind_of_number_that_came_in(
+    name: str, lora: bool, saved: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """A model of 16 bits was written in 32: twice the size."""
+    part = "unet" if name == "sd15" else "transformer"
+    folder = tmp_path / "half"
+    pipe: Any = diffusers.DiffusionPipeline.from_pretrained(saved(name), torch_dtype=torch.bfloat16)
+    pipe.save_pretrained(folder)
+    model = load(folder, tiny.loading(name, lora=lora))
+    assert model.save is not None
+    model.save(changed(model), tmp_path / "whole", True)
+    assert kinds(tmp_path / "whole" / part) == kinds(folder / part)
+    assert set(kinds(folder / part).values()) == {torch.bfloat16}
+    again = load(tmp_path / "whole", tiny.loading(name))
+    z = upstream.noise(model.shape)
+    prompts = upstream.prompts_of(name, tmp_path)
+    assert (ours(again, z, prompts) - ours(model, z, prompts)).abs().max() < 0.05
 
 
 def test_a_family_without_lora_files_says_so(saved: Callable[[str], Path], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from scoreward.models.language import LanguageModel, Said, Wanted
 from scoreward.models.language_loading import (
@@ -205,3 +206,23 @@ def test_noise_and_guidance_are_refused_in_words() -> None:
         model.process.alpha(torch.zeros(1))
     with pytest.raises(ValueError, match="set `guidance` to 1"):
         model.null(None)
+
+
+def test_a_merged_model_has_the_kind_of_number_that_came_in(tmp_path: Path) -> None:
+    """Weights of 16 bits were written in 32: twice the size."""
+    first = small(LanguageLoading(adapters=False))
+    network: Any = first.network
+    network.to(torch.bfloat16).save_pretrained(tmp_path / "half")
+    first.tokenizer.save_pretrained(tmp_path / "half")
+    model = load_language(str(tmp_path / "half"), ADAPTED)
+    assert next(model.network.parameters()).dtype == torch.float32
+    weights = Weights(model.network).parameters
+    assert model.save is not None
+    model.save({n: p.detach() for n, p in weights.items()}, tmp_path / "whole", True)
+    stored = load_file(tmp_path / "whole" / "model.safetensors")
+    assert {t.dtype for t in stored.values()} == {torch.bfloat16}
+    again = load_language(str(tmp_path / "whole"), ADAPTED)
+    config: Any = again.network.config
+    assert config is not None
+    size = [(tmp_path / f / "model.safetensors").stat().st_size for f in ("half", "whole")]
+    assert abs(size[0] - size[1]) < 4096

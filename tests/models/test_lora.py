@@ -2,6 +2,7 @@
 
 import re
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -116,16 +117,30 @@ def test_a_snapshot_of_the_start_is_the_base_model_at_the_size_of_the_adapters()
 
 
 def test_defaults_are_those_of_flow_grpo() -> None:
-    assert (LoRA().rank, LoRA().alpha) == (32, 64.0)
+    assert (LoRA().rank, LoRA().scale) == (32, 2.0)
+
+
+def test_another_rank_keeps_the_scale() -> None:
+    """α was a number of its own, and rank 4 multiplied the scale by 8."""
+    assert LoRA(rank=4).scale == LoRA(rank=32).scale == 2.0
+    assert LoRA(rank=4, alpha_per_rank=1.0).scale == 1.0
+    assert LoRA(rank=4, alpha=6.0).scale == 1.5
+    for rank, alpha, scale in ((4, None, 2.0), (8, 4.0, 0.5)):
+        adapted = add_lora(network(), LoRA(rank, alpha))
+        layers: list[Any] = [m for m in adapted.modules() if hasattr(m, "scaling")]
+        assert {layer.scaling["default"] for layer in layers} == {scale}
 
 
 def test_what_does_not_fit_is_refused() -> None:
     expected = "LoRA needs a rank of at least 1, a positive alpha and some targets, got "
-    with pytest.raises(ValueError, match=re.escape(expected + "rank=0, alpha=64.0")):
+    with pytest.raises(ValueError, match=re.escape(expected + "rank=0, alpha=None")):
         LoRA(rank=0)
     with pytest.raises(ValueError, match=re.escape(expected + "rank=32, alpha=0.0")):
         LoRA(alpha=0.0)
-    with pytest.raises(ValueError, match=re.escape(expected + "rank=32, alpha=64.0, targets=[]")):
+    with pytest.raises(
+        ValueError,
+        match=re.escape(expected + "rank=32, alpha=None, alpha_per_rank=2.0, targets=[]"),
+    ):
         LoRA(targets=())
     with pytest.raises(ValueError, match="to_q"):
         add_lora(Layers(), LoRA(targets=("to_q",)))

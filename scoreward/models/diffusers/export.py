@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from scoreward.models.base import Save
 from scoreward.models.diffusers.family import Network
 from scoreward.models.lora import LoRA
 
+KINDS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 WEIGHTS = (".safetensors", ".bin", ".index.json")
 
 
@@ -24,7 +26,7 @@ def saver(folder: Path, pipe: Any, network: Network, lora: LoRA, adapters: bool)
 
     def save(weights: Mapping[str, Tensor], target: Path, merged: bool) -> None:
         parts = split(weights, network)
-        scale = lora.alpha / lora.rank
+        scale = lora.scale
         if adapters and not merged:
             write_lora(type(pipe), parts, target, scale)
         else:
@@ -80,7 +82,8 @@ def write_whole(
     """A copy of the pipeline's folder with its denoiser replaced.
 
     Adapters (`scale` is their α/r) are added to the original weights, read anew, so that a base
-    that was loaded in few bits is written in full.
+    that was loaded in few bits is written in full. Sums are float32; each weight is written as the
+    kind of number that the folder has it in.
     """
 
     def unwanted(at: str, names: list[str]) -> list[str]:
@@ -95,7 +98,33 @@ def write_whole(
         with torch.no_grad():
             for at, change in (merged(tensors, scale) if scale else tensors).items():
                 own[at].copy_(own[at] + change.to(own[at]) if scale else change)
+        as_stored(fresh, stored_kinds(folder / name))
         fresh.save_pretrained(target / name)
+
+
+def stored_kinds(folder: Path) -> dict[str, torch.dtype]:
+    """Names and kinds of number of the weights in a part's folder, variants left out."""
+    kinds: dict[str, torch.dtype] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        if "." in file.name.removesuffix(".safetensors"):  # a variant, such as …fp16.safetensors
+            continue
+        with safe_open(file, "pt") as stored:
+            for name in stored.keys():  # noqa: SIM118
+                kinds[name] = KINDS.get(stored.get_slice(name).get_dtype(), torch.float32)
+    if not kinds:
+        for file in sorted(folder.glob("*.bin")):
+            tensors = torch.load(file, "meta", weights_only=True)
+            kinds |= {name: tensor.dtype for name, tensor in tensors.items()}
+    return kinds
+
+
+def as_stored(network: Any, kinds: Mapping[str, torch.dtype]) -> None:
+    """Turn a network's weights into the kinds of number they had; unknown ones into the usual."""
+    every = list(kinds.values()) or [torch.float32]
+    usual = max(set(every), key=every.count)
+    for name, parameter in network.named_parameters():
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.to(kinds.get(name, usual))
 
 
 def merged(adapters: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:

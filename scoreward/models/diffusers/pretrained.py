@@ -5,6 +5,7 @@ again; the VAE decodes and may wait on the CPU; of the denoiser only adapters or
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -48,7 +49,8 @@ class Loading:
     quantise: Literal["no", "int8", "nf4"] = "no"  # of frozen weights; needs bitsandbytes
     lora: bool = True  # train low-rank adapters; otherwise all weights of the denoiser
     rank: int = 32  # of the adapters
-    alpha: float = 64.0  # of the adapters
+    alpha: float | None = None  # of the adapters; default: `alpha_per_rank` times the rank
+    alpha_per_rank: float = 2.0  # of the adapters: their scale, which another rank keeps
     targets: tuple[str, ...] = ()  # layers with adapters; default: the family's
     tokens: int | None = None  # of text; default: the family's
     guidance_input: float | None = None  # of a model that takes its guidance as an input
@@ -68,6 +70,15 @@ class Loading:
                 "weights in fp16 lose small updates; train all weights in float32 (with bf16 "
                 "autocast if memory is short), or train adapters with `lora`"
             )
+
+    @property
+    def precision(self) -> Literal["no", "bf16", "fp16"]:
+        """What the network computes in: `mixed_precision` of a run."""
+        return "no" if self.dtype == "float32" else self.dtype
+
+    def adapters(self, targets: Sequence[str] = LoRA.targets) -> LoRA:
+        """The adapters' settings, for layers of these names."""
+        return LoRA(self.rank, self.alpha, targets, self.alpha_per_rank)
 
 
 def load(path: str | Path, loading: Loading = Loading(), family: Family | None = None) -> Model:
@@ -136,7 +147,7 @@ def assembled(
         null=prompts.null,
         grid=lambda steps: family.grid(pipe, steps, size),
         read=PictureFiles(pictures, size, seen, len(shape) == 4),
-        save=saver(opened.folder, pipe, network, LoRA(loading.rank, loading.alpha), loading.lora),
+        save=saver(opened.folder, pipe, network, loading.adapters(), loading.lora),
     )
 
 
@@ -281,7 +292,7 @@ def with_adapters(part: Any, loading: Loading, targets: tuple[str, ...]) -> None
         )
     with torch.random.fork_rng():
         torch.manual_seed(0)  # the same adapters on every process
-        add_lora(part, LoRA(loading.rank, loading.alpha, present))
+        add_lora(part, loading.adapters(present))
     for parameter in part.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
