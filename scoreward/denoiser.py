@@ -4,7 +4,7 @@ Any callable of that signature is a denoiser. Guidance, counting and caching are
 same signature, so they compose with every sampler and objective.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,6 +83,29 @@ class InBatches:
             given = None if cond is None else cond[piece]
             parts.append(self.denoiser(x_t[piece], t[piece], given))
         return parts[0].joined(parts)
+
+
+PRECISIONS: Mapping[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""Names of what a network may compute in under autocast; "no" is the dtype of its weights."""
+
+
+@dataclass(frozen=True)
+class InPrecision:
+    """Asks the network with autocast to `dtype`; None leaves it as it is.
+
+    The only place that opens autocast: around the network and nothing else, so densities, rewards
+    and losses keep float32. Autocast's memory of cast weights is off, for the next call may read
+    other weights.
+    """
+
+    denoiser: Callable[[Any, Any, Any], Any]
+    dtype: torch.dtype | None
+
+    def __call__(self, x_t: Tensor, t: Tensor, cond: Any) -> Any:
+        if self.dtype is None:
+            return self.denoiser(x_t, t, cond)
+        with torch.autocast(x_t.device.type, self.dtype, cache_enabled=False):
+            return self.denoiser(x_t, t, cond)
 
 
 @dataclass

@@ -86,6 +86,12 @@ class Prediction:
         eps = output if kind == "eps" else (alpha * output - a * x_t) / det
         return cls(x_t, t, x0, eps, process, (kind, output))
 
+    def detach(self) -> "Prediction":
+        """The same numbers without gradients."""
+        said = None if self.said is None else (self.said[0], self.said[1].detach())
+        x0, eps = self.x0.detach(), self.eps.detach()
+        return Prediction(self.x_t.detach(), self.t, x0, eps, self.process, said)
+
     def as_(self, kind: Kind) -> Float[Tensor, "batch *shape"]:
         """The target named `kind`: a·x0 + b·ε."""
         if self.said is not None and self.said[0] == kind:
@@ -97,4 +103,8 @@ class Prediction:
         """All parts, of which this is the first, as one batch."""
         names = ("x_t", "t", "x0", "eps")
         x_t, t, x0, eps = (torch.cat([getattr(p, name) for p in parts]) for name in names)
-        return Prediction(x_t, t, x0, eps, self.process)
+        words = [p.said for p in parts if p.said is not None and self.said is not None]
+        said = None
+        if self.said is not None and len(words) == len(parts):
+            said = (self.said[0], torch.cat([answer for _, answer in words]))
+        return Prediction(x_t, t, x0, eps, self.process, said)

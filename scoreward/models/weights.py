@@ -3,12 +3,16 @@
 With LoRA the trainable parameters are the adapters, so a snapshot of the start is the base model
 and costs nothing of the base's size. Swapping happens outside of any graph: a snapshot's reading
 never carries gradients.
+
+A snapshot is read by other tensors in the parameters' places, not by other data inside the
+parameters. Whatever remembers something of a parameter (autocast its cast to fewer bits, a compiled
+graph that it is there) then sees another tensor, and cannot answer with what it remembers.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +25,7 @@ class Weights:
         self.parameters = {n: p for n, p in network.named_parameters() if p.requires_grad}
         if not self.parameters:
             raise ValueError("the network has no trainable parameters; unfreeze some or add LoRA")
+        self._places = places(network, self.parameters)
         self._snapshots: dict[str, dict[str, Tensor]] = {}
         self._version = 0
         self._committed: dict[str, int] = {}
@@ -76,17 +81,44 @@ class Weights:
         if self.is_live(name):
             yield
             return
-        snapshot = self.snapshot(name)
-        live, outer = {n: p.data for n, p in self.parameters.items()}, self._swapped
+        snapshot, outer = self.snapshot(name), self._swapped
+        before = dict(self._now())
         try:
             self._swapped = True
-            for n, p in self.parameters.items():
-                p.data = snapshot[n]
+            self._put(snapshot)
             yield
         finally:
             self._swapped = outer
-            for n, p in self.parameters.items():
-                p.data = live[n]
+            self._put(before)
+
+    def _now(self) -> Iterator[tuple[str, Tensor]]:
+        """The tensors that are in the parameters' places."""
+        for module, own, name in self._places:
+            yield name, cast(Tensor, module._parameters[own])
+
+    def _put(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put other tensors, or the parameters again, into those places."""
+        for module, own, name in self._places:
+            module._parameters[own] = cast(Any, tensors[name])
+        for module, _, _ in self._places:
+            if isinstance(module, nn.RNNBase):  # these keep a second list of their weights
+                module._flat_weights = [getattr(module, n) for n in module._flat_weights_names]
+
+
+def places(
+    network: nn.Module, parameters: Mapping[str, nn.Parameter]
+) -> list[tuple[nn.Module, str, str]]:
+    """(module, name in it, name in the network) wherever one of the parameters is used.
+
+    A parameter that two modules share has two places.
+    """
+    names = {id(p): n for n, p in parameters.items()}
+    return [
+        (module, own, names[id(p)])
+        for module in network.modules()
+        for own, p in module._parameters.items()
+        if id(p) in names
+    ]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,10 @@ Score = Callable[[Tensor, Tensor], Tensor]
 """(x0, numbers of the samples) → rewards [batch], differentiable in x0 where that was asked for."""
 
 
+EXACT = 2.0**-24
+"""Unit roundoff of float32."""
+
+
 def alone(value: Tensor) -> Tensor:
     """The sum over all processes, where there is one."""
     return value
@@ -44,6 +48,8 @@ class Policy:
     kept: Float[Tensor, "rows *shape"] | None = None  # answers of the rollout, with gradients
     score: Score | None = None  # the reward, where the objective asks for it
     memory: dict[str, Tensor] = field(default_factory=dict)  # what lives from round to round
+    answers_later: bool = False  # `prepare` leaves other policies' answers to `Objective.answered`
+    rounding: float = EXACT  # unit roundoff of what the network computes in
     null: Callable[[Cond], Cond] | None = None  # the condition of guidance, where there is one
     total: Callable[[Tensor], Tensor] = alone  # the sum of a tensor over processes
 
@@ -106,6 +112,11 @@ class Objective(ABC):
         return False
 
     @property
+    def summed(self) -> bool:
+        """Whether log-ratios are sums over the elements of a sample, in nats, instead of means."""
+        return False
+
+    @property
     def reuses_rollout(self) -> bool:
         """Whether `loss` can start from the rollout's own answers, `Policy.kept`."""
         return False
@@ -130,6 +141,15 @@ class Objective(ABC):
 
         The rows returned carry a field `sample`, by which the trainer forms minibatches.
         """
+
+    def answered(self, rows: Rows, policy: Policy) -> Rows:
+        """The rows with what the other policies answer on them; by default as they are.
+
+        Called once per round, without gradients, with just the rows that the first pass will train
+        together: kernels may round differently in batches of other shapes, and networks that are
+        equal must give equal numbers. `prepare` calls it itself unless `Policy.answers_later`.
+        """
+        return rows
 
     @abstractmethod
     def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:

@@ -39,7 +39,7 @@ class BranchGRPO(PathObjective):
             path = path[(path.step >= self.depth[0]) & (path.step <= self.depth[1])]
         rows = path_rows(samples, stored(path))
         rows = replace(rows, advantage=self.node_advantages(samples, path).to(rows.advantage))
-        return self.referred(rows, policy) if self.kl else rows
+        return self.finished(rows, policy)
 
     def node_advantages(self, samples: Samples, path: Transitions) -> Float[Tensor, " rows"]:
         """Mean reward of the leaves below each edge, normalised per depth of its tree.

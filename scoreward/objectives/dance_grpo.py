@@ -44,7 +44,7 @@ class DanceGRPO(PathObjective):
         if self.best_of is not None:
             kept &= torch.isin(rows.sample, self._extremes(samples))
         rows = rows[kept]
-        return self.referred(rows, policy) if self.kl else rows
+        return self.finished(rows, policy)
 
     def _steps(self, rows: PathRows, key: Key) -> Tensor:
         """Whether a row is among the random steps of its sample.  [dance-grpo] (timesteps)"""

@@ -37,6 +37,10 @@ class DiffusionDPO(PreferenceObjective):
         if self.automatic is not None and self.link != "logistic":
             raise ValueError(f"an automatic β is made for the logistic link, got {self.link!r}")
 
+    @property
+    def weighs_errors(self) -> bool:
+        return self.automatic is not None
+
     def weighed(self, rows: PreferenceRows, policy: Policy) -> PreferenceRows:
         if self.automatic is not None:
             return automatic(rows, self.automatic, policy)

@@ -41,6 +41,10 @@ class DiffusionRainbowPO(PreferenceObjective):
         """The loss."""
         return DiffusionRainbow(self.beta, self.alpha, self.gamma, self.sft)
 
+    @property
+    def weighs_errors(self) -> bool:
+        return self.centred and self.alpha < 1
+
     def weighed(self, rows: PreferenceRows, policy: Policy) -> PreferenceRows:
         first, second = rows.winner.error, rows.loser.error
         if self.centred and self.alpha < 1:

@@ -4,7 +4,7 @@
 (Online.own_start = 1 − 1/(1 + γ)²) and take `kernel.Churn` steps; raw rewards are used.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from scoreward.chain import Transitions
 from scoreward.keys import Key
 from scoreward.objectives.base import Objective, Policy, Samples
-from scoreward.objectives.replay import PathRows, path_rows, place, read, stored
+from scoreward.objectives.replay import PathRows, again, path_rows, place, read, stored
 from scoreward.rows import Rows
 
 
@@ -46,17 +46,23 @@ class FDFO(Objective):
         step = halved(samples.x0)
         size = step.flatten(1).square().mean(1) + 1e-6
         direction = (step / size.reshape(-1, *[1] * (step.ndim - 1)))[at]
-        reference = None
-        if self.anchor:
-            reference = policy.reference(path.x, path.t, rows.cond).as_(policy.kind)
-        return FDFORows(rows.path, rows.cond, gap, reference, rows.sample, direction)
+        made = FDFORows(rows.path, rows.cond, gap, None, rows.sample, direction)
+        return made if policy.answers_later else self.answered(made, policy)
+
+    def answered(self, rows: Rows, policy: Policy) -> FDFORows:
+        rows = again(cast(FDFORows, rows), policy)
+        path = rows.path
+        if not self.anchor:
+            return rows
+        answer = policy.reference(path.x, path.t, rows.cond).as_(policy.kind)
+        return replace(rows, reference=answer)
 
     def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
         """−dR ρ + |dR|/(2ε) (ρ − 1)².  [fdfo] (SPO)"""
         rows = cast(FDFORows, rows)
         path = rows.path
         new = policy.current(path.x, path.t, rows.cond).as_("velocity")
-        old = read(path, path.answer, policy).as_("velocity")
+        old = new.detach() if policy.on_policy else read(path, path.answer, policy).as_("velocity")
         log_ratio = log_ratio_of(new, old, rows.direction)
         ratio, gap = log_ratio.exp(), rows.advantage
         loss = (gap.abs() / (2 * self.epsilon) * (ratio - 1).square() - gap * ratio).mean()

@@ -27,6 +27,10 @@ class FlowDPO(PreferenceObjective):
     units: Units = "flow_grpo"
     automatic: AutomaticBeta | None = None  # instead of β: it follows the size of the margin
 
+    @property
+    def weighs_errors(self) -> bool:
+        return self.automatic is not None
+
     def weighed(self, rows: PreferenceRows, policy: Policy) -> PreferenceRows:
         if not isinstance(policy.process, RectifiedFlow) or policy.kind != "velocity":
             raise ValueError(

@@ -1,7 +1,7 @@
 """The switches of forward-process methods: who shares pairs, which times, which anchors."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from jaxtyping import Float
@@ -55,23 +55,34 @@ class PairObjective(Objective):
             samples.x0, keys, self.pairs, policy.times, policy.process, self.times, when
         )
 
-        def ask(wanted: bool, denoiser: Denoiser | None) -> Tensor | None:
-            if not wanted or denoiser is None:
-                return None
-            return predict_as(denoiser, pairs, samples.cond, "velocity")
-
         dtype = samples.x0.dtype
-        return PairRows(
+        rows = PairRows(
             x0=samples.x0,
             cond=samples.cond,
             advantage=samples.advantage.to(dtype),
             reward=samples.reward.to(dtype),
             group=samples.group,
             pairs=pairs,
+            old=None,
+            reference=None,
+            slow=None,
+            sample=samples.sample,
+        )
+        return rows if policy.answers_later else self.answered(rows, policy)
+
+    def answered(self, rows: Rows, policy: Policy) -> PairRows:
+        rows = cast(PairRows, rows)
+
+        def ask(wanted: bool, denoiser: Denoiser | None) -> Tensor | None:
+            if not wanted or denoiser is None:
+                return None
+            return predict_as(denoiser, rows.pairs, rows.cond, "velocity")
+
+        return replace(
+            rows,
             old=ask(self.compares and not policy.on_policy, policy.old),
             reference=ask(self.refers, policy.anchor(self.anchor_guidance)),
             slow=ask(bool(self.slow_anchor), policy.slow),
-            sample=samples.sample,
         )
 
     def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:

@@ -3,7 +3,7 @@ becomes a loss, and in their constants; a method changes defaults and `surrogate
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from jaxtyping import Float
@@ -16,6 +16,7 @@ from scoreward.objectives.replay import (
     Form,
     PathRows,
     Replay,
+    again,
     kernel_of,
     path_rows,
     place,
@@ -50,6 +51,10 @@ class PathObjective(Objective):
             raise ValueError(f"`clip` must be positive or None, got {self.clip}")
 
     @property
+    def summed(self) -> bool:
+        return not self.per_dimension
+
+    @property
     def reuses_rollout(self) -> bool:
         return True
 
@@ -62,12 +67,20 @@ class PathObjective(Objective):
         rows = path_rows(samples, stored(paths))
         if self.skip_uniform:
             rows = rows[uneven(samples)[place(samples, rows.sample)]]
-        return self.referred(rows, policy) if self.kl else rows
+        return self.finished(rows, policy)
+
+    def finished(self, rows: PathRows, policy: Policy) -> PathRows:
+        """Rows of `prepare`, answered at once or later."""
+        return rows if policy.answers_later else self.answered(rows, policy)
+
+    def answered(self, rows: Rows, policy: Policy) -> PathRows:
+        rows = again(cast(PathRows, rows), policy)
+        return self.referred(rows, policy) if self.kl and rows.reference is None else rows
 
     def referred(self, rows: PathRows, policy: Policy) -> PathRows:
         """The rows with what the first model answers."""
         answer = policy.reference(rows.path.x, rows.path.t, rows.cond).as_(policy.kind)
-        return PathRows(rows.path, rows.cond, rows.advantage, answer, rows.sample)
+        return replace(rows, reference=answer)
 
     def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
         rows = cast(PathRows, rows)

@@ -76,7 +76,8 @@ class PreferenceObjective(Objective):
             side(samples.x0[at], self.noise(samples, at, t, cond, keys, policy), t, policy)
             for at in (first, second)
         ]
-        if self.refers or self.keeps:
+        later = policy.answers_later and not self.weighs_errors
+        if (self.refers or self.keeps) and not later:
             sides = referred(sides, t, cond, policy, self.keeps)
         winner, loser = sides
         gap = samples.gap if isinstance(samples, Preferred) else None
@@ -88,6 +89,18 @@ class PreferenceObjective(Objective):
         same, number = torch.full_like(t, self.beta), samples.sample[first]
         rows = PreferenceRows(winner, loser, cond, t, gap, same, torch.zeros_like(t), number)
         return self.weighed(rows, policy)
+
+    @property
+    def weighs_errors(self) -> bool:
+        """Whether `weighed` needs the reference's errors of all pairs of the round."""
+        return False
+
+    def answered(self, rows: Rows, policy: Policy) -> PreferenceRows:
+        rows = cast(PreferenceRows, rows)
+        if self.weighs_errors or not (self.refers or self.keeps):
+            return rows
+        sides = referred([rows.winner, rows.loser], rows.t, rows.cond, policy, self.keeps)
+        return replace(rows, winner=sides[0], loser=sides[1])
 
     def noise(
         self,

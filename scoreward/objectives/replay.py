@@ -4,8 +4,8 @@ Generation is a chain of Gaussian steps; a step's log-ratio compares the same st
 under the old and the current policy.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -15,11 +15,12 @@ from scoreward.chain import Sampler, Transitions
 from scoreward.denoiser import Cond
 from scoreward.gaussian import Gaussian
 from scoreward.kernel import Kernel
-from scoreward.objectives.base import Policy, Samples
+from scoreward.objectives.base import EXACT, Policy, Samples
 from scoreward.prediction import Prediction
 from scoreward.rows import Rows
 
 Form = Literal["gaussian", "unit"]
+R = TypeVar("R", bound="PathRows")
 
 
 @dataclass(frozen=True)
@@ -82,14 +83,30 @@ def kernel_of(path: Transitions, sampler: Sampler) -> Kernel:
 
 
 def replay(rows: PathRows, policy: Policy) -> Replay:
-    """The transitions under the current policy, from the rollout's own graph where it was kept."""
+    """The transitions under the current policy, from the rollout's own graph where it was kept.
+
+    Before the only update of a round the old policy is the current one, so its answers are those.
+    """
     path, kernel = rows.path, kernel_of(rows.path, policy.sampler)
     if policy.kept is None:
         prediction = policy.current(path.x, path.t, rows.cond)
     else:
         prediction = read(path, policy.kept[path.row], policy)
-    old = kernel(read(path, path.answer, policy), path.s)
-    return Replay(rows, prediction, kernel(prediction, path.s), old)
+    old = prediction.detach() if policy.on_policy else read(path, path.answer, policy)
+    return Replay(rows, prediction, kernel(prediction, path.s), kernel(old, path.s))
+
+
+def again(rows: R, policy: Policy) -> R:
+    """Rows whose old answers are asked for again where the rollout's would not do.
+
+    A network that rounds more coarsely than float32 may answer differently in a batch of another
+    shape; the ratio of an update's answers to the rollout's is then not 1 before the update.
+    """
+    if policy.on_policy or policy.rounding <= EXACT:
+        return rows
+    path = rows.path
+    answer = policy.old(path.x, path.t, rows.cond).as_(policy.kind)
+    return replace(rows, path=replace(path, answer=answer))
 
 
 def read(path: Transitions, answer: Float[Tensor, "rows *shape"], policy: Policy) -> Prediction:

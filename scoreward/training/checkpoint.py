@@ -47,6 +47,7 @@ def save(folder: Path, trainer: Trainer, seconds: float) -> Path:
             "seconds": seconds,
             "evaluations": asdict(trainer.evaluations),
             "clock": dict(trainer.clock.seconds),
+            "scaler": trainer.scaler.state_dict(),  # empty but for fp16
         }
         (aside / "state.json").write_text(json.dumps(state, indent=1))
         shutil.rmtree(target, ignore_errors=True)
@@ -85,6 +86,7 @@ def load(path: Path, trainer: Trainer) -> Saved:
         state = json.loads((path / "state.json").read_text())
         saved = Saved(int(state["round"]), float(state["seconds"]))
         evaluations, clock = Evaluations(**state["evaluations"]), dict(state["clock"])
+        scaler = dict(state.get("scaler", {}))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path.name}/state.json is damaged ({error}); resume from an earlier checkpoint "
@@ -98,6 +100,8 @@ def load(path: Path, trainer: Trainer) -> Saved:
     _restore_moments(trainer, moments)
     trainer.memory.update(memory)
     trainer.clock.seconds.update(clock)
+    if scaler and trainer.scaler.is_enabled():
+        trainer.scaler.load_state_dict(scaler)
     trainer.evaluations, trainer.done = evaluations, saved.round
     return saved
 

@@ -122,7 +122,7 @@ def _again(run: Run, settings: Probe, make: Maker) -> dict[str, float]:
 def _collect(trainer: Trainer, index: int) -> tuple[Work, Collected]:
     """One round by the trainer's own old policy."""
     work, _ = trainer.work(index)
-    with torch.no_grad(), trainer.team.autocast():
+    with torch.no_grad():
         return work, trainer.source.collect(index, trainer.key, work)
 
 
@@ -169,7 +169,7 @@ def _signal(trainer: Trainer, index: int) -> float | None:
     for prompt in of_row.unique():
         mine = rows[of_row == prompt]
         loss, _ = trainer.objective.loss(mine, policy)
-        trainer.team.backward(loss * (len(mine) / len(rows)))
+        trainer.backward(loss * (len(mine) / len(rows)))
         parts.add()
     trainer.torch_optimizer.zero_grad(set_to_none=True)
     return parts.metrics().get("gradient/signal_to_noise")

@@ -58,7 +58,7 @@ class References:
         """The numbers, the same on every process.  Raises ValueError for a file of other things."""
         if self.known is not None:
             return self.known
-        made_of = self._made_of(weights, team.device)
+        made_of = self._made_of(weights, team.precision)
         path = self.file or _address(made_of)
         stored = team.leader(_read(path, made_of)) if team.size > 1 else _read(path, made_of)
         self.read = stored is not None
@@ -68,12 +68,12 @@ class References:
         team.wait()
         return self.known
 
-    def _made_of(self, weights: Weights, device: torch.device) -> dict[str, str]:
+    def _made_of(self, weights: Weights, precision: torch.dtype | None) -> dict[str, str]:
         texts = json.dumps([list(self.texts), list(self.shared)])
         return fingerprints(self.model, weights.snapshot("reference")) | {
             "data": hashlib.sha256(texts.encode()).hexdigest(),
             "entropies": str(self.entropy),
-            "precision": _precision(device),
+            "precision": "of the weights" if precision is None else str(precision),
         }
 
     @torch.no_grad()
@@ -94,13 +94,6 @@ class References:
             found += list(zip(piece, rows, strict=True))
         table = torch.tensor([row for _, row in sorted(team.gather(found))])
         return Known(table[:, :2].clone(), table[:, 2].clone() if self.entropy else None)
-
-
-def _precision(device: torch.device) -> str:
-    """What the network computes in beside its weights' own kind of number."""
-    if not torch.is_autocast_enabled(device.type):
-        return "of the weights"
-    return str(torch.get_autocast_dtype(device.type))
 
 
 def _address(made_of: dict[str, str]) -> Path:

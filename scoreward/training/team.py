@@ -8,14 +8,16 @@ import atexit
 import os
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin, gather_object
 from torch import Tensor, nn
 
+from scoreward.denoiser import PRECISIONS
 from scoreward.rewards.base import RewardError
+from scoreward.training.launcher import check_distribution, check_launcher
 
 T = TypeVar("T")
 
@@ -24,22 +26,26 @@ class Team:
     """Rank, size, device, and the few sums that cross processes."""
 
     def __init__(self, mixed_precision: str = "no") -> None:
-        if mixed_precision not in ("no", "bf16"):
+        if mixed_precision not in ("no", *PRECISIONS):
             raise ValueError(
-                f"`mixed_precision` must be 'no' or 'bf16', got {mixed_precision!r}; the scaled "
-                "gradients of fp16 are not supported"
+                f"`mixed_precision` must be one of no, {', '.join(PRECISIONS)}, got "
+                f"{mixed_precision!r}"
             )
+        check_launcher(os.environ, mixed_precision)
+        self.precision = PRECISIONS.get(mixed_precision)
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             # the optimiser imports it sooner or later, and its default arguments keep the group of
             # that moment, with its threads, beyond the end: so before there is a group
             import_module("torch.distributed.nn")
         self._accelerator = Accelerator(
-            mixed_precision=mixed_precision,
+            # precision is ours: accelerate allows one a process, and wraps more than the network
+            mixed_precision="no",
             # otherwise `torchrun` without a GPU would start processes that do not know each other
             cpu=not torch.accelerator.is_available(),
             # one step per call, whatever the launcher's environment says
             gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         )
+        check_distribution(self._accelerator.distributed_type.value)
         if self.size > 1:  # left to the interpreter, its threads sometimes abort the process
             atexit.register(self._accelerator.end_training)
 
@@ -59,13 +65,6 @@ class Team:
     @property
     def device(self) -> torch.device:
         return self._accelerator.device
-
-    def autocast(self) -> Any:
-        """Context in which the network computes in its own precision."""
-        return self._accelerator.autocast()
-
-    def backward(self, loss: Tensor) -> None:
-        self._accelerator.backward(loss)
 
     def wait(self) -> None:
         self._accelerator.wait_for_everyone()

@@ -13,15 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scoreward.denoiser import Denoiser, Guided, InBatches
+from scoreward.denoiser import Denoiser, Guided, InBatches, InPrecision
 from scoreward.keys import Key
 from scoreward.models.base import Trainable
 from scoreward.models.weights import Snapshot, Weights
 from scoreward.objectives.base import Objective, Policy
-from scoreward.rows import Rows
+from scoreward.rows import Rows, join
 from scoreward.training.clock import Clock, Watched
 from scoreward.training.gradients import GradientParts, moved
 from scoreward.training.optimizer import Optimizer
+from scoreward.training.precision import LEAST, rounding_of, scaler_of, tolerance
 from scoreward.training.remembering import finish_backward, leaf
 from scoreward.training.source import Collected, Source, Work
 from scoreward.training.team import Team
@@ -42,12 +43,13 @@ class Diverged(RuntimeError):
 class Guards:
     """When to stop rather than to go on with broken numbers."""
 
-    ratio_tolerance: float = 1e-4  # |ρ − 1| before the first update, float32; ours
+    ratio_tolerance: float | None = None  # |ρ − 1| before the first update; default: from what the
+    # network computes in, guidance and size of a sample, at least 1e-4, see precision.tolerance
     ratio_limit: float = 10.0  # bounds max ρ above and mean ρ, ideally 1, below by 1/10; ours
     verify_every: int = 10  # rounds between real ratio checks when one update per round; ours
 
     def __post_init__(self) -> None:
-        if self.verify_every < 1 or self.ratio_tolerance < 0 or self.ratio_limit <= 1:
+        if self.verify_every < 1 or (self.ratio_tolerance or 0.0) < 0 or self.ratio_limit <= 1:
             raise ValueError(
                 "expected verify_every >= 1, ratio_tolerance >= 0 and ratio_limit > 1, got "
                 f"{self.verify_every}, {self.ratio_tolerance} and {self.ratio_limit}"
@@ -106,6 +108,9 @@ class Trainer:
         for name in ("reference", "old", "ema"):
             self.weights.commit(name)
         self.clock, self.evaluations, self.done = Clock(), Evaluations(), 0
+        precision = model.network, team.precision, team.device
+        self.rounding, self.scaler = rounding_of(*precision), scaler_of(*precision)
+        self.tolerance = self.guards.ratio_tolerance or LEAST
         self.torch_optimizer = optimizer.build(self.weights.parameters.values())
         self.guidance, self.between_rounds = guidance, True
         self.memory: dict[str, Tensor] = {}
@@ -117,7 +122,11 @@ class Trainer:
 
     def reading(self, name: str) -> Denoiser:
         """The (guided) denoiser with a snapshot's weights: "reference", "old" or "ema"."""
-        return self._guided(Snapshot(self.model.denoiser, self.weights, name))
+        return self._guided(self._through(name))
+
+    def backward(self, loss: Tensor) -> None:
+        """Gradients of a loss, times the scale that fp16 needs; `_apply` takes it out again."""
+        self.scaler.scale(loss).backward()
 
     def step(self, spent: float = 0.0) -> Round:
         """Collect a round, prepare it, make its updates.  Raises Diverged or RewardError.
@@ -129,13 +138,13 @@ class Trainer:
         index, self.spent = self.done, spent
         work, watched = self.work(index)
         policy = work.policy
-        with torch.no_grad(), self.team.autocast():
+        with torch.no_grad():
             collected = self.source.collect(index, self.key, work)
             policy = replace(policy, kept=leaf(collected.graphs), score=collected.score)
-            key = self.key / "round" / index
             rows: Rows = collected.samples
             if len(rows):  # a process without samples has nothing to prepare
-                rows = self.objective.prepare(collected.samples, collected.paths, policy, key)
+                rows = self._prepared(index, collected, policy, watched)
+            self.tolerance = self._tolerance(collected)
         metrics = dict(collected.metrics)
         for number, part in enumerate(self._parts(index)):
             update = self._update(rows, part, policy, collected)
@@ -154,6 +163,30 @@ class Trainer:
         work = Work(self.model, policy, self.team, self.clock, self.objective, self.weights)
         return work, watched
 
+    def _prepared(
+        self, index: int, collected: Collected, policy: Policy, watched: dict[str, Watched]
+    ) -> Rows:
+        """Rows of the objective, in the order of the first pass, with all answers they need."""
+        later = type(self.objective).answered is not Objective.answered
+        asking, key = replace(policy, answers_later=later), self.key / "round" / index
+        rows = self.objective.prepare(collected.samples, collected.paths, asking, key)
+        if not later or not len(rows):
+            return rows
+        whole = {name: self._guided(reading) for name, reading in watched.items()}
+        direct = replace(
+            policy, old=whole["old"], reference=whole["reference"], slow=whole.get("slow")
+        )
+        pieces = [m for part in self._pass(index, 0) for m in self._micro(rows, part)]
+        return join([self.objective.answered(piece, direct) for piece in pieces])
+
+    def _tolerance(self, collected: Collected) -> float:
+        """How far the first ratio of a round may be from 1."""
+        if self.guards.ratio_tolerance is not None:
+            return self.guards.ratio_tolerance
+        x0 = getattr(collected.samples, "x0", None)
+        elements = 1 if x0 is None else max(1, x0[:1].numel())
+        return tolerance(self.rounding, self.guidance, elements, self.objective.summed)
+
     def _behave(self, index: int) -> None:
         """Bring the snapshots that the objective asks for to the start of a round."""
         decay = self.objective.old_decay(index)
@@ -169,20 +202,33 @@ class Trainer:
         return Guided(denoiser, self.guidance, self.model.null)
 
     def _parts(self, index: int) -> Iterator[Tensor]:
+        for epoch in range(self.source.geometry.epochs):
+            yield from self._pass(index, epoch)
+
+    def _pass(self, index: int, epoch: int) -> list[Tensor]:
+        """The samples of each update of one pass over a round."""
         geometry = self.source.geometry
-        for epoch in range(geometry.epochs):
-            key = self.key / "round" / index / "epoch" / epoch
-            yield from geometry.parts(key, geometry.unit(self.objective.whole_groups))
+        key = self.key / "round" / index / "epoch" / epoch
+        return geometry.parts(key, geometry.unit(self.objective.whole_groups))
+
+    def _micro(self, rows: Rows, part: Tensor) -> list[Rows]:
+        """The rows of this process for one update, as many at once as memory allows."""
+        local = rows[torch.isin(rows.sample, part.to(rows.sample.device))]  # pyright: ignore
+        geometry = self.source.geometry
+        unit = geometry.unit(self.objective.whole_groups and not self.objective.separable)
+        return list(local.split(max(unit, geometry.micro_batch // unit * unit)))
+
+    def _through(self, name: str) -> Denoiser:
+        """A reading of the network as it is ("current") or with a snapshot's weights."""
+        inside: Denoiser = self.model.denoiser
+        if name != "current":
+            inside = Snapshot(inside, self.weights, name)
+        return InPrecision(inside, self.team.precision)
 
     def _watched(self) -> dict[str, Watched]:
         """The readings below any guidance, so that both of its evaluations are counted."""
-        readings: dict[str, Denoiser] = {
-            name: Snapshot(self.model.denoiser, self.weights, name)
-            for name in self.weights.names()
-            if name != "ema"
-        }
-        readings["current"] = self.model.denoiser
-        return {name: Watched(reading, self.clock) for name, reading in readings.items()}
+        names = [*(n for n in self.weights.names() if n != "ema"), "current"]
+        return {name: Watched(self._through(name), self.clock) for name in names}
 
     def _policy(self, index: int, watched: dict[str, Watched]) -> Policy:
         geometry = self.source.geometry
@@ -204,24 +250,21 @@ class Trainer:
             memory=self.memory,
             null=self.model.null,
             total=self.team.summed,
+            rounding=self.rounding,
         )
 
     def _update(
         self, rows: Rows, part: Tensor, policy: Policy, collected: Collected
     ) -> dict[str, float]:
         """One optimiser step on the rows whose sample is in `part`."""
-        local = rows[torch.isin(rows.sample, part.to(rows.sample.device))]  # pyright: ignore
-        total = self.team.total(len(local))
-        geometry = self.source.geometry
-        unit = geometry.unit(self.objective.whole_groups and not self.objective.separable)
-        size = max(unit, geometry.micro_batch // unit * unit)
-        answers, parts = [], self._parts_of_gradient(policy, len(local) > size)
-        for micro in local.split(size):
-            with self.team.autocast():
-                loss, metrics = self.objective.loss(micro, policy)
+        pieces = self._micro(rows, part)
+        total = self.team.total(sum(map(len, pieces)))
+        answers, parts = [], self._parts_of_gradient(policy, len(pieces) > 1)
+        for micro in pieces:
+            loss, metrics = self.objective.loss(micro, policy)
             answers.append((len(micro), {"loss": loss.detach()} | metrics))
             with self.clock.section("backward"):
-                self.team.backward(loss * (len(micro) / total))
+                self.backward(loss * (len(micro) / total))
             parts.add()
         if policy.kept is not None:
             with self.clock.section("backward"):
@@ -236,14 +279,19 @@ class Trainer:
         """Sum over processes, clip, step; refuses to step on broken numbers."""
         parameters = list(self.weights.parameters.values())
         self.team.sum_gradients(parameters)
+        if self.scaler.is_enabled():
+            self.scaler.unscale_(self.torch_optimizer)
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.optimizer.max_norm or inf))
         before = [p.detach().clone() for p in parameters] if self._verifying() else []
         try:
+            if self.scaler.is_enabled():
+                norm = self._unscaled(norm, metrics)
             self._refuse(metrics, norm)
             self._check_ratio(metrics)
             self.between_rounds = False
             self.optimizer.schedule(self.torch_optimizer, self.spent)
-            self.torch_optimizer.step()
+            self.scaler.step(self.torch_optimizer)
+            self.scaler.update()
         finally:
             self.torch_optimizer.zero_grad(set_to_none=True)
         if before:
@@ -251,6 +299,20 @@ class Trainer:
         self.weights.stepped()
         self.weights.commit("ema", self.optimizer.ema_decay(self.torch_optimizer))
         return norm
+
+    def _unscaled(self, norm: float, metrics: dict[str, float]) -> float:
+        """The norm of an update in fp16: 0 where gradients overflowed and it will be skipped."""
+        scale = self.scaler.get_scale()
+        metrics |= {"loss/scale": scale, "update/skipped": float(not isfinite(norm))}
+        if isfinite(norm):
+            return norm
+        if scale <= 1:
+            raise Diverged(
+                f"gradients overflow fp16 in round {self.done + 1} although the loss is no longer "
+                "scaled up; use bf16 or float32",
+                metrics,
+            )
+        return 0.0
 
     def _verifying(self) -> bool:
         """Whether this is the first update of a round in which more is measured."""
@@ -276,11 +338,12 @@ class Trainer:
         """ρ ≡ 1 before the first update of a round, and not far from it later."""
         low, high = metrics.get("ratio/min", 1.0), metrics.get("ratio/max", 1.0)
         worst = max(abs(low - 1), abs(high - 1))
-        if self.between_rounds and self.fresh and worst > self.guards.ratio_tolerance:
+        if self.between_rounds and self.fresh and worst > self.tolerance:
             raise Diverged(
                 f"the ratio before the first update of round {self.done + 1} is off 1 by "
-                f"{worst:.3g}; it must be 1, so the old and the new pass see different networks "
-                "(dropout, precision, guidance or stale weights)",
+                f"{worst:.3g}, where rounding explains {self.tolerance:.3g}; it must be 1, so the "
+                "old and the new pass see different networks (dropout, guidance or stale weights); "
+                "where you know better, raise guards.ratio_tolerance",
                 metrics | {"before_update": 1.0},
             )
         mean, limit = metrics.get("ratio/mean", 1.0), self.guards.ratio_limit
