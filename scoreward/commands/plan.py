@@ -142,7 +142,9 @@ def _rows(run: Run, sampler: Sampler) -> tuple[int, int, int]:
     if isinstance(objective, PathObjective):
         stochastic = sampler.stochastic(run.model.process)
         rows = len(objective.trained(stochastic, sampler.steps))
-        return rows, int(objective.kl > 0), rows * (3 + (objective.kl > 0))
+        # what rounds coarsely asks the old policy again, see objectives.replay.again
+        again = several and run.mixed_precision != "no"
+        return rows, int(objective.kl > 0) + again, rows * (3 + (objective.kl > 0))
     if isinstance(objective, PairObjective):
         rows = len(draw_times(sampler.times, objective.pairs, Key((0,)), objective.times))
         old = objective.compares and (several or objective.old_decay(1) != 0)

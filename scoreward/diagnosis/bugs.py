@@ -80,11 +80,12 @@ def passes(e: Evidence) -> Cause | None:
 
 
 def _distance(metrics: Numbers) -> float:
-    """|ρ − 1| before the first update."""
+    """|ρ − 1| before the first update; a network that rounds coarsely is allowed more."""
     values = [metrics.get(f"{p}ratio/{w}") for w in ("min", "max") for p in ("first/", "")]
     low, _, high, _ = values
     pair = (low, high) if low is not None else (values[1], values[3]) if _refused(metrics) else ()
-    return max((abs(v - 1) for v in pair if v is not None), default=0.0)
+    worst = max((abs(v - 1) for v in pair if v is not None), default=0.0)
+    return worst * OFF / (metrics.get("first/ratio/tolerance") or OFF)
 
 
 def _refused(metrics: Numbers) -> bool:

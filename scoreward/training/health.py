@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from math import log
 from typing import Literal
 
+FLOAT32 = 1e-4  # tolerance of the first ratio; a coarser network's own is brought to this scale
+
 Level = Literal["ok", "warn", "alarm"]
 Metrics = Mapping[str, float]
 
@@ -70,7 +72,8 @@ def check_evaluations(evaluations: Sequence[Mapping]) -> list[Finding]:
 def _first_ratio(metrics: Metrics, first: Metrics) -> float | None:
     if "first/ratio/max" not in metrics:
         return None
-    return max(metrics["first/ratio/max"] - 1, 1 - metrics["first/ratio/min"])
+    off = max(metrics["first/ratio/max"] - 1, 1 - metrics["first/ratio/min"])
+    return off * FLOAT32 / metrics.get("first/ratio/tolerance", FLOAT32)
 
 
 def _first_nats(metrics: Metrics, first: Metrics) -> float | None:

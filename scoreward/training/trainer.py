@@ -149,7 +149,8 @@ class Trainer:
         for number, part in enumerate(self._parts(index)):
             update = self._update(rows, part, policy, collected)
             if number == 0:
-                metrics |= {f"first/{k}": v for k, v in update.items() if k.startswith("ratio/")}
+                first = {f"first/{k}": v for k, v in update.items() if k.startswith("ratio/")}
+                metrics |= first | (self._allowed() if first else {})
             metrics |= update
         self._count(watched)
         self.done, self.between_rounds = self.done + 1, True
@@ -344,7 +345,7 @@ class Trainer:
                 f"{worst:.3g}, where rounding explains {self.tolerance:.3g}; it must be 1, so the "
                 "old and the new pass see different networks (dropout, guidance or stale weights); "
                 "where you know better, raise guards.ratio_tolerance",
-                metrics | {"before_update": 1.0},
+                metrics | {"before_update": 1.0} | self._allowed(),
             )
         mean, limit = metrics.get("ratio/mean", 1.0), self.guards.ratio_limit
         if high > limit or mean < 1 / limit:
@@ -354,6 +355,10 @@ class Trainer:
                 "its rollouts: lower the learning rate, or make fewer updates per round",
                 metrics,
             )
+
+    def _allowed(self) -> dict[str, float]:
+        """The tolerance of the first ratio, where it is another than in float32."""
+        return {"first/ratio/tolerance": self.tolerance} if self.tolerance > LEAST else {}
 
     def _count(self, watched: dict[str, Watched]) -> None:
         trained = watched["current"].trained

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from scoreward.denoiser import Reading
+from scoreward.diagnosis.bugs import OFF, _distance
 from scoreward.models.builtin import around
 from scoreward.models.weights import Snapshot, Weights
 from scoreward.objectives.ddpo import DDPO
@@ -22,6 +23,7 @@ from scoreward.process import RectifiedFlow
 from scoreward.recipes.portraits import portraits_vgrpo
 from scoreward.rewards.base import Reward
 from scoreward.training import checkpoint
+from scoreward.training.health import check_round
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.precision import tolerance
 from scoreward.training.run import Budget, Run
@@ -95,7 +97,8 @@ def test_runs_of_every_precision_live_in_one_process(tmp_path: Path) -> None:
         drifts[precision] = last.evaluation["ode"]["drift"]
     assert drifts["no"] > 1e-4
     for precision in ("bf16", "fp16"):
-        assert drifts[precision] == pytest.approx(drifts["no"], rel=0.2), drifts
+        # two updates of a fast Adam, so only the size is the same; it was 2000 times smaller
+        assert drifts["no"] / 3 < drifts[precision] < 3 * drifts["no"], drifts
 
 
 @pytest.mark.parametrize("lora", [True, False])
@@ -302,3 +305,16 @@ def test_the_tolerance_is_an_option() -> None:
     assert made.tolerance == 0.25
     with pytest.raises(ValueError, match="ratio_tolerance >= 0"):
         Guards(ratio_tolerance=-1.0)
+
+
+def test_health_and_diagnosis_allow_what_rounding_explains() -> None:
+    """They judge by the round's own tolerance, which float32 does not write down."""
+    off = {"first/ratio/min": 0.999, "first/ratio/max": 1.001}
+
+    def level(metrics: dict[str, float]) -> str:
+        return next(f.level for f in check_round(metrics, metrics) if f.check == "ratio")
+
+    assert level(off) == "alarm"
+    assert level(off | {"first/ratio/tolerance": 2e-3}) == "warn"
+    assert level(off | {"first/ratio/tolerance": 2e-2}) == "ok"
+    assert _distance(off) > OFF > _distance(off | {"first/ratio/tolerance": 2e-3})
