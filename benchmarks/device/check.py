@@ -112,7 +112,7 @@ def redness(media: torch.Tensor, prompts: Any) -> torch.Tensor:
 
 
 def trainer(model: Model, objective: Objective, team: Team, prompts: list[str]) -> Trainer:
-    """Two updates a round, so the ratio is really measured; rollouts and updates differ in shape."""
+    """Two updates a round, so the ratio is really measured, in batches of another shape."""
     table = type(model.process).__name__ == "DiscreteVP"
     noisy = Noisy("ddim", 1.0, STEPS) if table else Noisy("flow_sde", 0.7, STEPS)
     rollout = noisy if objective.stores == "paths" else Sampling(steps=STEPS)
