@@ -34,7 +34,7 @@ class CRD(PairObjective):
                 f"{self.beta}, {self.bound} and {self.decay}"
             )
 
-    def old_decay(self, round: int) -> float:
+    def old_decay(self, updates: int) -> float:
         return self.decay
 
     def matching(self, answers: Answers) -> tuple[Tensor, dict[str, Tensor]]:

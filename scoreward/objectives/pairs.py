@@ -23,6 +23,7 @@ class PairObjective(Objective):
     pairs: int = 4  # (t, ε) pairs per sample; 0 with times="grid" takes the whole grid
     share: Share = "group"  # who sees the same pairs
     times: Times = "stratified"  # rule that draws t, see likelihood.draw_times
+    fraction: float = 1.0  # share of the grid for "grid" and the discrete rules
     anchor: float = 0.0  # weight of mean (v − v_reference)²
     anchor_guidance: float = 1.0  # the anchor is the reference with guidance of this scale, [crd]
     slow_anchor: float = 0.0  # weight of mean (v − v_slow)², the slow average of the policy
@@ -31,6 +32,8 @@ class PairObjective(Objective):
     def __post_init__(self) -> None:
         if self.pairs < 1 and self.times != "grid":
             raise ValueError(f"`pairs` must be at least 1, got {self.pairs}")
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"`fraction` is a share of the grid in (0, 1], got {self.fraction}")
         if min(self.anchor, self.slow_anchor, self.norm_guard) < 0:
             raise ValueError(
                 "`anchor`, `slow_anchor` and `norm_guard` are weights and must not be negative"
@@ -51,9 +54,8 @@ class PairObjective(Objective):
     ) -> PairRows:
         keys = [self._address(key, g, i) for g, i in _ids(samples)]
         when = [key / "pairs"] * len(keys) if self.share == "times" else keys
-        pairs = draw_pairs(
-            samples.x0, keys, self.pairs, policy.times, policy.process, self.times, when
-        )
+        rule = (self.times, when, self.fraction)
+        pairs = draw_pairs(samples.x0, keys, self.pairs, policy.times, policy.process, *rule)
 
         dtype = samples.x0.dtype
         rows = PairRows(
