@@ -86,6 +86,8 @@ PRETRAINED = {
         "sd35_flow_grpo",
         "sd35_flow_grpo_fast",
         "sd35_awm",
+        "sd35_awm_geneval",
+        "sd35_awm_ocr",
     ),
     "pretrained_flux": (
         "flux_vgrpo",
