@@ -114,7 +114,7 @@ class Facts:
     @staticmethod
     def of(run: Run, settings: SimpleNamespace) -> "Facts":
         source, objective = run.source, run.objective
-        assert isinstance(source, Online)  # noqa: S101
+        assert isinstance(source, Online) and run.evaluation is not None  # noqa: S101, PT018
         sampler, steps = source.sampler(0), rolled(settings)
         noisy = steps.noise if isinstance(steps, Windowed) else steps
         trained = None

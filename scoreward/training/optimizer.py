@@ -83,12 +83,12 @@ class Optimizer:
 
         1, which leaves the average as it is, where k + 1 is no multiple of `ema_every`.
         """
-        k = updates_made(optimizer)
         if not self.ema:
             return 0.0
-        return (
-            1.0 if (k + 1) % self.ema_every else min((1 + k) / (10 + k), self.ema) ** self.ema_steps
-        )
+        k = updates_made(optimizer)
+        if (k + 1) % self.ema_every:
+            return 1.0
+        return min((1 + k) / (10 + k), self.ema) ** self.ema_steps
 
 
 def _in_8_bits(parameters: list[nn.Parameter], settings: Optimizer) -> torch.optim.Optimizer:

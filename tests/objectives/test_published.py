@@ -74,7 +74,8 @@ SLOW: list[int] = []
 
 def test_decays_count_updates_not_rounds() -> None:
     """Three updates a round: 0, 3, 6 have been made before rounds 0, 1, 2."""
-    SEEN.clear(), SLOW.clear()
+    SEEN.clear()
+    SLOW.clear()
     run, _ = trainer(Asked(kl=0.0), SDE, Geometry(4, 4, minibatches=3))
     for _ in range(3):
         run.step()
