@@ -99,7 +99,7 @@ def most_times(times: Sequence[float], order: Sequence[int], fraction: float) ->
 
 
 def draw_times(
-    times: Sequence[float], count: int, key: Key, rule: Times, fraction: float = 1.0
+    times: Sequence[float], count: int, key: Key, rule: Times, fraction: float = 0.99
 ) -> list[float]:
     """The times of one set of pairs.
 
@@ -138,7 +138,7 @@ def draw_pairs(
     process: Process,
     rule: Times = "stratified",
     time_keys: Sequence[Key] | None = None,
-    fraction: float = 1.0,
+    fraction: float = 0.99,
 ) -> Pairs:
     """Pairs for every sample; samples with equal keys share their pairs.  [vgrpo] (Sec. 4.4)
 

@@ -23,7 +23,9 @@ class PairObjective(Objective):
     pairs: int = 4  # (t, ε) pairs per sample; 0 with times="grid" takes the whole grid
     share: Share = "group"  # who sees the same pairs
     times: Times = "stratified"  # rule that draws t, see likelihood.draw_times
-    fraction: float = 1.0  # share of the grid for "grid" and the discrete rules
+    fraction: float = (
+        0.99  # share of the grid for "grid" and the discrete rules: all but one of ten
+    )
     anchor: float = 0.0  # weight of mean (v − v_reference)²
     anchor_guidance: float = 1.0  # the anchor is the reference with guidance of this scale, [crd]
     slow_anchor: float = 0.0  # weight of mean (v − v_slow)², the slow average of the policy
