@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from scoreward import published
-from scoreward.commands.recipes import PRETRAINED, find
+from scoreward.commands.recipes import BUILT_IN, PRETRAINED, find
 from scoreward.published import Row, agrees, rows, tables, unlisted
 from tests.structure.source import ROOT
 from tools.published_page import PAGE, page
@@ -87,6 +87,20 @@ def test_every_pretrained_recipe_has_rows_or_is_ours() -> None:
     names = [n for file, group in PRETRAINED.items() if file != "pretrained_sft" for n in group]
     bare = [n for n in names if n not in listed and "ours" not in (find(n).__doc__ or "")]
     assert not bare
+
+
+def test_every_recipe_that_names_its_source_has_rows() -> None:
+    """Also those on built-in models, and the constants that recipes are made of."""
+    listed = {row.ours for row in rows()}
+    said = {name: find(name).__doc__ or "" for name in BUILT_IN}
+    named = [n for n, words in said.items() if NAMED.search(words) and "ours" not in words]
+    assert not [name for name in named if name not in listed]
+    files = {find(name).__module__ for name in listed if name in BUILT_IN}
+    for path in sorted((ROOT / "scoreward" / "recipes").glob("*.py")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        comments = [line.partition("  # ")[2] for line in lines if "  # " in line]
+        if any(NAMED.search(comment) for comment in comments):
+            assert f"scoreward.recipes.{path.stem}" in files, path.name
 
 
 def test_a_recipe_is_built_without_weights() -> None:
