@@ -57,7 +57,9 @@ def recipe(name: str) -> SimpleNamespace:
     function = find(name)
     parameters = inspect.signature(function).parameters
     given = {n: p.default for n, p in parameters.items()}
-    settings = SimpleNamespace(**given, full_weights=not given["loading"].lora)
+    loading = given["loading"]
+    settings = SimpleNamespace(**given, full_weights=not loading.lora)
+    settings.lora_alpha = loading.adapters().scale * loading.rank
     if any(p.default is p.empty for p in parameters.values()):
         return settings  # it needs a file
     run = without_weights(function, given)

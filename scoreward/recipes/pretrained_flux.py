@@ -113,7 +113,7 @@ def flux_mixgrpo(
 
 def flux_dance_grpo(
     model: str = FLUX,
-    loading: Loading = replace(LOADING, rank=128, alpha=256.0),
+    loading: Loading = replace(LOADING, rank=128),
     task: Task = FIRST,
     objective: DanceGRPO = DanceGRPO(),
     rollout: Noisy = Noisy("dance_sde", 0.3, steps=12, shift=3.0),
@@ -127,9 +127,7 @@ def flux_dance_grpo(
 
 def flux_flow_grpo(
     model: str = FLUX,
-    loading: Loading = replace(
-        LOADING, height=512, width=512, rank=64, alpha=128.0, targets=LAYERS
-    ),
+    loading: Loading = replace(LOADING, height=512, width=512, rank=64, targets=LAYERS),
     task: Task = Task(),
     objective: FlowGRPO = FlowGRPO(kl=0.0),
     rollout: Noisy = Noisy("flow_sde", 0.9, steps=6),
