@@ -198,12 +198,12 @@ def squared_error(
 def self_normalised_error(
     pred: Float[Tensor, "batch count *shape"],
     target: Float[Tensor, "batch count *shape"],
-    floor: float = 1e-8,
+    floor: float = 1e-5,
 ) -> Float[Tensor, "batch count"]:
     """mean(e²) / sg(mean|e|): squared error over its own detached magnitude.  [vgrpo] (14)
 
-    The published equation sums the numerator; the clip ranges belong to the mean. `floor` is ours
-    and keeps 0/0 away.
+    The published equation sums the numerator; the clip ranges belong to the mean. `floor` keeps 0/0
+    away; it is that of every public code that divides so: [diffusion-nft], [epg] and [crd].
     """
     error = (pred - target).flatten(2)
     return error.square().mean(2) / error.detach().abs().mean(2).clamp(min=floor)

@@ -58,8 +58,7 @@ class DiffusionNFT(PairObjective):
         worse = (1 + self.beta) * old - self.beta * answers.new
         target = answers.read(answers.target, "x0")
         plus, minus = (
-            self_normalised_error(answers.read(v, "x0"), target, floor=1e-5)
-            for v in (better, worse)
+            self_normalised_error(answers.read(v, "x0"), target) for v in (better, worse)
         )
         r = self.optimality(rows.advantage)[:, None]
         loss = (r * plus + (1 - r) * minus).mean() * self.bound / self.beta

@@ -346,6 +346,14 @@ def test_a_perfect_answer_has_no_error_and_no_slope() -> None:
     torch.testing.assert_close(small, torch.full((1, 2), 1e-6), rtol=1e-3, atol=0)
 
 
+@pytest.mark.parametrize(("size", "divisor"), [(1e-7, 1e-5), (9e-6, 1e-5), (1.1e-5, 1.1e-5)])
+def test_an_error_below_the_floor_is_divided_by_the_floor(size: float, divisor: float) -> None:
+    """1e-5, as in every public code that divides an error by its own size."""
+    target = (KEY / "floor").normal(2, 3, 4, dtype=F64)
+    error = self_normalised_error(target + size, target)
+    torch.testing.assert_close(error, torch.full_like(error, size**2 / divisor), rtol=1e-8, atol=0)
+
+
 def test_the_x0_error_is_the_velocity_error_times_t() -> None:
     """On rectified flow x̂0 − x0 = −t (v̂ − v), so the self-normalised errors differ by t."""
     denoiser, process = policy(), RectifiedFlow()
