@@ -12,12 +12,13 @@ from torch import Tensor
 
 
 def group_mean(
-    value: Float[Tensor, " batch"], group: Int[Tensor, " batch"]
-) -> Float[Tensor, " batch"]:
-    """For each sample the mean of its group."""
+    value: Float[Tensor, "batch *rest"], group: Int[Tensor, " batch"]
+) -> Float[Tensor, "batch *rest"]:
+    """For each sample the mean of its group; every further axis on its own."""
     _, index = group.unique(return_inverse=True)
-    size = torch.bincount(index).to(value)
-    return (torch.zeros_like(size).index_add_(0, index, value) / size)[index]
+    size = torch.bincount(index).to(value).reshape(-1, *[1] * (value.ndim - 1))
+    total = value.new_zeros(len(size), *value.shape[1:]).index_add_(0, index, value)
+    return (total / size)[index]
 
 
 def group_std(

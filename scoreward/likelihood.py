@@ -24,6 +24,7 @@ from scoreward.rows import Rows, repeat_rows
 Times = Literal[
     "stratified",
     "grid",
+    "distinct",
     "discrete",
     "discrete_wo_init",
     "discrete_with_init",
@@ -98,14 +99,26 @@ def most_times(times: Sequence[float], order: Sequence[int], fraction: float) ->
     return [times[i] for i in order[: max(1, int(fraction * (len(times) - 1)))]]
 
 
+def distinct_times(times: Sequence[float], count: int, key: Key) -> list[float]:
+    """`count` different ones of these times, noisiest first.  [dgpo] (timesteps)"""
+    if not 1 <= count <= len(times):
+        raise ValueError(
+            f"cannot draw {count} different times out of {len(times)}; use between 1 and as many "
+            "pairs as there are times to choose from"
+        )
+    picks = key.permutation(len(times))[:count].sort().values
+    return [times[i] for i in picks.tolist()]
+
+
 def draw_times(
     times: Sequence[float], count: int, key: Key, rule: Times, fraction: float = 0.99
 ) -> list[float]:
     """The times of one set of pairs.
 
     `stratified`: one of each chunk of the grid. `grid`: a random share `fraction` of the grid,
-    whatever `count`, [diffusion-nft] (timesteps). `discrete`: one of each stratum of the first
-    `fraction` of the grid; `discrete_wo_init`: the same without the first time;
+    whatever `count`, [diffusion-nft] (timesteps). `distinct`: `count` different ones of the first
+    `fraction` of the grid, every choice alike, [dgpo] (timesteps). `discrete`: one of each stratum
+    of the first `fraction` of the grid; `discrete_wo_init`: the same without the first time;
     `discrete_with_init`: the first time and strata of the others, [awm] (timesteps). `uniform`:
     strata of [0.2, 1]; `logit_normal`: strata of a standard normal through a sigmoid, at least
     0.01; both continuous, [awm] (timesteps). Clean data, the grid's last time, is never drawn.
@@ -116,6 +129,8 @@ def draw_times(
             return stratified_times(times, count, key)
         case "grid":
             return most_times(times, (key / "order").permutation(steps).tolist(), fraction)
+        case "distinct":
+            return distinct_times(times[: int(fraction * steps)], count, key)
         case "discrete":
             return discrete_times(times, strata_edges(steps, count, fraction, 0), key)
         case "discrete_wo_init":

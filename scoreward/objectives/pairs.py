@@ -51,11 +51,21 @@ class PairObjective(Objective):
         """Whether the loss looks at the reference."""
         return bool(self.anchor or self.norm_guard)
 
+    @property
+    def averages(self) -> bool:
+        """Whether the loss looks at the slow average of the policy."""
+        return bool(self.slow_anchor)
+
+    def held(self, rows: PairRows) -> Tensor | None:
+        """How much of the anchor each sample feels; None for all of it."""
+        return None
+
     def prepare(
         self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
     ) -> PairRows:
         keys = [self._address(key, g, i) for g, i in _ids(samples)]
-        when = [key / "pairs"] * len(keys) if self.share == "times" else keys
+        together = self.share in ("times", "group_noise")
+        when = [key / "pairs"] * len(keys) if together else keys
         rule = (self.times, when, self.fraction)
         pairs = draw_pairs(samples.x0, keys, self.pairs, policy.times, policy.process, *rule)
 
@@ -86,7 +96,7 @@ class PairObjective(Objective):
             rows,
             old=ask(self.compares and not policy.on_policy, policy.old),
             reference=ask(self.refers, policy.anchor(self.anchor_guidance)),
-            slow=ask(bool(self.slow_anchor), policy.slow),
+            slow=ask(self.averages, policy.slow),
         )
 
     def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
@@ -95,14 +105,16 @@ class PairObjective(Objective):
         old = new.detach() if rows.old is None else rows.old
         loss, metrics = self.matching(Answers(rows, policy.process, new, old))
         if rows.reference is not None:
-            drift = squared_error(new, rows.reference).mean()  # [diffusion-nft] (KL term)
+            drift = squared_error(new, rows.reference)  # [diffusion-nft] (KL term)
             name = "drift/velocity" if self.anchor_guidance == 1.0 else "drift/guided"
-            metrics[name] = drift.detach()
-            loss = loss + self.anchor * drift
+            metrics[name] = drift.detach().mean()
+            held = self.held(rows)
+            felt = drift if held is None else held[:, None] * drift
+            loss = loss + self.anchor * felt.mean()
         if rows.reference is not None and self.norm_guard:
             excess = growth(new, rows.reference).relu().square().mean()
             loss, metrics["norm/excess"] = loss + self.norm_guard * excess, excess.detach()
-        if rows.slow is not None:
+        if rows.slow is not None and self.slow_anchor:
             distance = squared_error(new, rows.slow).mean()  # [awm] (EMA anchor)
             loss, metrics["drift/slow"] = loss + self.slow_anchor * distance, distance.detach()
         return loss, metrics
@@ -116,7 +128,7 @@ class PairObjective(Objective):
         match self.share:
             case "batch":
                 return key / "pairs"
-            case "group":
+            case "group" | "group_noise":
                 return key / "pairs" / group
             case "none" | "times":
                 return key / "pairs" / group / sample

@@ -354,6 +354,32 @@ def test_an_error_below_the_floor_is_divided_by_the_floor(size: float, divisor: 
     torch.testing.assert_close(error, torch.full_like(error, size**2 / divisor), rtol=1e-8, atol=0)
 
 
+@pytest.mark.parametrize("count", [1, 4, 9])
+def test_distinct_times_are_different_ones_of_the_grid_without_clean_data(count: int) -> None:
+    """[dgpo] (timesteps)"""
+    seen: Counter[float] = Counter()
+    for i in range(400):
+        drawn = draw_times(GRID, count, KEY / i, "distinct", fraction=1.0)
+        assert len(set(drawn)) == count
+        assert drawn == sorted(drawn, reverse=True)
+        seen.update(drawn)
+    assert set(seen) == set(GRID[:-1])
+    share = count / 10  # of 400 draws; five standard errors, one chance in 3 million a time
+    for times in seen.values():
+        assert abs(times / 400 - share) < 5 * (share * (1 - share) / 400) ** 0.5 + 1e-12
+
+
+def test_distinct_times_may_be_the_noisiest_alone() -> None:
+    """[dgpo] (timesteps): seven of ten, all of which four draws may take."""
+    drawn = {t for i in range(60) for t in draw_times(GRID, 4, KEY / i, "distinct", fraction=0.7)}
+    assert drawn == set(GRID[:7])
+
+
+def test_more_distinct_times_than_there_are_is_refused() -> None:
+    with pytest.raises(ValueError, match="cannot draw 11 different times out of 10"):
+        draw_times(GRID, 11, KEY, "distinct", fraction=1.0)
+
+
 def test_the_x0_error_is_the_velocity_error_times_t() -> None:
     """On rectified flow x̂0 − x0 = −t (v̂ − v), so the self-normalised errors differ by t."""
     denoiser, process = policy(), RectifiedFlow()
