@@ -12,18 +12,17 @@ from scoreward.recipes.shared import Flat
 from scoreward.training.run import Budget, Run
 
 SOLVER = Sampling("dpmpp", steps=10)
+CENTRED = Advantages(scale="none", bound=50.0)
 SHARED = replace(
-    sizes(),
-    advantages=Advantages(scale="none", bound=50.0),
-    optimizer=replace(ADAM, max_norm=5.0),
-    budget=Budget(rounds=360),
+    sizes(advantages=CENTRED, optimizer=replace(ADAM, max_norm=5.0)), budget=Budget(rounds=360)
 )
+GENEVAL = Task(reward=("geneval",))
 
 
 def sd35_epg(
     model: str = SD35,
     loading: Loading = LOADING,
-    task: Task = Task(),
+    task: Task = GENEVAL,
     objective: EPG = EPG(),
     sampling: Sampling = SOLVER,
     shared: Flat = SHARED,
@@ -38,7 +37,7 @@ def sd35_epg(
 def sd35_pepg(
     model: str = SD35,
     loading: Loading = LOADING,
-    task: Task = Task(),
+    task: Task = GENEVAL,
     objective: PEPG = PEPG(),
     sampling: Sampling = SOLVER,
     shared: Flat = SHARED,
@@ -53,7 +52,7 @@ def sd35_pepg(
 def sd35_par(
     model: str = SD35,
     loading: Loading = LOADING,
-    task: Task = Task(),
+    task: Task = GENEVAL,
     objective: PAR = PAR(),
     sampling: Sampling = SOLVER,
     shared: Flat = SHARED,

@@ -20,7 +20,7 @@ NAMED = re.compile(r"\b(codes?|paper|launchers?|scripts?|release|released|publis
 SETTINGS = re.compile(
     r"\b(settings|defaults) of (the|those)\b.*\b(code|codes|implementations?)\b", re.I
 )
-LATER = ("epg", "ram", "dgpo", "crd", "temp_flow", "inpo", "smpo", "pnapo")  # have no rows yet
+LATER = ("temp_flow", "inpo", "smpo", "pnapo")  # have no rows yet
 
 
 # The rows
