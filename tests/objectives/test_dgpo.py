@@ -162,11 +162,11 @@ def test_the_clip_stops_samples_that_have_gone_far_enough_at_a_time() -> None:
 
 def test_the_two_sides_of_the_clip_are_those_of_the_ratio() -> None:
     """[dgpo] (clip): ln 1.05 = 0.0488 above and −ln 0.95 = 0.0513 below, not 0.05 twice."""
-    error = torch.full((2, 4), 1.0, dtype=F64, requires_grad=True)
-    moved = real(0.0487, 0.0489, -0.0512, -0.0514).expand(2, 4)
-    kept = DGPO(clip=0.05).clipped(real(1.0, -1.0), error, error.detach() + moved)
+    error = torch.full((3, 4), 1.0, dtype=F64, requires_grad=True)
+    moved = real(0.0487, 0.0489, -0.0512, -0.0514).expand(3, 4)
+    kept = DGPO(clip=0.05).clipped(real(1.0, -1.0, 0.0), error, error.detach() + moved)
     (gradient,) = torch.autograd.grad(kept.sum(), error)
-    assert gradient.tolist() == [[1, 0, 1, 1], [1, 1, 1, 0]]
+    assert gradient.tolist() == [[1, 0, 1, 1], [1, 1, 1, 0], [1, 1, 1, 0]]
 
 
 def test_a_clip_that_nothing_reaches_changes_nothing() -> None:
