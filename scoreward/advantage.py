@@ -12,19 +12,32 @@ from torch import Tensor
 
 
 def group_mean(
-    value: Float[Tensor, " batch"], group: Int[Tensor, " batch"]
-) -> Float[Tensor, " batch"]:
-    """For each sample the mean of its group."""
+    value: Float[Tensor, "batch *rest"], group: Int[Tensor, " batch"]
+) -> Float[Tensor, "batch *rest"]:
+    """For each sample the mean of its group; every further axis on its own."""
     _, index = group.unique(return_inverse=True)
-    size = torch.bincount(index).to(value)
-    return (torch.zeros_like(size).index_add_(0, index, value) / size)[index]
+    size = torch.bincount(index).to(value).reshape(-1, *[1] * (value.ndim - 1))
+    total = value.new_zeros(len(size), *value.shape[1:]).index_add_(0, index, value)
+    return (total / size)[index]
 
 
 def group_std(
-    value: Float[Tensor, " batch"], group: Int[Tensor, " batch"]
+    value: Float[Tensor, " batch"], group: Int[Tensor, " batch"], unbiased: bool = False
 ) -> Float[Tensor, " batch"]:
-    """For each sample the population standard deviation of its group."""
-    return group_mean((value - group_mean(value, group)) ** 2, group).sqrt()
+    """For each sample the standard deviation of its group; `unbiased` divides by n − 1."""
+    variance = group_mean((value - group_mean(value, group)) ** 2, group)
+    return (variance * _bessel(group).to(value) if unbiased else variance).sqrt()
+
+
+def _bessel(group: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    """n/(n − 1) of each sample's group."""
+    _, index, size = group.unique(return_inverse=True, return_counts=True)
+    if bool((size < 2).any()):
+        raise ValueError(
+            "a group of one sample has no unbiased deviation; use groups of at least 2, or "
+            "unbiased=False"
+        )
+    return (size.double() / (size - 1))[index]
 
 
 def normalised(
@@ -32,14 +45,15 @@ def normalised(
     group: Int[Tensor, " batch"],
     scale: Literal["group", "batch", "none"],
     floor: float,
+    unbiased: bool = False,
 ) -> Float[Tensor, " batch"]:
     """(R − group mean) / (std + δ), std of the group, of the batch, or 1.  [grpo] (Sec. 4.1)"""
     centred = reward - group_mean(reward, group)
     match scale:
         case "group":
-            return centred / (group_std(reward, group) + floor)
+            return centred / (group_std(reward, group, unbiased) + floor)
         case "batch":
-            return centred / (reward.std(correction=0) + floor)
+            return centred / (reward.std(correction=int(unbiased)) + floor)
         case "none":
             return centred
 
@@ -50,6 +64,7 @@ def prompt_normalised(
     history: Float[Tensor, "prompts size"],
     least: int,
     floor: float,
+    unbiased: bool = False,
 ) -> Float[Tensor, " batch"]:
     """(R − mean) / (std + δ) over the last rewards of the same prompt.  [ddpo] (stat tracking)
 
@@ -62,7 +77,7 @@ def prompt_normalised(
         history[name] = torch.cat([history[name], reward[mine]])[-history.shape[1] :]
         known = history[name][~history[name].isnan()]
         base = known if len(known) >= least else reward
-        result[mine] = (reward[mine] - base.mean()) / (base.std(correction=0) + floor)
+        result[mine] = (reward[mine] - base.mean()) / (base.std(correction=int(unbiased)) + floor)
     return result
 
 
@@ -85,8 +100,13 @@ class Advantages:
     bound: float = 5.0  # |A| is cut here, Flow-GRPO code
     history: int = 32  # rewards kept per prompt with scale="prompt", DDPO code
     least: int = 16  # of them before they are used, DDPO code
+    unbiased: bool = False  # deviations with n − 1; MixGRPO and DanceGRPO code: True, δ = 1e-8
 
     def __post_init__(self) -> None:
+        if self.unbiased and self.least < 2:
+            raise ValueError(
+                f"an unbiased deviation needs at least 2 rewards, got least={self.least}"
+            )
         if self.scale == "prompt" and self.combine != "reward_sum":
             raise ValueError('scale="prompt" keeps one history and needs combine="reward_sum"')
         if self.floor < 0 or self.bound <= 0:
@@ -107,15 +127,18 @@ class Advantages:
             if prompt is None or history is None:
                 raise ValueError('scale="prompt" needs the prompts and their history of rewards')
             total = weights @ rewards
-            advantage = prompt_normalised(total, prompt, history, self.least, self.floor)
+            how = (self.least, self.floor, self.unbiased)
+            advantage = prompt_normalised(total, prompt, history, *how)
         elif self.combine == "reward_sum":
-            advantage = normalised(weights @ rewards, group, self.scale, self.floor)
+            total = weights @ rewards
+            advantage = normalised(total, group, self.scale, self.floor, self.unbiased)
         else:
-            each = [normalised(r, group, self.scale, self.floor) for r in rewards]
+            how = (self.scale, self.floor, self.unbiased)
+            each = [normalised(r, group, *how) for r in rewards]
             advantage = weights @ torch.stack(each)
         if self.combine == "gdpo":
             centred = advantage - advantage.mean()
-            advantage = centred / (advantage.std(correction=0) + self.floor)
+            advantage = centred / (advantage.std(correction=int(self.unbiased)) + self.floor)
         return advantage.clamp(-self.bound, self.bound)
 
 

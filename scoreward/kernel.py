@@ -220,6 +220,15 @@ def dance_sde(eta: float) -> Level:
     return lambda process, t: torch.full_like(t, eta)
 
 
+def linear_sde(top: float) -> Level:
+    """n = top·t, finite at t = 1.  [flow-grpo] (step on Wan)
+
+    The public code for Wan 2.1 takes the second time of the grid for `top`.
+    """
+    _check_eta(top)
+    return lambda process, t: top * t
+
+
 def over(level: Tensor, t: Tensor, s: Tensor) -> Tensor:
     """Standard deviation that noise of a level adds from t to s."""
     return level * (t - s).sqrt()

@@ -6,6 +6,7 @@ the finished sample on a few (t, ε) pairs. Who shares pairs is decided by their
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -20,7 +21,16 @@ from scoreward.prediction import Kind, Prediction, linear_form
 from scoreward.process import Process
 from scoreward.rows import Rows, repeat_rows
 
-Times = Literal["stratified", "grid", "after_first", "uniform", "logit_normal"]
+Times = Literal[
+    "stratified",
+    "grid",
+    "distinct",
+    "discrete",
+    "discrete_wo_init",
+    "discrete_with_init",
+    "uniform",
+    "logit_normal",
+]
 """Rules that draw the times of pairs, see `draw_times`."""
 
 
@@ -61,21 +71,73 @@ def stratified_times(times: Sequence[float], count: int, key: Key) -> list[float
     return [float(c[int(i)]) for c, i in zip(chunks, picks, strict=True)]
 
 
-def draw_times(times: Sequence[float], count: int, key: Key, rule: Times) -> list[float]:
+def strata_edges(steps: int, count: int, fraction: float, first: int) -> list[int]:
+    """⌊b + j (M − b)/J⌋, j = 0 … J: index strata of the first M = ⌊T f⌋ times.  [awm] (timesteps)
+
+    An index of stratum j is at least its edge j and below edge j + 1; an empty stratum is its edge.
+    """
+    end = int(steps * fraction)
+    if count < 1 or end <= first:
+        raise ValueError(
+            f"cannot draw {count} strata from times {first} to {end} of a grid of {steps} steps; "
+            "use at least 1 pair, more steps, or a larger `fraction`"
+        )
+    return [(first * count + j * (end - first)) // count for j in range(count + 1)]
+
+
+def discrete_times(
+    times: Sequence[float], edges: Sequence[int], key: Key, before: tuple[int, ...] = ()
+) -> list[float]:
+    """The times at indices `before`, then one index of each stratum.  [awm] (timesteps)"""
+    widths = [max(1, high - low) for low, high in pairwise(edges)]
+    picks = [int((key / j).integers(width, 1)) for j, width in enumerate(widths)]
+    return [times[i] for i in before] + [times[e + p] for e, p in zip(edges, picks, strict=False)]
+
+
+def most_times(times: Sequence[float], order: Sequence[int], fraction: float) -> list[float]:
+    """The first ⌊f T⌋ in an order of the grid's T times, or one.  [diffusion-nft] (timesteps)"""
+    return [times[i] for i in order[: max(1, int(fraction * (len(times) - 1)))]]
+
+
+def distinct_times(times: Sequence[float], count: int, key: Key) -> list[float]:
+    """`count` different ones of these times, noisiest first.  [dgpo] (timesteps)"""
+    if not 1 <= count <= len(times):
+        raise ValueError(
+            f"cannot draw {count} different times out of {len(times)}; use between 1 and as many "
+            "pairs as there are times to choose from"
+        )
+    picks = key.permutation(len(times))[:count].sort().values
+    return [times[i] for i in picks.tolist()]
+
+
+def draw_times(
+    times: Sequence[float], count: int, key: Key, rule: Times, fraction: float = 0.99
+) -> list[float]:
     """The times of one set of pairs.
 
-    `stratified`: one of each chunk of the grid. `grid`: all of the grid but clean data and the step
-    before it, whatever `count`, [diffusion-nft] (timesteps). `after_first`: strata that leave out
-    the first time, [awm] (timesteps). `uniform`: strata of [0.2, 1]; `logit_normal`: strata of a
-    standard normal through a sigmoid, at least 0.01; both continuous, [awm] (timesteps).
+    `stratified`: one of each chunk of the grid. `grid`: a random share `fraction` of the grid,
+    whatever `count`, [diffusion-nft] (timesteps). `distinct`: `count` different ones of the first
+    `fraction` of the grid, every choice alike, [dgpo] (timesteps). `discrete`: one of each stratum
+    of the first `fraction` of the grid; `discrete_wo_init`: the same without the first time;
+    `discrete_with_init`: the first time and strata of the others, [awm] (timesteps). `uniform`:
+    strata of [0.2, 1]; `logit_normal`: strata of a standard normal through a sigmoid, at least
+    0.01; both continuous, [awm] (timesteps). Clean data, the grid's last time, is never drawn.
     """
+    steps = len(times) - 1
     match rule:
         case "stratified":
             return stratified_times(times, count, key)
         case "grid":
-            return list(times[: max(1, int(0.99 * (len(times) - 1)))])
-        case "after_first":
-            return stratified_times(times[1:], count, key)
+            return most_times(times, (key / "order").permutation(steps).tolist(), fraction)
+        case "distinct":
+            return distinct_times(times[: int(fraction * steps)], count, key)
+        case "discrete":
+            return discrete_times(times, strata_edges(steps, count, fraction, 0), key)
+        case "discrete_wo_init":
+            return discrete_times(times, strata_edges(steps, count, fraction, 1), key)
+        case "discrete_with_init":
+            rest = strata_edges(steps, count - 1, fraction, 1) if count > 1 else [0]
+            return discrete_times(times, rest, key, before=(0,))
         case "uniform" | "logit_normal":
             level = (torch.arange(count, dtype=torch.float64) + (key / "u").uniform(count)) / count
             if rule == "uniform":
@@ -91,6 +153,7 @@ def draw_pairs(
     process: Process,
     rule: Times = "stratified",
     time_keys: Sequence[Key] | None = None,
+    fraction: float = 0.99,
 ) -> Pairs:
     """Pairs for every sample; samples with equal keys share their pairs.  [vgrpo] (Sec. 4.4)
 
@@ -100,7 +163,8 @@ def draw_pairs(
     places = list(zip(time_keys or keys, keys, strict=True))
     for when, key in places:
         if (when, key) not in made:
-            t = torch.tensor(draw_times(times, count, when / "t", rule), dtype=x0.dtype)
+            drawn = draw_times(times, count, when / "t", rule, fraction)
+            t = torch.tensor(drawn, dtype=x0.dtype)
             made[when, key] = t, (key / "eps").normal(len(t), *x0.shape[1:], dtype=x0.dtype)
     t = torch.stack([made[place][0] for place in places]).to(x0.device)
     eps = torch.stack([made[place][1] for place in places]).to(x0.device)
@@ -149,12 +213,12 @@ def squared_error(
 def self_normalised_error(
     pred: Float[Tensor, "batch count *shape"],
     target: Float[Tensor, "batch count *shape"],
-    floor: float = 1e-8,
+    floor: float = 1e-5,
 ) -> Float[Tensor, "batch count"]:
     """mean(e²) / sg(mean|e|): squared error over its own detached magnitude.  [vgrpo] (14)
 
-    The published equation sums the numerator; the clip ranges belong to the mean. `floor` is ours
-    and keeps 0/0 away.
+    The published equation sums the numerator; the clip ranges belong to the mean. `floor` keeps 0/0
+    away; it is that of every public code that divides so: [diffusion-nft], [epg] and [crd].
     """
     error = (pred - target).flatten(2)
     return error.square().mean(2) / error.detach().abs().mean(2).clamp(min=floor)

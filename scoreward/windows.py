@@ -54,6 +54,10 @@ class Window:
             case _:
                 return _moved(self, round, last)
 
+    def starts(self, steps: int) -> tuple[int, int]:
+        """The first and the last place it takes in a rollout of `steps`."""
+        return 0, 0 if self.strategy == "frozen" else self._last(steps)
+
     def patience(self, first: int, last: int) -> int:
         """τ(l), the rounds a window at `first` stays.  [mix-grpo] (schedules)"""
         match self.strategy:

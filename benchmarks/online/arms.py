@@ -34,7 +34,8 @@ def crossed(
     rates: tuple[str, ...], regularisers: tuple[str, ...], rest: str = ""
 ) -> tuple[str, ...]:
     """Every learning rate with every regulariser: four trials."""
-    return tuple(f"--optimizer.lr {lr} {r} {rest}".strip() for lr in rates for r in regularisers)
+    every = (f"--optimizer.lr {lr} {r} {rest}" for lr in rates for r in regularisers)
+    return tuple(" ".join(words.split()) for words in every)
 
 
 def anchored(*weights: float) -> tuple[str, ...]:
@@ -46,6 +47,8 @@ def near(*weights: float) -> tuple[str, ...]:
 
 
 RATES = ("1e-4", "3e-4")
+FOUR_RATES = ("5e-5", "1e-4", "2e-4", "4e-4")  # where a released regulariser is kept
+MULTIPLIERS = tuple(f"--objective.scale {m}" for m in (1, 4, 16, 64))
 SMALL = "--geometry.prompts 8 --geometry.group 8"
 NFT = "--objective.times stratified --objective.pairs 4"
 DIRECT = ("--variety 0.4", "--variety 0.55")
@@ -55,6 +58,11 @@ ARMS = [
     Arm("diffusion_nft", "diffusion_nft", crossed(RATES, anchored(0.05, 0.15))),
     Arm("diffusion_nft_4", "diffusion_nft", crossed(RATES, anchored(0.05, 0.15), NFT)),
     Arm("awm", "awm", crossed(RATES, anchored(0.001, 0.1), "--objective.share none")),
+    Arm("epg", "epg", crossed(FOUR_RATES, ("",))),
+    Arm("epg_4", "epg", crossed(FOUR_RATES, ("",), NFT)),
+    Arm("dgpo", "dgpo", crossed(FOUR_RATES, ("",))),
+    Arm("crd", "crd", crossed(FOUR_RATES, ("",))),
+    Arm("ram", "ram", crossed(("3e-4",), MULTIPLIERS)),
     Arm("mixgrpo", "mixgrpo", crossed(RATES, near(0.0, 0.03))),
     Arm("mixgrpo_flash", "mixgrpo_flash", crossed(RATES, near(0.0, 0.03))),
     Arm("flow_grpo", "flow_grpo", crossed(RATES, near(0.0, 0.03))),

@@ -70,7 +70,7 @@ def run_of(arm: str, rate: float, rounds: int) -> Run:
     )
     rollout = Noisy("ddim", 1.0, steps=50)
     if arm == "score_as_action":
-        objective = ScoreAsAction(fraction=FRACTION)
+        objective = ScoreAsAction(clip=1e-4, fraction=FRACTION)
         return confident(portraits_score_as_action(objective, rollout, shared))
     theirs = replace(shared, advantages=Advantages(scale="prompt"))  # as the recipe has it
     return confident(portraits_ddpo(PartOfDDPO(), rollout, theirs))

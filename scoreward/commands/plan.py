@@ -146,7 +146,8 @@ def _rows(run: Run, sampler: Sampler) -> tuple[int, int, int]:
         again = several and run.mixed_precision != "no"
         return rows, int(objective.kl > 0) + again, rows * (3 + (objective.kl > 0))
     if isinstance(objective, PairObjective):
-        rows = len(draw_times(sampler.times, objective.pairs, Key((0,)), objective.times))
+        rule = (objective.times, objective.fraction)
+        rows = len(draw_times(sampler.times, objective.pairs, Key((0,)), *rule))
         old = objective.compares and (several or objective.old_decay(1) != 0)
         others = int(old) + objective.refers
         others += objective.slow_anchor > 0

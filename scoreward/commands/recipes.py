@@ -36,6 +36,8 @@ SAMPLES = (
     "awm",
     "fpo",
     "epg",
+    "pepg",
+    "par",
     "ram",
     "dgpo",
     "crd",
@@ -86,6 +88,8 @@ PRETRAINED = {
         "sd35_flow_grpo",
         "sd35_flow_grpo_fast",
         "sd35_awm",
+        "sd35_awm_geneval",
+        "sd35_awm_ocr",
     ),
     "pretrained_flux": (
         "flux_vgrpo",
@@ -95,6 +99,7 @@ PRETRAINED = {
         "flux_flow_grpo",
         "kontext_vgrpo",
     ),
+    "pretrained_epg": ("sd35_epg", "sd35_pepg", "sd35_par"),
     "pretrained_sft": ("sd35_sft",),
     "pretrained_preferences": ("sd15_diffusion_dpo", "sdxl_diffusion_dpo", "sd35_flow_dpo"),
     "pretrained_more": (

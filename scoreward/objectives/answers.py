@@ -16,8 +16,9 @@ from scoreward.prediction import Kind, Prediction
 from scoreward.process import Process
 from scoreward.rows import Rows
 
-Share = Literal["none", "times", "group", "batch"]
-"""Who sees the same pairs; "times": the whole batch the same times, nobody the same noise."""
+Share = Literal["none", "times", "group_noise", "group", "batch"]
+"""Who sees the same pairs: nobody, a group or the whole batch. With "times" the batch shares its
+times and nobody the noise, with "group_noise" the batch shares its times and a group the noise."""
 
 
 @dataclass(frozen=True)

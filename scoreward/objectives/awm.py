@@ -24,7 +24,8 @@ class AWM(PairObjective):
 
     pairs: int = 6  # code
     share: Share = "times"  # code: the batch shares its times, nobody the noise
-    times: Times = "after_first"  # code: discrete_wo_init
+    times: Times = "discrete_wo_init"  # code: GenEval and OCR; PickScore: discrete
+    fraction: float = 0.9  # code: the cleanest tenth of the grid is never trained
     anchor: float = 1e-3  # β_ref, code: 1e-3 GenEval, 3e-3 OCR, 1e-4 PickScore
     slow_anchor: float = 1.0  # ema_beta, code
     clip: float | None = 1.0  # code: inactive
@@ -40,9 +41,9 @@ class AWM(PairObjective):
                 f"`bound` and `power` must be positive, got {self.bound} and {self.power}"
             )
 
-    def slow_decay(self, round: int) -> float:
-        """min(0.3, 0.001 k).  [awm] (EMA decay)"""
-        return min(0.3, 0.001 * round)
+    def slow_decay(self, updates: int) -> float:
+        """min(0.3, 0.001 k), k updates having been made.  [awm] (EMA decay)"""
+        return min(0.3, 0.001 * updates)
 
     def matching(self, answers: Answers) -> tuple[Tensor, dict[str, Tensor]]:
         t, target = answers.rows.pairs.t, answers.target

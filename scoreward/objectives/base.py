@@ -125,11 +125,11 @@ class Objective(ABC):
         """Which stochastic steps of a path are stored; by default all."""
         return stochastic
 
-    def old_decay(self, round: int) -> float:
-        """d of old ← d·old + (1 − d)·current before round `round` (from 0); 0 copies."""
+    def old_decay(self, updates: int) -> float:
+        """d of old ← d·old + (1 − d)·current before a round, after `updates`; 0 copies."""
         return 0.0
 
-    def slow_decay(self, round: int) -> float | None:
+    def slow_decay(self, updates: int) -> float | None:
         """The same of the average `Policy.slow`; None keeps no such average."""
         return None
 

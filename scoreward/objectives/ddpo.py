@@ -21,7 +21,7 @@ class DDPO(PathObjective):
     """The settings of the public PyTorch code."""
 
     clip: float | None = 1e-4  # code
-    estimator: Literal["is", "sf"] = "is"  # all published code has "is" alone
+    estimator: Literal["is", "sf"] = "is"  # the clipped ratio, or the score function
 
     def surrogate(self, seen: Replay, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
         if self.estimator == "is":

@@ -24,6 +24,7 @@ class DiffusionNFT(PairObjective):
     pairs: int = 0  # code: the whole grid
     share: Share = "none"  # code: fresh noise per sample
     times: Times = "grid"  # code; "stratified" with `pairs` is the cheaper choice
+    fraction: float = 0.99  # code: of ten times a random one is left out, another for each sample
     anchor: float = 1e-4  # λ, code
     beta: float = 1.0  # β, mixture of old and current; code: 1 for one reward, 0.1 for several
     bound: float = 5.0  # A_max, code
@@ -37,18 +38,18 @@ class DiffusionNFT(PairObjective):
                 f"`beta` and `bound` must be positive, got {self.beta} and {self.bound}"
             )
 
-    def old_decay(self, round: int) -> float:
+    def old_decay(self, updates: int) -> float:
         """Type 0: 0; type 1: min(0.001 k, 0.5); type 2: 0, then min(0.0075 (k − 75), 0.999).
 
-        [diffusion-nft] (decay)
+        k is the number of updates made so far.  [diffusion-nft] (decay)
         """
         match self.schedule:
             case "copy":
                 return 0.0
             case "ramp":
-                return min(0.001 * round, 0.5)
+                return min(0.001 * updates, 0.5)
             case "late":
-                return 0.0 if round < 75 else min(0.0075 * (round - 75), 0.999)
+                return 0.0 if updates < 75 else min(0.0075 * (updates - 75), 0.999)
 
     def matching(self, answers: Answers) -> tuple[Tensor, dict[str, Tensor]]:
         """mean (r ℓ⁺ + (1 − r) ℓ⁻) A_max/β.  [diffusion-nft] (loss)"""
@@ -57,8 +58,7 @@ class DiffusionNFT(PairObjective):
         worse = (1 + self.beta) * old - self.beta * answers.new
         target = answers.read(answers.target, "x0")
         plus, minus = (
-            self_normalised_error(answers.read(v, "x0"), target, floor=1e-5)
-            for v in (better, worse)
+            self_normalised_error(answers.read(v, "x0"), target) for v in (better, worse)
         )
         r = self.optimality(rows.advantage)[:, None]
         loss = (r * plus + (1 - r) * minus).mean() * self.bound / self.beta

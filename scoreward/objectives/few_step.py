@@ -41,14 +41,14 @@ class FewStep(Objective):
     """One random step of each sample is trained; V is fitted first, on this round's chains."""
 
     descent: Literal["ctrl", "dxmi"] = "ctrl"  # the loss of a step
-    clip: float | None = 0.1  # of a pixel's increment, ctrl, published code
-    limit: float | None = 1.0  # of a sample's loss, ctrl, published code
-    clamp: float | None = 1.0  # of the next state, ctrl, published code
-    regulariser: float = 1.0  # γ, published code
+    clip: float | None = 0.1  # of a pixel's increment, ctrl, second-hand
+    limit: float | None = 1.0  # of a sample's loss, ctrl, second-hand
+    clamp: float | None = 1.0  # of the next state, ctrl, second-hand
+    regulariser: float = 1.0  # γ, DxMI code
     time_cost: float = 0.1  # of the steps before the middle; its size is ours
-    timed: bool = False  # V(x, t) instead of V(x), which is published
+    timed: bool = False  # V(x, t) instead of V(x)
     critic_rate: float = 1e-3  # ours; published 1e-5 (DxMI) and 2e-5 for larger networks
-    critic_steps: int = 1  # updates of V in a round, published code
+    critic_steps: int = 1  # updates of V in a round, DxMI code
     betas: tuple[float, float] = (0.9, 0.999)  # of Adam for V
 
     def __post_init__(self) -> None:

@@ -1,6 +1,6 @@
 """GRPO-Guard: ratios without their negative bias, and equal over the steps.
 
-[grpo-guard] arXiv:2510.22319, after two independent implementations.
+[grpo-guard] arXiv:2510.22319. The advantages of its code are divided by the group's deviation.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,12 @@ from scoreward.ratio import clipped_gain, ratio_metrics
 
 @dataclass(frozen=True)
 class GRPOGuard(PathObjective):
-    """The settings of those implementations."""
+    """The settings of the public code."""
 
-    clip: float | None = 2e-6  # typical
-    last: bool = False  # as Flow-GRPO
-    per_step: bool = True  # divide by Δ; one of the implementations does not
+    clip: float | None = 2e-6  # code: 2e-6 OCR and GenEval, 4e-6 PickScore
+    last: bool = False  # code: timestep fraction 0.99 drops the last of ten
+    skip_uniform: bool = True  # code: groups without a spread of rewards are left out
+    per_step: bool = True  # divide by Δ, code
 
     def surrogate(self, seen: Replay, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
         """ρ = exp(κ (log p − log p_old + mean Δμ²/2κ²)), κ = std.  [grpo-guard] (ratio)"""

@@ -23,6 +23,9 @@ class PairObjective(Objective):
     pairs: int = 4  # (t, ε) pairs per sample; 0 with times="grid" takes the whole grid
     share: Share = "group"  # who sees the same pairs
     times: Times = "stratified"  # rule that draws t, see likelihood.draw_times
+    fraction: float = (
+        0.99  # share of the grid for "grid" and the discrete rules: all but one of ten
+    )
     anchor: float = 0.0  # weight of mean (v − v_reference)²
     anchor_guidance: float = 1.0  # the anchor is the reference with guidance of this scale, [crd]
     slow_anchor: float = 0.0  # weight of mean (v − v_slow)², the slow average of the policy
@@ -31,6 +34,8 @@ class PairObjective(Objective):
     def __post_init__(self) -> None:
         if self.pairs < 1 and self.times != "grid":
             raise ValueError(f"`pairs` must be at least 1, got {self.pairs}")
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"`fraction` is a share of the grid in (0, 1], got {self.fraction}")
         if min(self.anchor, self.slow_anchor, self.norm_guard) < 0:
             raise ValueError(
                 "`anchor`, `slow_anchor` and `norm_guard` are weights and must not be negative"
@@ -46,14 +51,23 @@ class PairObjective(Objective):
         """Whether the loss looks at the reference."""
         return bool(self.anchor or self.norm_guard)
 
+    @property
+    def averages(self) -> bool:
+        """Whether the loss looks at the slow average of the policy."""
+        return bool(self.slow_anchor)
+
+    def held(self, rows: PairRows) -> Tensor | None:
+        """How much of the anchor each sample feels; None for all of it."""
+        return None
+
     def prepare(
         self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
     ) -> PairRows:
         keys = [self._address(key, g, i) for g, i in _ids(samples)]
-        when = [key / "pairs"] * len(keys) if self.share == "times" else keys
-        pairs = draw_pairs(
-            samples.x0, keys, self.pairs, policy.times, policy.process, self.times, when
-        )
+        together = self.share in ("times", "group_noise")
+        when = [key / "pairs"] * len(keys) if together else keys
+        rule = (self.times, when, self.fraction)
+        pairs = draw_pairs(samples.x0, keys, self.pairs, policy.times, policy.process, *rule)
 
         dtype = samples.x0.dtype
         rows = PairRows(
@@ -82,7 +96,7 @@ class PairObjective(Objective):
             rows,
             old=ask(self.compares and not policy.on_policy, policy.old),
             reference=ask(self.refers, policy.anchor(self.anchor_guidance)),
-            slow=ask(bool(self.slow_anchor), policy.slow),
+            slow=ask(self.averages, policy.slow),
         )
 
     def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
@@ -91,14 +105,16 @@ class PairObjective(Objective):
         old = new.detach() if rows.old is None else rows.old
         loss, metrics = self.matching(Answers(rows, policy.process, new, old))
         if rows.reference is not None:
-            drift = squared_error(new, rows.reference).mean()  # [diffusion-nft] (KL term)
+            drift = squared_error(new, rows.reference)  # [diffusion-nft] (KL term)
             name = "drift/velocity" if self.anchor_guidance == 1.0 else "drift/guided"
-            metrics[name] = drift.detach()
-            loss = loss + self.anchor * drift
+            metrics[name] = drift.detach().mean()
+            held = self.held(rows)
+            felt = drift if held is None else held[:, None] * drift
+            loss = loss + self.anchor * felt.mean()
         if rows.reference is not None and self.norm_guard:
             excess = growth(new, rows.reference).relu().square().mean()
             loss, metrics["norm/excess"] = loss + self.norm_guard * excess, excess.detach()
-        if rows.slow is not None:
+        if rows.slow is not None and self.slow_anchor:
             distance = squared_error(new, rows.slow).mean()  # [awm] (EMA anchor)
             loss, metrics["drift/slow"] = loss + self.slow_anchor * distance, distance.detach()
         return loss, metrics
@@ -112,7 +128,7 @@ class PairObjective(Objective):
         match self.share:
             case "batch":
                 return key / "pairs"
-            case "group":
+            case "group" | "group_noise":
                 return key / "pairs" / group
             case "none" | "times":
                 return key / "pairs" / group / sample

@@ -36,9 +36,9 @@ class PathObjective(Objective):
 
     clip: float | None = 1e-4  # ε of the ratio, per transition
     kl: float = 0.0  # β, weight of the distance to the first model
-    kl_form: Literal["paper", "code"] = "paper"  # the code leaves out Δ: smaller by that factor
+    kl_form: Literal["paper", "code"] = "paper"  # "code" is smaller by the factor Δ
     log_prob: Form = "gaussian"  # "unit" for Flow-CPS
-    per_dimension: bool = True  # means over dimensions, as in all public code; False: nats
+    per_dimension: bool = True  # means over dimensions, as clip ranges are meant; False: nats
     last: bool = True  # train the last stochastic step if it ends on clean data
     skip_uniform: bool = False  # leave out groups whose advantages are all zero
 
@@ -49,6 +49,11 @@ class PathObjective(Objective):
             raise ValueError(f"`kl` is a weight and must not be negative, got {self.kl}")
         if self.clip is not None and self.clip <= 0:
             raise ValueError(f"`clip` must be positive or None, got {self.clip}")
+        if self.kl and self.log_prob == "unit" and self.kl_form == "code":
+            raise ValueError(
+                'no public code has a KL for the log-probability of Flow-CPS; use kl_form="paper", '
+                "which is ours there, or kl=0"
+            )
 
     @property
     def summed(self) -> bool:

@@ -42,7 +42,7 @@ class ScoreAsAction(PathObjective):
     gradient the loss. With advantages in standard deviations β is in those units too.
     """
 
-    clip: float | None = 1e-4  # 1.5e-5 in the code; both per dimension
+    clip: float | None = 1.5e-5  # code, per dimension
     estimator: Literal["ratio", "plain", "pathwise"] = "ratio"  # code: ratio
     normalise: Literal["step", "all", "none"] = "step"  # advantages, per time index; code
     bound: float | None = 5.0  # of advantages, code
@@ -142,4 +142,4 @@ class ScoreAsAction(PathObjective):
 def released() -> ScoreAsAction:
     """The settings of the public code, so far as they do not depend on its reward's network."""
     value = DenoisedValue(told=False, passes=1, first_passes=1, rate=1e-7)
-    return ScoreAsAction(clip=1.5e-5, fresh=False, value=value)
+    return ScoreAsAction(fresh=False, value=value)

@@ -55,7 +55,7 @@ class Gap:
 class Rejection:
     """Candidates accepted by statistical rejection sampling, then paired.  [rso] (sampling)"""
 
-    temperature: float = 0.5  # of the reward; low accepts the best only; ours, the paper's τ varies
+    temperature: float = 0.5  # of the reward; low accepts the best only; ours
     count: int = 8  # accepted at most, of each group; second-hand
     best_worst: bool = False  # of those accepted, the best against the worst; else random pairs
 

@@ -46,7 +46,7 @@ def portraits_dpok(
 
 
 def portraits_score_as_action(
-    objective: ScoreAsAction = ScoreAsAction(),
+    objective: ScoreAsAction = ScoreAsAction(clip=1e-4),
     rollout: Noisy = Noisy("ddim", 1.0),
     shared: Flat = Shared(),
     held_out: HeldOut = HeldOut(),

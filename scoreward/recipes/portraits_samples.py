@@ -7,7 +7,7 @@ from scoreward.objectives.crd import CRD
 from scoreward.objectives.dgpo import DGPO
 from scoreward.objectives.diffusion_nft import DiffusionNFT
 from scoreward.objectives.draft import DRaFT
-from scoreward.objectives.epg import EPG
+from scoreward.objectives.epg import EPG, PAR, PEPG
 from scoreward.objectives.fpo import FPO
 from scoreward.objectives.ram import RAM
 from scoreward.objectives.refl import ReFL
@@ -53,15 +53,42 @@ def portraits_fpo(
     return on_portraits(name, objective, sampling.sampler(), shared, held_out, model)
 
 
+CENTRED = Advantages(scale="none", bound=50.0)  # EPG's `size` brings the bound to its 5
+
+
 def portraits_epg(
     objective: EPG = EPG(),
     sampling: Sampling = Sampling(),
-    shared: Flat = Shared(advantages=Advantages(scale="none")),
+    shared: Flat = Shared(advantages=CENTRED),
     held_out: HeldOut = HeldOut(),
     model: Start = Start(),
 ) -> Run:
     """EPG: policy gradients on an ELBO of the sample, advantages without a deviation."""
     name = "portraits_epg"
+    return on_portraits(name, objective, sampling.sampler(), shared, held_out, model)
+
+
+def portraits_pepg(
+    objective: PEPG = PEPG(),
+    sampling: Sampling = Sampling(),
+    shared: Flat = Shared(advantages=CENTRED),
+    held_out: HeldOut = HeldOut(),
+    model: Start = Start(),
+) -> Run:
+    """PEPG: EPG with a pull back to the policy that sampled."""
+    name = "portraits_pepg"
+    return on_portraits(name, objective, sampling.sampler(), shared, held_out, model)
+
+
+def portraits_par(
+    objective: PAR = PAR(),
+    sampling: Sampling = Sampling(),
+    shared: Flat = Shared(advantages=CENTRED),
+    held_out: HeldOut = HeldOut(),
+    model: Start = Start(),
+) -> Run:
+    """PAR: regression of the gain in likelihood on the advantage; PEPG's gradient."""
+    name = "portraits_par"
     return on_portraits(name, objective, sampling.sampler(), shared, held_out, model)
 
 

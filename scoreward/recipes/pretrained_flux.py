@@ -1,12 +1,15 @@
 """FLUX.1-dev: V-GRPO, DiffusionNFT, MixGRPO, DanceGRPO, Flow-GRPO; and the editor Kontext.
 
-The published runs train all weights of FLUX on many cards; these train adapters, which is said to
-be so where it departs (docs/real_models.md). Guidance is an input of this model, so no second call
-is needed.
+Most published runs train all weights of FLUX on many cards; these train adapters, and
+docs/published.md says where that departs. Guidance is an input of this model, so no second call is
+needed.
 """
+
+from dataclasses import replace
 
 from scoreward.advantage import Advantages
 from scoreward.models.diffusers import Loading
+from scoreward.models.diffusers.family import JOINT
 from scoreward.objectives.dance_grpo import DanceGRPO
 from scoreward.objectives.diffusion_nft import DiffusionNFT
 from scoreward.objectives.flow_grpo import FlowGRPO
@@ -32,11 +35,26 @@ KONTEXT = "black-forest-labs/FLUX.1-Kontext-dev"
 LOADING = Loading(
     height=720, width=720, dtype="bf16", guidance_input=3.5, checkpointing=True, offload=True
 )
+LAYERS = tuple(f"attn.{name}" for name in JOINT) + tuple(
+    f"{part}.net.{layer}" for part in ("ff", "ff_context") for layer in ("0.proj", "2")
+)
 SIZES = Shared(
     geometry=Geometry(prompts=32, group=12, minibatches=4, rollout_batch=4, micro_batch=1),
-    advantages=Advantages(scale="group"),
-    optimizer=Optimizer(lr=1e-4, weight_decay=1e-4),  # ours, for adapters; published: 1e-5, full
+    advantages=Advantages(scale="group", floor=1e-8, unbiased=True),  # MixGRPO and DanceGRPO
+    optimizer=Optimizer(lr=1e-4, weight_decay=1e-4),  # ours, for adapters; all weights: 1e-5
     budget=Budget(rounds=300),
+)
+DANCE = replace(
+    SIZES,
+    geometry=replace(SIZES.geometry, prompts=16, minibatches=2),
+    optimizer=Optimizer(lr=3e-4, weight_decay=1e-4),
+    budget=Budget(rounds=301),
+)
+FLOW = replace(
+    SIZES,
+    geometry=replace(SIZES.geometry, prompts=48, group=24, minibatches=2),
+    advantages=Advantages(scale="batch"),
+    optimizer=Optimizer(lr=3e-4, weight_decay=1e-4, ema_every=8, ema_steps=6),
 )
 ONE_UPDATE = Shared(
     geometry=Geometry(prompts=32, group=12, rollout_batch=4, micro_batch=1),
@@ -55,12 +73,12 @@ def flux_vgrpo(
     model: str = FLUX,
     loading: Loading = LOADING,
     task: Task = FIRST,
-    objective: VGRPO = VGRPO(clip=1e-2),
-    sampling: Sampling = Sampling(steps=16, shift=3.0),
+    objective: VGRPO = VGRPO(soft_clip=None, clip=1e-2),
+    sampling: Sampling = Sampling("dpmpp", steps=16, shift=3.0),
     shared: Flat = SIZES,
     measured: Measured = Measured(steps=28),
 ) -> Run:
-    """V-GRPO on FLUX.1-dev: 16 deterministic steps, four pairs, clipped ratio."""
+    """V-GRPO on FLUX.1-dev: 16 DPM-Solver++ steps, four pairs, clipped ratio."""
     setup = Setup(model, loading, task, measured)
     return on_pretrained("flux_vgrpo", setup, objective, everywhere(sampling), shared)
 
@@ -95,28 +113,28 @@ def flux_mixgrpo(
 
 def flux_dance_grpo(
     model: str = FLUX,
-    loading: Loading = LOADING,
+    loading: Loading = replace(LOADING, rank=128),
     task: Task = FIRST,
     objective: DanceGRPO = DanceGRPO(),
-    rollout: Noisy = Noisy("dance_sde", 0.3, steps=16, shift=3.0),
-    shared: Flat = SIZES,
+    rollout: Noisy = Noisy("dance_sde", 0.3, steps=12, shift=3.0),
+    shared: Flat = DANCE,
     measured: Measured = Measured(steps=28),
 ) -> Run:
-    """DanceGRPO on FLUX.1-dev: constant noise, one start per prompt, 60 % of 16 steps."""
+    """DanceGRPO on FLUX.1-dev, its launcher for adapters: constant noise, six of 12 steps."""
     setup = Setup(model, loading, task, measured)
     return on_pretrained("flux_dance_grpo", setup, objective, everywhere(rollout), shared, 0.0)
 
 
 def flux_flow_grpo(
     model: str = FLUX,
-    loading: Loading = LOADING,
-    task: Task = FIRST,
-    objective: FlowGRPO = FlowGRPO(kl=0.01),
-    rollout: Noisy = Noisy("flow_sde", 0.7, steps=16, shift=3.0),
-    shared: Flat = SIZES,
+    loading: Loading = replace(LOADING, height=512, width=512, rank=64, targets=LAYERS),
+    task: Task = Task(),
+    objective: FlowGRPO = FlowGRPO(kl=0.0),
+    rollout: Noisy = Noisy("flow_sde", 0.9, steps=6),
+    shared: Flat = FLOW,
     measured: Measured = Measured(steps=28),
 ) -> Run:
-    """Flow-GRPO on FLUX.1-dev; settings of its SD3.5-M runs, steps of DanceGRPO's."""
+    """Flow-GRPO on FLUX.1-dev: six steps with more noise, larger adapters, no KL."""
     setup = Setup(model, loading, task, measured)
     return on_pretrained("flux_flow_grpo", setup, objective, everywhere(rollout), shared)
 
@@ -125,8 +143,8 @@ def kontext_vgrpo(
     task: Task,
     model: str = KONTEXT,
     loading: Loading = LOADING,
-    objective: VGRPO = VGRPO(clip=1e-2),
-    sampling: Sampling = Sampling(steps=16, shift=3.0),
+    objective: VGRPO = VGRPO(soft_clip=None, clip=1e-2),
+    sampling: Sampling = Sampling("dpmpp", steps=16, shift=3.0),
     shared: Flat = SIZES,
     measured: Measured = Measured(steps=28),
 ) -> Run:

@@ -1,7 +1,7 @@
 """SD 1.5 with DDPO and score as action, SDXL with DDPO, and video: Wan 2.1 with two methods.
 
-`sd15_ddpo` has the settings of the public DDPO codes, `sd15_score_as_action` the clip, the rate,
-the steps and the guidance of its own; the others are ours.
+`sd15_ddpo`, `sd15_score_as_action` and `wan_flow_grpo` have published settings (docs/published.md);
+the others are ours.
 """
 
 from dataclasses import replace
@@ -24,7 +24,7 @@ SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
 WAN = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
 TABLE = Shared(
     geometry=Geometry(prompts=32, group=8, minibatches=2, rollout_batch=8, micro_batch=4),
-    advantages=Advantages(scale="prompt"),
+    advantages=Advantages(scale="prompt", floor=1e-6),  # DDPO code
     optimizer=Optimizer(lr=3e-4, weight_decay=1e-4),
     budget=Budget(rounds=100),
 )
@@ -33,6 +33,11 @@ VIDEO = Shared(
     advantages=Advantages(scale="group"),
     optimizer=Optimizer(lr=1e-4, weight_decay=1e-4),
     budget=Budget(rounds=200),
+)
+WAN_ROUND = replace(
+    VIDEO,
+    geometry=replace(VIDEO.geometry, prompts=4, group=4, minibatches=2),
+    optimizer=replace(VIDEO.optimizer, ema_every=8),
 )
 CLIP = Loading(
     height=240, width=416, frames=33, dtype="bf16", checkpointing=True, offload=True, tiling=True
@@ -45,7 +50,7 @@ def sd15_ddpo(
     task: Task = Task(reward=("aesthetic",)),
     objective: DDPO = DDPO(),
     rollout: Noisy = Noisy("ddim", 1.0, steps=50),
-    shared: Flat = TABLE,
+    shared: Flat = replace(TABLE, budget=Budget(rounds=200)),
     measured: Measured = Measured(steps=50),
     guidance: float = 5.0,
 ) -> Run:
@@ -58,7 +63,7 @@ def sd15_score_as_action(
     model: str = SD15,
     loading: Loading = Loading(rank=4, alpha_per_rank=1.0),
     task: Task = Task(reward=("image_reward",)),
-    objective: ScoreAsAction = ScoreAsAction(clip=1.5e-5),
+    objective: ScoreAsAction = ScoreAsAction(),
     rollout: Noisy = Noisy("ddim", 1.0, steps=50),
     shared: Flat = replace(TABLE, optimizer=Optimizer(lr=5e-5, weight_decay=1e-4)),
     measured: Measured = Measured(steps=50),
@@ -106,13 +111,13 @@ def wan_flow_grpo(
     model: str = WAN,
     loading: Loading = CLIP,
     task: Task = Task(),
-    objective: FlowGRPO = FlowGRPO(kl=0.004),
-    rollout: Noisy = Noisy("flow_sde", 0.7, steps=20),
-    shared: Flat = VIDEO,
-    measured: Measured = Measured(prompts=8, spread_prompts=2, batch=1),
+    objective: FlowGRPO = FlowGRPO(clip=1e-3, kl=0.004, kl_form="paper"),
+    rollout: Noisy = Noisy("linear_sde", 1.0, steps=20),
+    shared: Flat = WAN_ROUND,
+    measured: Measured = Measured(prompts=8, steps=50, spread_prompts=2, batch=1),
     guidance: float = 4.5,
 ) -> Run:
-    """Flow-GRPO on Wan 2.1 1.3B, 33 frames of 240 x 416; ours."""
+    """Flow-GRPO on Wan 2.1 1.3B, 33 frames of 240 x 416, noise linear in time."""
     setup = Setup(model, loading, task, measured, guidance)
     return on_pretrained("wan_flow_grpo", setup, objective, everywhere(rollout), shared)
 

@@ -1,8 +1,8 @@
 """Diffusion-DPO on pairs of pictures for SD 1.5 and SDXL, Flow-DPO for SD 3.5.
 
 Settings are those of the public Diffusion-DPO launchers (β, rate times effective batch, warm-up,
-rounds) and of Flow-GRPO's SD 3.5 code, with adapters where the launchers train all weights. None
-has been run on the real weights. The latents are the means of the VAE, not samples of it, and
+rounds), with adapters where the launchers train all weights; docs/published.md lists what differs.
+None has been run on the real weights. The latents are the means of the VAE, not samples of it, and
 pictures are not flipped.
 """
 
@@ -118,6 +118,6 @@ def sd35_flow_dpo(
     fed: Settings = FLOW,
     measured: Measured = Measured(every=100),
 ) -> Run:
-    """Flow-DPO on SD 3.5 from a preference file; β 100 as in Flow-GRPO's code."""
+    """Flow-DPO on SD 3.5 from a preference file; of Flow-GRPO's online form it has β and layers."""
     origin = Origin(model, loading, task, pairs)
     return on_files("sd35_flow_dpo", origin, objective, fed, measured)

@@ -16,6 +16,7 @@ from scoreward.kernel import (
     euler,
     flow_sde,
     generalised,
+    linear_sde,
 )
 from scoreward.process import time_grid
 from scoreward.windows import Window, flash
@@ -53,8 +54,9 @@ class Sampling:
 class Noisy:
     """A rollout with noise: its kernel, how much of it, number of steps."""
 
-    noise: Literal["flow_sde", "cps", "dance_sde", "ddim", "churn"] = "flow_sde"
-    level: float = 0.7  # a of flow_sde, level of cps, η of dance_sde and ddim, γ of churn
+    noise: Literal["flow_sde", "linear_sde", "cps", "dance_sde", "ddim", "churn"] = "flow_sde"
+    level: float = 0.7  # a of flow_sde, level of cps, η of dance_sde and ddim, γ of churn; of
+    # linear_sde in units of the second time of the grid
     steps: int = 10
     shift: float = 1.0  # of the time grid
 
@@ -73,6 +75,8 @@ class Noisy:
         match self.noise:
             case "flow_sde":
                 return EulerMaruyama(flow_sde(self.level, at_one=(times or self.times)[1]))
+            case "linear_sde":
+                return EulerMaruyama(linear_sde(self.level * (times or self.times)[1]))
             case "cps":
                 return DDIM(coefficients_preserving(self.level))
             case "dance_sde":
@@ -98,6 +102,11 @@ class Windowed:
 
     def __post_init__(self) -> None:
         self(0)
+
+    @property
+    def starts(self) -> tuple[int, int]:
+        """The first and the last step at which the window may begin."""
+        return self.window.starts(len(self.times or self.noise.times) - 1)
 
     def __call__(self, round: int) -> Sampler:
         noise, width = self.noise, self.window.width

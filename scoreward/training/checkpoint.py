@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from scoreward.training.optimizer import updates_made
 from scoreward.training.trainer import Evaluations, Trainer
 
 LIVE = "live"
@@ -153,7 +154,7 @@ def _weights(trainer: Trainer) -> dict[str, Tensor]:
 
 def _kept(trainer: Trainer) -> list[str]:
     """Snapshots that the next round cannot make from the live weights."""
-    copied = trainer.objective.old_decay(trainer.done) == 0
+    copied = trainer.objective.old_decay(updates_made(trainer.torch_optimizer)) == 0
     return [n for n in trainer.weights.names() if n != "old" or not copied]
 
 

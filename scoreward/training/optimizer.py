@@ -22,12 +22,19 @@ class Optimizer:
     total: int | None = None  # updates until the decay ends; default: those of the budget
     bits: Literal[32, 8] = 32  # of the moments; 8 needs bitsandbytes
     ema: float = 0.9  # decay of the evaluation average, Flow-GRPO code
+    ema_every: int = 1  # updates between steps of the average, NFT code; Flow-GRPO code: 8
+    ema_steps: int = 1  # of the average at each; Flow-GRPO code: one for every micro-batch
 
     def __post_init__(self) -> None:
         if not self.lr > 0:
             raise ValueError(f"`lr` must be positive, got {self.lr}")
         if not 0 <= self.ema < 1:
             raise ValueError(f"`ema` must be in [0, 1), got {self.ema}")
+        if self.ema_every < 1 or self.ema_steps < 1:
+            raise ValueError(
+                "`ema_every` and `ema_steps` must be at least 1, got "
+                f"{self.ema_every} and {self.ema_steps}"
+            )
 
     def planned(self, rounds: int | None, updates: int, counted: bool = False) -> "Optimizer":
         """With `total` filled in from a budget of `rounds` of `updates` each.
@@ -72,9 +79,16 @@ class Optimizer:
             group["lr"] = self.lr * self.factor(updates_made(optimizer), spent)
 
     def ema_decay(self, optimizer: torch.optim.Optimizer) -> float:
-        """min((1 + k)/(10 + k), ema) after k updates.  [flow-grpo] (EMA of the code)"""
+        """min((1 + k)/(10 + k), ema)^steps after k updates.  [flow-grpo] (EMA of the code)
+
+        1, which leaves the average as it is, where k + 1 is no multiple of `ema_every`.
+        """
+        if not self.ema:
+            return 0.0
         k = updates_made(optimizer)
-        return min((1 + k) / (10 + k), self.ema) if self.ema else 0.0
+        if (k + 1) % self.ema_every:
+            return 1.0
+        return min((1 + k) / (10 + k), self.ema) ** self.ema_steps
 
 
 def _in_8_bits(parameters: list[nn.Parameter], settings: Optimizer) -> torch.optim.Optimizer:

@@ -21,7 +21,7 @@ from scoreward.objectives.base import Objective, Policy
 from scoreward.rows import Rows, join
 from scoreward.training.clock import Clock, Watched
 from scoreward.training.gradients import GradientParts, moved
-from scoreward.training.optimizer import Optimizer
+from scoreward.training.optimizer import Optimizer, updates_made
 from scoreward.training.precision import LEAST, rounding_of, scaler_of, tolerance
 from scoreward.training.remembering import finish_backward, leaf
 from scoreward.training.source import Collected, Source, Work
@@ -190,10 +190,11 @@ class Trainer:
 
     def _behave(self, index: int) -> None:
         """Bring the snapshots that the objective asks for to the start of a round."""
-        decay = self.objective.old_decay(index)
+        made = updates_made(self.torch_optimizer)
+        decay = self.objective.old_decay(made)
         self.weights.commit("old", decay)
         self.fresh = decay == 0 or index == 0
-        slow = self.objective.slow_decay(index)
+        slow = self.objective.slow_decay(made)
         if slow is not None:
             self.weights.commit("slow", slow)
 

@@ -1,5 +1,6 @@
 """Rewards become advantages: centred by prompt, scaled, combined, and cut."""
 
+from dataclasses import replace
 from math import sqrt, tanh
 from typing import Literal
 
@@ -53,6 +54,54 @@ def test_published_advantages_per_prompt() -> None:
     torch.testing.assert_close(
         by_group, row["group_magnitude"] * real(-1.0, -1.0, 1.0, 1.0), rtol=0, atol=tolerance
     )
+
+
+def test_published_deviations() -> None:
+    """Population with 1e-4 (Flow-GRPO), n − 1 with 1e-8 (DanceGRPO, MixGRPO).  [grpo] (Sec. 4.1)"""
+    row, group = golden("published")["deviation"], torch.zeros(4, dtype=torch.long)
+    reward = real(*row["reward"])[None]
+    theirs = Advantages(unbiased=True, floor=1e-8)(reward, ONE, group)
+    torch.testing.assert_close(theirs, real(*row["unbiased"]), rtol=0, atol=1e-9)
+    population = Advantages()(reward, ONE, group)
+    torch.testing.assert_close(population, real(*row["population"]), rtol=0, atol=1e-9)
+
+
+def test_published_advantages_by_batch_and_by_group() -> None:
+    row = golden("published")["by"]
+    reward, group = real(*row["reward"])[None], torch.tensor(row["group"])
+    for scale, name in (("batch", "batch"), ("group", "of_group")):
+        got = Advantages(scale=scale)(reward, ONE, group)  # pyright: ignore[reportArgumentType]
+        torch.testing.assert_close(got, real(*row[name]), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", ["group", "batch"])
+def test_an_unbiased_deviation_is_larger_by_the_root_of_n_over_n_less_one(scale: str) -> None:
+    """Groups of 3 and 2 in one batch of 5; every sum of rewards is divided in the same form."""
+    settings = Advantages(scale=scale, floor=0.0)  # pyright: ignore[reportArgumentType]
+    ratio = settings(REWARD[None], ONE, GROUP) / replace(settings, unbiased=True)(
+        REWARD[None], ONE, GROUP
+    )
+    n = {"group": [3.0 if g == 5 else 2.0 for g in GROUP.tolist()], "batch": [5.0] * 5}[scale]
+    torch.testing.assert_close(ratio, real(*[sqrt(k / (k - 1)) for k in n]))
+
+
+def test_every_combination_takes_the_unbiased_form() -> None:
+    rewards, weights = two_rewards()
+    for combine in ("reward_sum", "advantage_sum", "gdpo"):
+        settings = Advantages(combine=combine, floor=0.0, bound=1e9)  # pyright: ignore
+        other = replace(settings, unbiased=True)(rewards, weights, GROUP)
+        assert not torch.allclose(other, settings(rewards, weights, GROUP))
+    history = torch.full((1, 4), torch.nan, dtype=F64)
+    got = prompt_normalised(real(1.0, 3.0), torch.tensor([0, 0]), history, 2, 0.0, unbiased=True)
+    torch.testing.assert_close(got, real(-1.0, 1.0) / sqrt(2))
+
+
+def test_a_group_of_one_has_no_unbiased_deviation() -> None:
+    """It would be 0/0; the sentence comes before the number."""
+    with pytest.raises(ValueError, match="a group of one sample has no unbiased deviation"):
+        Advantages(unbiased=True)(real(1.0, 2.0, 3.0)[None], ONE, torch.tensor([0, 0, 1]))
+    with pytest.raises(ValueError, match="needs at least 2 rewards, got least=1"):
+        Advantages(scale="prompt", least=1, unbiased=True)
 
 
 def two_rewards() -> tuple[Tensor, Tensor]:

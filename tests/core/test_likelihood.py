@@ -17,12 +17,14 @@ from scoreward.likelihood import (
     Times,
     draw_pairs,
     draw_times,
+    most_times,
     noised,
     path_log_prob,
     predict,
     predict_as,
     self_normalised_error,
     squared_error,
+    strata_edges,
     stratified_times,
     targets,
 )
@@ -30,8 +32,10 @@ from scoreward.models.analytic import GaussianPolicy
 from scoreward.prediction import KINDS, Kind
 from scoreward.process import LinearVP, Process, RectifiedFlow, time_grid
 from tests.core.laws import F64, PROCESSES, real
+from tests.golden.load import golden
 
 KEY = Key(("likelihood",))
+PUBLISHED = golden("published")
 GRID = time_grid(10, shift=3.0)
 COND = torch.tensor([0, 1, 1, 2])
 X0 = (KEY / "x0").normal(4, 3, dtype=F64)
@@ -112,18 +116,88 @@ def test_the_stratified_rule_is_the_strata() -> None:
     assert draw_times(GRID, 3, key, "stratified") == stratified_times(GRID, 3, key)
 
 
-@pytest.mark.parametrize(("steps", "kept"), [(10, 9), (25, 24), (100, 99), (200, 198), (1, 1)])
-def test_the_grid_rule_takes_0_99_of_the_steps_whatever_the_count(steps: int, kept: int) -> None:
-    """[diffusion-nft] (timesteps): ⌊0.99 T⌋ from pure noise down, and never none."""
-    grid = time_grid(steps)
-    assert draw_times(grid, 3, KEY, "grid") == list(grid[:kept])
+@pytest.mark.parametrize(("steps", "kept"), PUBLISHED["kept"].items())
+def test_the_grid_rule_takes_0_99_of_the_steps_whatever_the_count(steps: str, kept: int) -> None:
+    """[diffusion-nft] (timesteps): ⌊0.99 T⌋ times, each once, clean data never, and never none."""
+    grid = time_grid(int(steps))
+    drawn = draw_times(grid, 3, KEY, "grid", 0.99)
+    assert len(drawn) == len(set(drawn)) == kept
+    assert set(drawn) <= set(grid[:-1])
 
 
-def test_strata_may_leave_out_pure_noise() -> None:
-    """[awm] (timesteps): nine times in three strata of three, each of them drawn."""
-    drawn = [draw_times(GRID, 3, KEY / i, "after_first") for i in range(200)]
-    for place in range(3):
-        assert {times[place] for times in drawn} == set(GRID[1 + 3 * place : 4 + 3 * place])
+def test_the_time_that_is_left_out_is_any_of_them_equally_often() -> None:
+    """[diffusion-nft] (timesteps): with 1/10 each; 5.5 standard deviations have p < 1e-7."""
+    left = Counter(
+        (set(GRID[:-1]) - set(draw_times(GRID, 0, KEY / i, "grid", 0.99))).pop()
+        for i in range(1000)
+    )
+    assert set(left) == set(GRID[:-1])
+    assert all(abs(n - 100) < 5.5 * 90**0.5 for n in left.values())
+
+
+def test_published_times_of_diffusion_nft() -> None:
+    """[diffusion-nft] (timesteps): the first nine of a permutation on the grid of shift 3."""
+    row = PUBLISHED["left_out"]
+    got = most_times(time_grid(10, 3.0), row["order"], 0.99)
+    assert got == pytest.approx(row["times"], abs=1e-10)
+
+
+def test_a_random_time_left_out_is_unbiased_where_the_last_one_is_not() -> None:
+    """Of ℓ = t on shift 3 the mean over ten times is 0.7238…, over the first nine 0.7764…."""
+    grid = time_grid(10, 3.0)
+    means = [sum(draw_times(grid, 0, KEY / i, "grid", 0.99)) / 9 for i in range(2000)]
+    assert sum(means) / 2000 == pytest.approx(0.7238282551, abs=5.5 * 0.0262 / 2000**0.5)
+    assert sum(grid[:9]) / 9 == pytest.approx(0.7764758390, abs=1e-9)
+
+
+@pytest.mark.parametrize("row", PUBLISHED["edges"])
+def test_published_strata_of_awm(row: dict) -> None:
+    """[awm] (timesteps): the edges, and one index from each stratum, all of which occur."""
+    count, steps = row["pairs"], row["steps"]
+    edges = strata_edges(steps, count, row["fraction"], row["first"])
+    assert edges == row["edges"]
+    rule: Times = "discrete_wo_init" if row["first"] else "discrete"
+    grid = time_grid(steps, 3.0)
+    drawn = [draw_times(grid, count, KEY / i, rule, row["fraction"]) for i in range(200)]
+    for place, (low, high) in enumerate(pairwise(edges)):
+        assert {grid.index(times[place]) for times in drawn} == set(range(low, high))
+
+
+def test_awm_never_trains_the_two_cleanest_of_fourteen_times() -> None:
+    grid = time_grid(14, 3.0)
+    for rule, first in (("discrete", 0), ("discrete_wo_init", 1)):
+        drawn = [draw_times(grid, 6, KEY / i, rule, 0.9) for i in range(300)]  # pyright: ignore
+        assert {t for times in drawn for t in times} == set(grid[first:12])
+
+
+def test_the_first_time_may_always_be_drawn() -> None:
+    """[awm] (timesteps): discrete_with_init is index 0 and five strata of the others."""
+    grid = time_grid(14)
+    drawn = [draw_times(grid, 6, KEY / i, "discrete_with_init", 0.9) for i in range(100)]
+    assert {times[0] for times in drawn} == {1.0}
+    assert all(len(times) == 6 and len(set(times)) == 6 for times in drawn)
+    assert draw_times(grid, 1, KEY, "discrete_with_init", 0.9) == [1.0]
+
+
+def test_an_empty_stratum_is_its_lower_edge() -> None:
+    """Three times for six strata: indices 1 1 1 2 2 2."""
+    grid = time_grid(4)
+    assert strata_edges(4, 6, 0.9, 1) == [1, 1, 1, 2, 2, 2, 3]
+    expected = [grid[i] for i in (1, 1, 1, 2, 2, 2)]
+    assert draw_times(grid, 6, KEY, "discrete_wo_init", 0.9) == expected
+
+
+@pytest.mark.parametrize("rule", ["discrete", "discrete_wo_init", "discrete_with_init"])
+def test_clean_data_is_never_a_time(rule: Times) -> None:
+    """On one step there is nothing but pure noise; a rule without it has nothing to draw."""
+    for steps in (1, 2, 3, 8):
+        for fraction in (0.9, 1.0):
+            try:
+                drawn = draw_times(time_grid(steps), 3, KEY, rule, fraction)
+            except ValueError as error:
+                assert "cannot draw" in str(error)  # noqa: PT017
+            else:
+                assert min(drawn) > 0
 
 
 @pytest.mark.parametrize(("rule", "low", "high"), [("uniform", 0.2, 1.0), ("logit_normal", 0, 1)])
@@ -270,6 +344,40 @@ def test_a_perfect_answer_has_no_error_and_no_slope() -> None:
     assert not slope.any()
     small = self_normalised_error(target + 1e-3, target, floor=1.0)
     torch.testing.assert_close(small, torch.full((1, 2), 1e-6), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize(("size", "divisor"), [(1e-7, 1e-5), (9e-6, 1e-5), (1.1e-5, 1.1e-5)])
+def test_an_error_below_the_floor_is_divided_by_the_floor(size: float, divisor: float) -> None:
+    """1e-5, as in every public code that divides an error by its own size."""
+    target = (KEY / "floor").normal(2, 3, 4, dtype=F64)
+    error = self_normalised_error(target + size, target)
+    torch.testing.assert_close(error, torch.full_like(error, size**2 / divisor), rtol=1e-8, atol=0)
+
+
+@pytest.mark.parametrize("count", [1, 4, 9])
+def test_distinct_times_are_different_ones_of_the_grid_without_clean_data(count: int) -> None:
+    """[dgpo] (timesteps)"""
+    seen: Counter[float] = Counter()
+    for i in range(400):
+        drawn = draw_times(GRID, count, KEY / i, "distinct", fraction=1.0)
+        assert len(set(drawn)) == count
+        assert drawn == sorted(drawn, reverse=True)
+        seen.update(drawn)
+    assert set(seen) == set(GRID[:-1])
+    share = count / 10  # of 400 draws; five standard errors, one chance in 3 million a time
+    for times in seen.values():
+        assert abs(times / 400 - share) < 5 * (share * (1 - share) / 400) ** 0.5 + 1e-12
+
+
+def test_distinct_times_may_be_the_noisiest_alone() -> None:
+    """[dgpo] (timesteps): seven of ten, all of which four draws may take."""
+    drawn = {t for i in range(60) for t in draw_times(GRID, 4, KEY / i, "distinct", fraction=0.7)}
+    assert drawn == set(GRID[:7])
+
+
+def test_more_distinct_times_than_there_are_is_refused() -> None:
+    with pytest.raises(ValueError, match="cannot draw 11 different times out of 10"):
+        draw_times(GRID, 11, KEY, "distinct", fraction=1.0)
 
 
 def test_the_x0_error_is_the_velocity_error_times_t() -> None:

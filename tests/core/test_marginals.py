@@ -20,6 +20,7 @@ from scoreward.kernel import (
     euler,
     flow_sde,
     generalised,
+    linear_sde,
     reverse_sde,
 )
 from scoreward.process import LinearVP, Process, RectifiedFlow, time_grid
@@ -45,6 +46,7 @@ KERNELS: dict[str, Kernel] = {
     "ddim": ddim(),
     "euler": euler(),
     "dance-sde": EulerMaruyama(dance_sde(0.3)),
+    "linear-sde": EulerMaruyama(linear_sde(0.9)),
 }
 
 

@@ -13,6 +13,7 @@ from scoreward.models.analytic import GaussianPolicy
 from scoreward.process import RectifiedFlow, time_grid
 from scoreward.windows import Window, flash
 from tests.core.laws import F64
+from tests.golden.load import golden
 
 SDE = EulerMaruyama(dance_sde(0.3))
 
@@ -67,6 +68,16 @@ def test_a_window_that_does_not_fit_is_refused() -> None:
         Window(end=3).first(0, 10)
     with pytest.raises(ValueError, match="`width` must be at least 1, got 0"):
         Window(width=0)
+
+
+def test_where_a_window_may_begin() -> None:
+    """Flow-GRPO-Fast's 0 … 2 on SD3.5-M; the public MixGRPO's full windows come first in ours."""
+    assert Window("random", width=3, end=5).starts(10) == (0, 2)
+    assert Window("frozen").starts(10) == (0, 0)
+    row = golden("published")["window"]
+    window = Window("progressive", width=row["width"], every=row["every"])
+    assert [window.first(r, row["steps"]) for r in range(10)] == row["firsts"]
+    assert window.first(10, row["steps"]) == 4  # the public class goes on to 5 with three steps
 
 
 def test_noise_is_drawn_inside_the_window_alone() -> None:

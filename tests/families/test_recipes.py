@@ -42,7 +42,8 @@ def words_of(recipe: str, folder: Path, prompts: Path) -> list[str]:
     name = TINY.get(recipe.partition("_")[0], "wan21")
     size = [w for k, v in tiny.size_of(name).items() for w in (f"--loading.{k}", str(v))]
     method = recipe.partition("_")[2]
-    kind = "window" if method in WINDOWS else "sampling" if method in SAMPLING else "rollout"
+    kind = "window" if method in WINDOWS else "rollout"
+    kind = "sampling" if method.startswith(SAMPLING) else kind
     return [
         *("--model", str(folder), *size, "--loading.dtype", "float32", "--loading.rank", "2"),
         *(

@@ -16,7 +16,7 @@ from scoreward.objectives.base import Policy, Samples
 from scoreward.objectives.crd import CRD
 from scoreward.objectives.dgpo import DGPO
 from scoreward.objectives.diffusion_nft import DiffusionNFT
-from scoreward.objectives.epg import EPG
+from scoreward.objectives.epg import EPG, PAR, PEPG
 from scoreward.objectives.fpo import FPO
 from scoreward.objectives.pairs import PairObjective
 from scoreward.objectives.ram import RAM
@@ -25,7 +25,7 @@ from scoreward.process import RectifiedFlow
 from tests.core.laws import F64, real
 from tests.golden.load import golden
 
-NUMBERS, BASE = golden("online"), golden("vgrpo")
+NUMBERS, BASE, RELEASED = golden("online"), golden("vgrpo"), golden("released")
 FLOW, KEY = RectifiedFlow(), Key(("pairs",))
 GROUP = torch.arange(3).repeat_interleave(4)
 
@@ -34,9 +34,11 @@ BARE: dict[str, PairObjective] = {
     "diffusion_nft": DiffusionNFT(anchor=0.0),
     "awm": AWM(anchor=0.0, slow_anchor=0.0),
     "fpo": FPO(),
-    "epg": EPG(),
+    "epg": EPG(anchor=0.0),
+    "pepg": PEPG(anchor=0.0),
+    "par": PAR(anchor=0.0),
     "ram": RAM(),
-    "dgpo": DGPO(),
+    "dgpo": DGPO(anchor=0.0),
     "crd": CRD(anchor=0.0),
 }
 """Every method without anchors."""
@@ -113,6 +115,27 @@ def published_pairs() -> Pairs:
     t = torch.full((4, 1), n["t"], dtype=F64)
     eps = real(*n["eps"]).expand(4, 1, 2)
     return Pairs(t, eps, noised(FLOW, x0, t, eps))
+
+
+def released_answers(new: Tensor, advantage: Tensor, old: str = "old") -> Answers:
+    """The same tensors with the network `new` = (a, b), and a reference."""
+    x0, pairs = torch.tensor(BASE["x0"], dtype=F64), published_pairs()
+    networks = {n: torch.tensor(v, dtype=F64) for n, v in RELEASED["networks"].items()}
+
+    def ask(network: Tensor) -> Tensor:
+        return network[0] * pairs.x_t + network[1] * pairs.t[..., None]
+
+    first, group = ask(networks["reference"]), torch.zeros(4, dtype=torch.long)
+    rows = PairRows(
+        x0, None, advantage, real(*RELEASED["rewards"]), group, pairs, None, first, None,
+        torch.arange(4),
+    )  # fmt: skip
+    return Answers(rows, FLOW, ask(new), ask(networks[old]))
+
+
+def released(network: str) -> Tensor:
+    """(a, b) of a network, with gradient."""
+    return torch.tensor(RELEASED["networks"][network], dtype=F64, requires_grad=True)
 
 
 def published_answers() -> Answers:

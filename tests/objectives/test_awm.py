@@ -88,14 +88,15 @@ def test_huber_is_vgrpo_scaled_by_the_shape_of_the_error() -> None:
 
 
 def test_the_batch_shares_its_times_and_nobody_the_noise() -> None:
-    """[awm] (timesteps): six times of the grid without its first, another set in another round."""
-    rows = prepared(AWM(), policy())
+    """[awm] (timesteps): three times of the grid without its first, others in another round."""
+    awm = AWM(pairs=3)
+    rows = prepared(awm, policy())
     assert (rows.pairs.t == rows.pairs.t[0]).all()
-    assert set(rows.pairs.t[0].tolist()) <= {1 - i / 8 for i in range(1, 8)}
-    assert len(rows.pairs.eps.flatten(0, 1).unique(dim=0)) == 12 * 6
-    part = AWM().prepare(samples()[torch.tensor([7, 2])], None, policy(), KEY / "round")
+    assert set(rows.pairs.t[0].tolist()) <= {1 - i / 8 for i in range(1, 7)}
+    assert len(rows.pairs.eps.flatten(0, 1).unique(dim=0)) == 12 * 3
+    part = awm.prepare(samples()[torch.tensor([7, 2])], None, policy(), KEY / "round")
     assert torch.equal(part.pairs.x_t, rows.pairs.x_t[[7, 2]])
-    others = [AWM().prepare(samples(), None, policy(), KEY / k).pairs.t[0] for k in range(20)]
+    others = [awm.prepare(samples(), None, policy(), KEY / k).pairs.t[0] for k in range(20)]
     assert len({tuple(t.tolist()) for t in others}) > 1
     assert torch.stack(others).max() == 7 / 8  # of eight steps the first would be there 20 times
 
@@ -126,7 +127,7 @@ def test_anchors_add_their_weights_times_their_distances() -> None:
 
 
 def test_the_slow_average_of_a_run_follows_its_schedule() -> None:
-    """[awm] (EMA decay): slow ← d slow + (1 − d) current, d = 0.001 k before round k."""
+    """[awm] (EMA decay): slow ← d slow + (1 − d) current, d = 0.001 k after k updates."""
     run, model = trainer(AWM(), ODE, Geometry(4, 4))
     (mean,) = model.network.parameters()
     slow, copied, drift = mean.detach().clone(), mean.detach().clone(), 0.0

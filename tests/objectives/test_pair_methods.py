@@ -12,11 +12,12 @@ from scoreward.objectives.awm import AWM
 from scoreward.objectives.crd import CRD
 from scoreward.objectives.dgpo import DGPO
 from scoreward.objectives.diffusion_nft import DiffusionNFT
-from scoreward.objectives.epg import EPG
+from scoreward.objectives.epg import EPG, PAR, PEPG
 from scoreward.objectives.fpo import FPO
 from scoreward.objectives.pairs import PairObjective, growth
 from scoreward.objectives.ram import RAM
 from scoreward.objectives.vgrpo import VGRPO
+from scoreward.prediction import Kind
 from tests.core.laws import F64, real
 from tests.objectives.learning import START, learned
 from tests.objectives.pairing import (
@@ -46,7 +47,7 @@ def test_published_numbers_of_diffusion_nft() -> None:
     target = answers.read(answers.target, "x0")
     for name, sign in (("plus", 1), ("minus", -1)):
         mixed = answers.old + sign * n["beta"] * (answers.new - answers.old)
-        error = self_normalised_error(answers.read(mixed, "x0"), target, floor=1e-5)
+        error = self_normalised_error(answers.read(mixed, "x0"), target)
         near(error[:, 0], n[name])
     loss, metrics = objective.matching(answers)
     near(loss, n["loss"], 1e-5)
@@ -110,17 +111,15 @@ def test_at_the_old_policy_diffusion_nft_is_vgrpo(beta: float) -> None:
     assert not torch.allclose(slope(nft, moved), slope(vgrpo, moved))
 
 
-def test_at_the_old_policy_epg_is_fpo() -> None:
-    """[epg] (objective), [fpo] (ratio): sg(ρ) ∇ log p = ∇ρ where ρ = 1."""
-    using = policy()
-    torch.testing.assert_close(slope(EPG(), using), slope(FPO(pairs=4), using))
+def test_at_the_old_policy_plain_epg_is_fpo() -> None:
+    """[epg] (objective), [fpo] (ratio): sg(ρ) ∇ log p = ∇ρ where ρ = 1, and not off-policy.
 
-
-def test_away_from_the_old_policy_epg_still_is_fpo_without_clip() -> None:
-    """∇ exp(l) = exp(l) ∇ l, as long as nothing is cut."""
-    using = policy(0.1)
-    fpo = FPO(pairs=4, clip=None, bound=None)
-    torch.testing.assert_close(slope(EPG(), using), slope(fpo, using))
+    There EPG has a ratio for each time, FPO one of the mean over times.
+    """
+    plain = EPG(likelihood="uniform", size=1.0, anchor=0.0, **PAIRED)  # pyright: ignore
+    for shift, same in ((0.0, True), (0.5, False)):
+        first, second = (slope(o, policy(shift)) for o in (plain, FPO(pairs=4, clip=None)))
+        assert torch.allclose(first, second, rtol=1e-9) == same
 
 
 def test_awm_that_sums_first_is_fpo() -> None:
@@ -180,7 +179,8 @@ def test_ram_centres_and_scales_its_signal_on_request() -> None:
 def test_dgpo_at_the_reference_is_half_of_advantage_weighted_matching() -> None:
     """[dgpo] (weight): sigmoid(0) = ½."""
     using = policy(0.0, reference=0.0)
-    torch.testing.assert_close(slope(DGPO(), using), 0.5 * slope(FPO(pairs=4, clip=None), using))
+    shared = DGPO(anchor=0.0, clip=None, **PAIRED)  # pyright: ignore[reportArgumentType]
+    torch.testing.assert_close(slope(shared, using), 0.5 * slope(FPO(pairs=4, clip=None), using))
 
 
 def test_dgpo_weighs_a_group_by_what_it_has_gained() -> None:
@@ -200,19 +200,20 @@ def test_dgpo_weighs_a_group_by_what_it_has_gained() -> None:
 
 def test_dgpos_clip_drops_what_has_moved_far_enough() -> None:
     using = policy(0.6)
-    assert not torch.allclose(slope(DGPO(clip=1e-3), using), slope(DGPO(), using))
-    huge = slope(DGPO(clip=1e6), using)
-    torch.testing.assert_close(huge, slope(DGPO(), using))
+    free = slope(DGPO(clip=None), using)
+    assert not torch.allclose(slope(DGPO(clip=1e-3), using), free)
+    close = policy(-0.19)  # the slow average is at −0.2
+    torch.testing.assert_close(slope(DGPO(clip=0.9), close), slope(DGPO(clip=None), close))
 
 
 def test_at_the_old_policy_crd_is_advantage_weighted_matching_of_normalised_errors() -> None:
     """[crd] (implicit reward) is 0 there; the loss's slope is −2·5 E[(r − r̄) ∇r_θ] = E[A ∇ℓ]."""
     using = policy()
-    crd = CRD(anchor=0.0)
+    crd = CRD(anchor=0.0, policies="copy")
     rows = prepared(crd, using)
     velocity = asked(using, rows)
     target = Answers(rows, FLOW, velocity, velocity).target
-    error = self_normalised_error(velocity, target, floor=1e-5).mean(1)
+    error = self_normalised_error(velocity, target).mean(1)
     value = (rows.advantage * error).mean()
     (expected,) = torch.autograd.grad(value, list(using.current.network.parameters()))  # pyright: ignore
     torch.testing.assert_close(slope(crd, using), expected)
@@ -220,7 +221,7 @@ def test_at_the_old_policy_crd_is_advantage_weighted_matching_of_normalised_erro
 
 def test_crd_rests_where_its_centred_reward_is_the_external_one() -> None:
     """[crd] (loss): β (r_θ − mean) = r − mean gives 0."""
-    rows = prepared(CRD(anchor=0.0), policy(0.3))
+    rows = prepared(CRD(anchor=0.0, policies="copy"), policy(0.3))
     old = rows.old
     assert old is not None
     answers = Answers(rows, FLOW, old, old)
@@ -231,8 +232,8 @@ def test_crd_rests_where_its_centred_reward_is_the_external_one() -> None:
 
 
 METHODS: list[PairObjective] = [
-    VGRPO(clip=None), DiffusionNFT(anchor=0.0), AWM(anchor=0.0, slow_anchor=0.0), FPO(), EPG(),
-    CRD(anchor=0.0),
+    VGRPO(clip=None), DiffusionNFT(anchor=0.0), AWM(anchor=0.0, slow_anchor=0.0), FPO(),
+    EPG(anchor=0.0), PEPG(anchor=0.0), PAR(anchor=0.0), CRD(anchor=0.0, policies="copy"),
 ]  # fmt: skip
 NAMES = [type(o).__name__ for o in METHODS]
 
@@ -253,6 +254,28 @@ def test_ram_and_dgpo_go_as_far_as_their_reference_lets_them() -> None:
     near_start, further = learned(RAM()).max(), learned(RAM(scale=4.0)).max()
     assert further < near_start < 0.9 * START
     assert learned(DGPO(beta=1.0)).max() < learned(DGPO(beta=100.0)).max() < 0.9 * START
+
+
+@pytest.mark.parametrize(
+    ("objective", "kind", "metric"),
+    [
+        (VGRPO(), "x0", "error/mean"),
+        (DiffusionNFT(), "x0", "error/plus"),
+        (EPG(), "x0", "error/mean"),
+        (CRD(), "velocity", "error/mean"),
+    ],
+)
+def test_every_method_that_normalises_has_one_floor(
+    objective: PairObjective, kind: Kind, metric: str
+) -> None:
+    """Velocities 1e-7 off: e² over 1e-5, not over |e|; in x0 the error is t times smaller."""
+    rows = replace(prepared(objective, policy()), slow=None)
+    target = Answers(rows, FLOW, rows.x0, rows.x0).target
+    answers = Answers(rows, FLOW, target + 1e-7, target + 1e-7)
+    factor = rows.pairs.t if kind == "x0" else torch.ones_like(rows.pairs.t)
+    _, metrics = objective.matching(answers)
+    expected = (factor.square() * 1e-14 / 1e-5).mean()
+    torch.testing.assert_close(metrics[metric], expected, rtol=1e-6, atol=0)
 
 
 # Anchors

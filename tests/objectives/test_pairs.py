@@ -24,7 +24,7 @@ from tests.objectives.pairing import BARE, GROUP, KEY, policy, prepared, samples
 EVERY = pytest.mark.parametrize("name", list(BARE))
 
 
-@pytest.mark.parametrize("name", ["vgrpo", "awm", "fpo", "epg"])
+@pytest.mark.parametrize("name", ["vgrpo", "awm", "fpo", "epg", "pepg", "par"])
 def test_the_ratio_is_one_before_the_first_update(name: str) -> None:
     """[ppo] (7) starts at ρ = 1, and leaves it when the policy moves."""
     for shift, one in ((0.0, True), (0.3, False)):
@@ -67,7 +67,7 @@ def test_how_the_samples_were_drawn_does_not_matter(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("share", "times", "noises"),
-    [("none", 12, 12), ("times", 1, 12), ("group", 3, 3), ("batch", 1, 1)],
+    [("none", 12, 12), ("times", 1, 12), ("group_noise", 1, 3), ("group", 3, 3), ("batch", 1, 1)],
 )
 def test_who_shares_what(share: Share, times: int, noises: int) -> None:
     """Twelve samples of three prompts: how many different sets of times and of noises there are.
@@ -98,13 +98,16 @@ COSTS: list[tuple[PairObjective, int, int]] = [
     (AWM(), STEPS + 2 * 6, 6),
     (AWM(slow_anchor=0.0), STEPS + 6, 6),
     (FPO(pairs=5), STEPS, 5),
-    (EPG(), STEPS, 4),
-    (EPG(elbo_kl=0.1), STEPS + 4, 4),
-    (RAM(), STEPS + 4, 4),
-    (DGPO(), STEPS + 4, 4),
-    (CRD(), STEPS + 2 * 4, 4),  # the guided reference is asked twice
-    (CRD(anchor_guidance=1.0), STEPS + 4, 4),
-    (CRD(anchor=0.0, decay=0.5), STEPS + 4, 4),  # an old policy that lags is asked
+    (EPG(), STEPS + 2 * 7, 7),  # the reference, and an old policy that lags
+    (EPG(anchor=0.0, schedule="copy"), STEPS, 7),
+    (RAM(), STEPS + 7, 7),
+    (DGPO(), STEPS + 2 * 4, 4),  # the reference and the slow average
+    (DGPO(clip=None), STEPS + 4, 4),
+    (DGPO(clip=None, anchor=0.0, reference="slow"), STEPS + 4, 4),
+    (CRD(), STEPS + 3 * 4, 4),  # the guided reference is asked twice, the slow average once
+    (CRD(anchor_guidance=1.0), STEPS + 2 * 4, 4),
+    (CRD(anchor=0.0), STEPS + 4, 4),
+    (CRD(anchor=0.0, policies="copy"), STEPS, 4),
     (VGRPO(clip=None, norm_guard=1.0), STEPS + 4, 4),
     (DiffusionNFT(norm_guard=1.0), STEPS + 2 * 7, 7),  # the anchor's reference serves the guard
 ]

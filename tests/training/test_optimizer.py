@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from scoreward.training.optimizer import Optimizer, updates_made
+from tests.golden.load import golden
 
 
 def stepped(settings: Optimizer, updates: int) -> tuple[torch.optim.Optimizer, list[float]]:
@@ -73,6 +74,33 @@ def test_the_average_starts_fast_and_ends_at_its_decay() -> None:
     assert decays == pytest.approx([2 / 11, 3 / 12, 5 / 14, 0.5])
 
 
+def averaged(settings: Optimizer, updates: int) -> float:
+    """The average of weights that are k after k updates, from 0."""
+    average, optimizer = 0.0, settings.build([weight := nn.Parameter(torch.ones(1))])
+    for k in range(1, updates + 1):
+        weight.grad = torch.ones(1)
+        optimizer.step()
+        decay = settings.ema_decay(optimizer)
+        average = decay * average + (1 - decay) * k
+    return average
+
+
+def test_published_average_of_flow_grpo() -> None:
+    """[flow-grpo] (EMA of the code): every eighth update, once for each of two micro-batches."""
+    settings = Optimizer(ema=0.9, ema_every=8, ema_steps=2)
+    for updates, expected in golden("published")["average"].items():
+        assert averaged(settings, int(updates)) == pytest.approx(expected, abs=1e-9)
+    assert averaged(Optimizer(), 24) > 18 > averaged(settings, 24) > averaged(settings, 8)
+
+
+def test_between_its_steps_the_average_stays_where_it_is() -> None:
+    settings = Optimizer(ema_every=3)
+    decays = [settings.ema_decay(stepped(settings, k)[0]) for k in range(1, 7)]
+    assert [d == 1 for d in decays] == [True, False, True, True, False, True]
+    never = Optimizer(ema=0.0, ema_every=3)  # no average is the live weights all the time
+    assert [never.ema_decay(stepped(never, k)[0]) for k in (1, 2)] == [0.0, 0.0]
+
+
 def test_no_average_is_the_live_weights() -> None:
     settings = Optimizer(ema=0.0)
     assert settings.ema_decay(stepped(settings, 5)[0]) == 0.0
@@ -94,6 +122,8 @@ def test_the_first_step_is_adamws() -> None:
         ({"lr": 0.0}, "`lr` must be positive, got 0.0"),
         ({"lr": float("nan")}, "`lr` must be positive, got nan"),
         ({"ema": 1.0}, r"`ema` must be in \[0, 1\), got 1.0"),
+        ({"ema_every": 0}, "`ema_every` and `ema_steps` must be at least 1, got 0 and 1"),
+        ({"ema_steps": 0}, "`ema_every` and `ema_steps` must be at least 1, got 1 and 0"),
         ({"ema": -0.1}, r"`ema` must be in \[0, 1\), got -0.1"),
     ],
 )

@@ -22,10 +22,10 @@ from tests.training.toys import live_after, make_trainer, means, records, toy
 class HalfWay(DiffusionNFT):
     """The old policy goes half of the way to the new one before every round."""
 
-    def old_decay(self, round: int) -> float:
+    def old_decay(self, updates: int) -> float:
         return 0.5
 
-    def slow_decay(self, round: int) -> float:
+    def slow_decay(self, updates: int) -> float:
         return 0.75
 
 

@@ -22,7 +22,7 @@ class StableDiffusion3(Family):
     """A rectified flow with three text encoders, of which T5 may be left out."""
 
     pipelines: ClassVar = ("StableDiffusion3Pipeline",)
-    targets: ClassVar = JOINT  # Flow-GRPO's code
+    targets: ClassVar = tuple(f"attn.{name}" for name in JOINT)  # Flow-GRPO's code; not attn2
     tokens: ClassVar = 256  # of T5
 
     def size(self, pipe: Any) -> Size:
