@@ -36,7 +36,7 @@ SAMPLERS = {
     "ode": Sampling(steps=4).sampler(),
     "sde": Sampling(steps=4, eta=1.0).sampler(),
 }
-TEXTS: tuple[Name, ...] = ("dpo", "rainbow_po", "ipo", "simpo", "bco", "aot")
+TEXTS: tuple[Name, ...] = ("dpo", "rainbow_po", "aot")
 LENGTHS = (1, 7)
 
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 Outcomes = dict[str, dict[str, Any]]
 NAMES = ["pictures_many", "pictures_one_prompt", "pictures_two_prompts", "labels_2", "labels_5"]
-NAMES += [f"{m}_{n}" for m in ("dpo", "rainbow_po", "ipo", "simpo", "bco", "aot") for n in (1, 7)]
+NAMES += [f"{m}_{n}" for m in ("dpo", "rainbow_po", "aot") for n in (1, 7)]
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,13 @@ def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
+def parted(value: Any) -> tuple[dict[str, float], dict[str, str]]:
+    """Numbers and words."""
+    found = dict(leaves(value))
+    words = {k: v for k, v in found.items() if isinstance(v, str)}
+    return {k: v for k, v in found.items() if k not in words}, words
+
+
 def test_the_names_are_all_there_are(alone: Outcomes) -> None:
     assert alone.keys() == set(NAMES)
 
@@ -71,7 +78,9 @@ def test_a_team_measures_what_one_process_measures(
     alone: Outcomes, several: list[Outcomes], name: str
 ) -> None:
     """On every process, also on one that has no prompt; up to the rounding of batches."""
-    single = dict(leaves(alone[name]))
-    assert len(single) > 8
+    single, words = parted(alone[name])
+    assert len(single) >= 5
     for rank in several:
-        assert dict(leaves(rank[name])) == pytest.approx(single, rel=1e-5, abs=1e-5)
+        ours, said = parted(rank[name])
+        assert ours == pytest.approx(single, rel=1e-5, abs=1e-5)
+        assert said == words
