@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -48,14 +48,28 @@ def normalised(
     unbiased: bool = False,
 ) -> Float[Tensor, " batch"]:
     """(R − group mean) / (std + δ), std of the group, of the batch, or 1.  [grpo] (Sec. 4.1)"""
-    centred = reward - group_mean(reward, group)
+    centred = (reward - group_mean(reward, group)).masked_fill(uniform(reward, group), 0.0)
     match scale:
         case "group":
-            return centred / (group_std(reward, group, unbiased) + floor)
+            return over(centred, group_std(reward, group, unbiased) + floor)
         case "batch":
-            return centred / (reward.std(correction=int(unbiased)) + floor)
+            return over(centred, reward.std(correction=int(unbiased)) + floor)
         case "none":
             return centred
+
+
+def uniform(value: Float[Tensor, " batch"], group: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+    """For each sample whether all of its group are equal, whatever rounding makes of their mean."""
+    _, index = group.unique(return_inverse=True)
+    differing = value.new_zeros(int(index.max()) + 1)
+    one = torch.zeros_like(differing)
+    one[index] = value  # any of the group
+    return (differing.index_add_(0, index, (value != one[index]).to(value)) == 0)[index]
+
+
+def over(centred: Float[Tensor, " batch"], spread: Float[Tensor, "..."]) -> Float[Tensor, " batch"]:
+    """A quotient that is 0 where there is nothing above; a floor of 0 leaves 0/0 otherwise."""
+    return torch.where(centred == 0, centred, centred / spread)
 
 
 def prompt_normalised(
@@ -77,7 +91,10 @@ def prompt_normalised(
         history[name] = torch.cat([history[name], reward[mine]])[-history.shape[1] :]
         known = history[name][~history[name].isnan()]
         base = known if len(known) >= least else reward
-        result[mine] = (reward[mine] - base.mean()) / (base.std(correction=int(unbiased)) + floor)
+        centred = reward[mine] - base.mean()
+        if base.max() == base.min():  # the new rewards are among them
+            centred = torch.zeros_like(centred)
+        result[mine] = over(centred, base.std(correction=int(unbiased)) + floor)
     return result
 
 
@@ -138,7 +155,9 @@ class Advantages:
             advantage = weights @ torch.stack(each)
         if self.combine == "gdpo":
             centred = advantage - advantage.mean()
-            advantage = centred / (advantage.std(correction=int(self.unbiased)) + self.floor)
+            if advantage.max() == advantage.min():
+                centred = torch.zeros_like(centred)
+            advantage = over(centred, advantage.std(correction=int(self.unbiased)) + self.floor)
         return advantage.clamp(-self.bound, self.bound)
 
 

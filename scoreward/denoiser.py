@@ -34,6 +34,8 @@ class Reading:
     def __call__(
         self, x_t: Float[Tensor, "batch *shape"], t: Float[Tensor, " batch"], cond: Cond
     ) -> Prediction:
+        if not len(x_t):  # not every network knows what to make of nothing
+            return Prediction(x_t, t, x_t, x_t, self.process)
         output = self.network(x_t, t, whole(cond)).to(x_t.dtype)
         return Prediction.of(self.kind, output, x_t, t, self.process)
 

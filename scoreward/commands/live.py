@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from scoreward.training.health import Finding
+from scoreward.training.held import held_out
 from scoreward.training.run import Moment, Run
 
 
@@ -22,13 +23,15 @@ def watch(run: Run, moments: Iterator[Moment], console: Console) -> None:
         TextColumn("{task.fields[numbers]}"),
     )
     said: set[tuple[str, str]] = set()
+    unseen = all(one["held"] for one in held_out(run))
+    measured = "held-out" if unseen else "measured on training prompts"
     with Progress(*columns, console=console, refresh_per_second=4) as progress:
         task = progress.add_task("measuring the start", total=1.0, left="?", numbers="")
         judge = ""
         for moment in moments:
             if moment.evaluation is not None:
                 judge = _judge(moment.evaluation)
-                progress.console.print(_evaluation(moment.round, moment.evaluation))
+                progress.console.print(_evaluation(moment.round, moment.evaluation, measured))
             progress.update(
                 task,
                 completed=moment.fraction,
@@ -38,6 +41,13 @@ def watch(run: Run, moments: Iterator[Moment], console: Console) -> None:
             )
             for finding in moment.findings:
                 _say(progress.console, finding, said)
+
+
+def say_held_out(run: Run, console: Console) -> None:
+    """How many are held out, as a warning where they are too few to tell anything."""
+    for one in held_out(run):
+        colour = "yellow" if one["few"] else "dim"
+        console.print(f"[{colour}]{one['sentence']}[/{colour}]", highlight=False)
 
 
 def _say(console: Console, finding: Finding, said: set[tuple[str, str]]) -> None:
@@ -76,14 +86,14 @@ def _judge(evaluation: Mapping[str, Any]) -> str:
     return "" if judge is None else f"judge {judge:.3f}"
 
 
-def _evaluation(round: int, evaluation: Mapping[str, Any]) -> str:
+def _evaluation(round: int, evaluation: Mapping[str, Any], measured: str) -> str:
     """One line per evaluation: what the samplers scored."""
     parts = []
     for sampler, numbers in evaluation.items():
         if sampler != "gap":
             plain = [f"{k} {v:.3f}" for k, v in numbers.items() if isinstance(v, float)]
             parts.append(f"{_named(sampler)}{', '.join(plain)}")
-    return f"[bold]held-out, round {round}[/bold]  " + "   ".join(parts)
+    return f"[bold]{measured}, round {round}[/bold]  " + "   ".join(parts)
 
 
 def _named(sampler: str) -> str:

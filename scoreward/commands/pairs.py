@@ -12,6 +12,7 @@ import tyro
 from PIL.Image import Image
 from rich.console import Console
 
+from scoreward.data.holding import share_of
 from scoreward.preferences.faults import counted
 from scoreward.preferences.files import Reading, Stored, read, write
 from scoreward.preferences.making import BestWorst, Gap, Making, Rejection, Rule
@@ -24,7 +25,7 @@ from scoreward.preferences.records import (
     TextGroup,
     TextPair,
 )
-from scoreward.preferences.sorting import image_halves, once, split, text_halves
+from scoreward.preferences.sorting import image_halves, key_of, once, parted, text_halves
 from scoreward.preferences.stored import kind_of
 from scoreward.preferences.summary import Summary, left_out
 from scoreward.report.pairs import Card, Pane, write_pairs_page
@@ -184,20 +185,24 @@ def make(options: Make) -> dict[str, Any]:
 def cut(options: Split) -> dict[str, Any]:
     """Write both sides; returns the summary of each."""
     records = options.read()
-    kept, held_out = split(records, options.held_out)
-    if not kept or not held_out:
+    made = parted(records, options.held_out, "pairs split")
+    if not made.held:
+        out = len(records) if share_of(key_of(records[0].prompt)) < options.held_out else 0
         raise ValueError(
-            f"a share of {options.held_out:g} leaves {len(kept)} records to train on and "
-            f"{len(held_out)} held out; choose another --held-out or a file with more prompts"
+            f"a share of {options.held_out:g} leaves {len(records) - out} records to train on and "
+            f"{out} held out, for all are of one prompt or of prompts that share pictures; give a "
+            "file with more prompts"
         )
     if options.train.resolve() == options.test.resolve():
         raise ValueError(f"--train and --test are the same file, {options.train}")
+    held = made.count("prompts")
+    _tell(options, held.sentence)
     return {
         name: _written(options, path, records.select(side), records)
         for name, path, side in (
-            ("train", options.train, kept), ("test", options.test, held_out)
+            ("train", options.train, made.kept), ("test", options.test, made.away)
         )
-    }  # fmt: skip
+    } | {"held_out": held.told}  # fmt: skip
 
 
 def _written(

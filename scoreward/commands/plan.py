@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scoreward.chain import Sampler
+from scoreward.commands.live import say_held_out
 from scoreward.commands.train import build
 from scoreward.keys import Key
 from scoreward.likelihood import draw_times
@@ -77,6 +78,7 @@ def plan(words: list[str]) -> int:
     run, memory, cost = on_paper(words[0], [*rest, *more])
     for line in run.source.geometry.explain():
         console.print(f"[dim]{line}[/dim]")
+    say_held_out(run, console)
     _show(memory, cost)
     for rung in used:
         if rung.words:

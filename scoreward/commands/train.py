@@ -12,7 +12,7 @@ import torch
 import tyro
 from rich.console import Console
 
-from scoreward.commands.live import watch
+from scoreward.commands.live import say_held_out, watch
 from scoreward.commands.recipes import find, parse
 from scoreward.report import write_report
 from scoreward.training.checkpoint import newest, read_snapshot
@@ -142,6 +142,7 @@ def _explain(run: Run) -> None:
     console.quiet = not team.leads  # of several processes one talks
     for line in run.source.geometry.explain(team.size):
         console.print(f"[dim]{line}[/dim]")
+    say_held_out(run, console)
 
 
 def _show(run: Run, moments: Iterator[Moment], own: Options) -> int:

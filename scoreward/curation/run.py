@@ -171,6 +171,7 @@ class Curation:
             "distinct_prompts": len(pipeline.prompts) - self.agenda.repeated,
             "repeated_prompts": self.agenda.repeated,
             "held_out_prompts": len(self.agenda.held_out),
+            "held_out": self.agenda.held.told,
             "made_by": pipeline.made_by,
             "evaluations": {
                 "generator": pipeline.generator.evaluations,

@@ -16,10 +16,12 @@ from PIL.Image import Image
 from scoreward.curation.pictures import Store, scores
 from scoreward.curation.records import Candidate, Entry, Instructions, Rejected
 from scoreward.curation.stages import Edit, Pipeline, Plan
+from scoreward.data.holding import Held, cut, plain, share_of
 from scoreward.keys import Key
 
 UNSAFE = "not safe"
 NOTHING = "nothing to fix"
+USE = "curation"  # the salt of what is held out here
 T = TypeVar("T")
 
 
@@ -45,36 +47,30 @@ class Agenda:
     batches: tuple[tuple[Item, ...], ...]
     held_out: tuple[str, ...]
     repeated: int  # prompts that were there before, up to spaces and capitals
+    held: Held
 
 
 def agenda(prompts: Sequence[str], plan: Plan) -> Agenda:
     """Every prompt once, then every prompt again; held-out ones never.  Raises ValueError."""
-    once = {_plain(prompt): prompt for prompt in reversed(prompts)}
-    first = [once[plain] for plain in dict.fromkeys(_plain(p) for p in prompts)]
-    aside = tuple(p for p in first if held_out(p, plan.held_out))
-    used = [p for p in first if not held_out(p, plan.held_out)]
-    if not used:
-        raise ValueError(
-            f"no prompts left of {len(prompts)}: {len(aside)} are held out; give more prompts, or "
-            "lower `held_out`"
-        )
+    once = {plain(prompt): prompt for prompt in reversed(prompts)}
+    first = [once[plain] for plain in dict.fromkeys(plain(p) for p in prompts)]
+    if not first:
+        raise ValueError("curation needs at least one prompt, got none")
+    made = cut([plain(p) for p in first], plan.held_out, USE)
+    aside, used = tuple(first[i] for i in made.away), [first[i] for i in made.kept]
     items = [Item(prompt, attempt) for attempt in range(plan.attempts) for prompt in used]
     size = plan.batch
     batches = tuple(tuple(items[i : i + size]) for i in range(0, len(items), size))
-    return Agenda(batches, aside, len(prompts) - len(first))
-
-
-def held_out(prompt: str, share: float) -> bool:
-    """Whether a prompt is set aside; it depends on its words alone."""
-    return int(_digest(_plain(prompt))[:8], 16) < share * 2**32
-
-
-def _plain(prompt: str) -> str:
-    return " ".join(prompt.split()).casefold()
+    return Agenda(batches, aside, len(prompts) - len(first), made.count("prompts"))
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def held_out(prompt: str, share: float) -> bool:
+    """Whether the hash of a prompt's words falls into the share."""
+    return share_of(plain(prompt), USE) < share
 
 
 @dataclass

@@ -4,11 +4,13 @@ A file has one prompt a line, or one JSON object a line with `prompt` and, for m
 pictures, `image` (relative to the file). A share of the prompts, chosen by their text, is held out.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from scoreward.data.holding import Cut, cut
+from scoreward.data.holding import share_of as share_of
 
 ANIMALS = (
     "ant bat bear bee beetle bird butterfly camel cat chicken cow deer dog dolphin duck fish fly "
@@ -41,20 +43,28 @@ class Instruction(str):
 
 @dataclass(frozen=True)
 class Prompts:
-    """What is trained on, and what is only measured on."""
+    """What is trained on, and what is only measured on; one prompt alone leaves nothing for it."""
 
     train: list[str]
     held_out: list[str]
+    cut: Cut
+
+    @property
+    def measured(self) -> list[str]:
+        """What there is to measure on; training prompts if nothing is held out."""
+        return self.held_out or self.train
 
 
 def read(source: str, held_out: float = 0.1) -> Prompts:
     """A built-in list by name, or a file.  Raises PromptsError."""
     found = listed(source) if source in BUILT_IN else from_file(Path(source))
-    kept = [p for p in found if share_of(p) >= held_out]
-    out = [p for p in found if share_of(p) < held_out]
-    if not kept:
-        raise PromptsError(f"{source} has no prompt left to train on; lower the share held out")
-    return Prompts(kept, out or kept)
+    if not 0 <= held_out < 1:
+        raise PromptsError(
+            f"{source} has no prompt left to train on with a share of {held_out:g} held out; give "
+            "a share from 0 to below 1"
+        )
+    made = cut(found, held_out)
+    return Prompts([found[i] for i in made.kept], [found[i] for i in made.away], made)
 
 
 def listed(name: str) -> list[str]:
@@ -94,8 +104,3 @@ def _prompt(path: Path, number: int, line: str) -> str:
     if not picture.is_file():
         raise PromptsError(f"line {number} of {path} names a picture that is not there: {picture}")
     return Instruction(str(text), picture)
-
-
-def share_of(prompt: str) -> float:
-    """A number in [0, 1) that depends on the text alone."""
-    return int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:4], "big") / 2**32

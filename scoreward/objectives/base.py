@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from scoreward.chain import Sampler, Transitions
@@ -52,6 +52,7 @@ class Policy:
     rounding: float = EXACT  # unit roundoff of what the network computes in
     null: Callable[[Cond], Cond] | None = None  # the condition of guidance, where there is one
     total: Callable[[Tensor], Tensor] = alone  # the sum of a tensor over processes
+    flat: Bool[Tensor, " round"] | None = None  # of each of the round: no advantage in its group
 
     @property
     def times(self) -> tuple[float, ...]:

@@ -39,6 +39,8 @@ class BranchGRPO(PathObjective):
             path = path[(path.step >= self.depth[0]) & (path.step <= self.depth[1])]
         rows = path_rows(samples, stored(path))
         rows = replace(rows, advantage=self.node_advantages(samples, path).to(rows.advantage))
+        if self.skip_uniform:
+            rows = rows[self.teaching(rows, samples, policy)]
         return self.finished(rows, policy)
 
     def node_advantages(self, samples: Samples, path: Transitions) -> Float[Tensor, " rows"]:

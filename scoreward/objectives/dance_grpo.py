@@ -32,6 +32,13 @@ class DanceGRPO(PathObjective):
         if self.best_of is not None and self.best_of < 1:
             raise ValueError(f"`best_of` must be at least 1, got {self.best_of}")
 
+    separable = True
+
+    @property
+    def whole_groups(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The best and the worst are those of a whole group."""
+        return self.best_of is not None
+
     @property
     def reuses_rollout(self) -> bool:
         return self.fraction == 1
@@ -40,7 +47,7 @@ class DanceGRPO(PathObjective):
         self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
     ) -> PathRows:
         rows = path_rows(samples, stored(paths))
-        kept = self._steps(rows, key)
+        kept = self._steps(rows, key) & self.teaching(rows, samples, policy)
         if self.best_of is not None:
             kept &= torch.isin(rows.sample, self._extremes(samples))
         rows = rows[kept]

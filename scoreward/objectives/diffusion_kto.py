@@ -76,21 +76,26 @@ class DiffusionKTO(Objective):
     def prepare(
         self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
     ) -> PointRows:
+        samples = samples[samples.advantage != 0]  # neither wanted nor unwanted teaches nothing
         keys = [key / "picture" / i for i in samples.sample.tolist()]
         drawn = [self.times.draw(k / "t", policy.process) for k in keys]
         t = torch.tensor(drawn, dtype=torch.float64).to(samples.x0)
-        eps = normal_each((k / "eps" for k in keys), tuple(samples.x0.shape[1:])).to(samples.x0)
+        eps = samples.x0
+        if keys:
+            eps = normal_each((k / "eps" for k in keys), tuple(samples.x0.shape[1:])).to(samples.x0)
         (picture,) = referred([side(samples.x0, eps, t, policy)], t, samples.cond, policy)
         good = samples.advantage > 0
         high, low = self.desirable / self.share, (1 - self.desirable) / (1 - self.share)
         weight = low + (high - low) * good.to(t)
         zero, number = torch.zeros_like(t), samples.sample
         rows = PointRows(picture, samples.cond, t, good, weight, zero, number)
-        answer = policy.old(picture.x_t, t, samples.cond).as_(policy.kind)
-        each = rows.gains(answer, policy).double() * weight
-        own = torch.stack([each.sum(), weight.double().sum()])
-        total, count = policy.total(own)
-        point = reference_point((total / count)[None]).to(t)  # [diffusion-kto] (reference point)
+        each = weight.double()
+        if keys:
+            answer = policy.old(picture.x_t, t, samples.cond).as_(policy.kind)
+            each = rows.gains(answer, policy).double() * weight
+        total, count = policy.total(torch.stack([each.sum(), weight.double().sum()]))
+        mean = total / count if count > 0 else total
+        point = reference_point(mean[None]).to(t)  # [diffusion-kto] (reference point)
         return PointRows(picture, samples.cond, t, good, weight, point.expand_as(t), number)
 
     def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:

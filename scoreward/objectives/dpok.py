@@ -1,8 +1,8 @@
 """DPOK: DDPO with a learned baseline and a distance to the first model inside the loss.
 
 [dpok] arXiv:2305.16381. The baseline V(x_t, c, t) is a small MLP fitted to the final reward at the
-start of every round; its weights and moments live in `Policy.memory`. The ratio is clamped without
-the minimum of PPO, so its gradient vanishes on both sides of the window.
+start of every round, over all processes; its weights and moments live in `Policy.memory`. The ratio
+is clamped without the minimum of PPO, so its gradient vanishes on both sides of the window.
 """
 
 from dataclasses import dataclass, replace
@@ -36,6 +36,8 @@ class DPOK(PathObjective):
     value_steps: int = 5  # updates of V in a round, code
     hidden: int = 256  # of V, ours
 
+    collective = True
+
     def prepare(
         self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
     ) -> PathRows:
@@ -44,7 +46,7 @@ class DPOK(PathObjective):
         reward = samples.reward[place(samples, rows.sample)].to(rows.advantage)
         inputs = features(rows)
         with torch.enable_grad():
-            weights = fitted(self, inputs, reward, policy.memory, key / "critic")
+            weights = fitted(self, inputs, reward, policy, key / "critic")
         value = critic(weights, inputs).detach()
         return replace(rows, advantage=reward - value)
 
@@ -78,7 +80,7 @@ def described(cond: Cond, count: int) -> Float[Tensor, "rows width"]:
             "DPOK's baseline reads conditions that are class numbers [batch], vectors [batch, dim] "
             f"or phrases [batch, phrases, dim]; got {type(cond).__name__}"
         )
-    return (cond.mean(1) if cond.ndim == 3 else cond.reshape(count, -1)).float()
+    return (cond.mean(1) if cond.ndim == 3 else cond.reshape(count, *cond.shape[1:] or [1])).float()
 
 
 def critic(weights: list[Tensor], inputs: Tensor) -> Float[Tensor, " rows"]:
@@ -89,16 +91,23 @@ def critic(weights: list[Tensor], inputs: Tensor) -> Float[Tensor, " rows"]:
 
 
 def fitted(
-    settings: DPOK, inputs: Tensor, reward: Tensor, memory: dict[str, Tensor], key: Key
+    settings: DPOK, inputs: Tensor, reward: Tensor, policy: Policy, key: Key
 ) -> list[Tensor]:
-    """A few Adam steps on mean (V − R)²; weights, moments and the step count stay in memory."""
+    """A few Adam steps on mean (V − R)² over the rows of all processes, none if there are no rows.
+
+    Weights, moments and the step count stay in memory.
+    """
+    memory = policy.memory
+    count = policy.total(inputs.new_tensor(float(len(inputs))))
     if "dpok/0" not in memory:
         memory |= {f"dpok/{i}": w for i, w in enumerate(fresh(inputs.shape[1], settings, key))}
         memory["dpok/steps"] = torch.zeros(())
-    for _ in range(settings.value_steps):
+    for _ in range(settings.value_steps if count > 0 else 0):
         weights = [memory[f"dpok/{i}"].to(inputs).requires_grad_() for i in range(6)]
-        error = (critic(weights, inputs) - reward).square().mean()
-        gradients = torch.autograd.grad(error, weights)
+        error = (critic(weights, inputs) - reward).square().sum() / count
+        flat = torch.cat([g.flatten() for g in torch.autograd.grad(error, weights)])
+        pieces = policy.total(flat).split([w.numel() for w in weights])
+        gradients = [g.view_as(w) for g, w in zip(pieces, weights, strict=True)]
         memory["dpok/steps"] = memory["dpok/steps"] + 1
         for i, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
             adam(memory, f"dpok/{i}", weight.detach(), gradient, settings.value_rate)

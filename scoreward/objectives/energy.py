@@ -1,7 +1,7 @@
 """A learned energy: one number per picture, low on data and high on samples.
 
 The network and its Adam moments are two kinds of flat vectors in `Policy.memory`, so a checkpoint
-holds them and resuming is exact. It learns in one process alone: with several, each fits its own.
+holds them and resuming is exact.
 """
 
 from dataclasses import dataclass

@@ -51,6 +51,8 @@ class FewStep(Objective):
     critic_steps: int = 1  # updates of V in a round, DxMI code
     betas: tuple[float, float] = (0.9, 0.999)  # of Adam for V
 
+    collective = True
+
     def __post_init__(self) -> None:
         if not self.critic_rate > 0 or self.critic_steps < 0 or not self.regulariser > 0:
             raise ValueError(
@@ -108,12 +110,13 @@ class FewStep(Objective):
     def _fitted(
         self, data: Tensor, chain: Tensor, cond: Cond, policy: Policy, key: Key
     ) -> Float[Tensor, " weights"]:
-        """A few Adam steps of V; weights, moments and the step count stay in memory."""
+        """A few Adam steps of V on the samples of all processes; it stays in memory."""
         layout, memory = self._layout(data, cond), policy.memory
         if WEIGHTS not in memory:
             memory[WEIGHTS], memory[STEPS] = fresh(layout, key), torch.zeros(())
             memory[MEAN], memory[SPREAD] = (torch.zeros_like(memory[WEIGHTS]) for _ in range(2))
         grid = data.new_tensor(policy.times)
+        share = len(data) / policy.total(data.new_tensor(float(len(data))))
         for _ in range(self.critic_steps):
             with torch.enable_grad():
                 weights = memory[WEIGHTS].to(data).detach().requires_grad_()
@@ -124,8 +127,8 @@ class FewStep(Objective):
                     for x, t in zip(chain, grid, strict=True)
                 ]
                 error = fit(real, torch.stack(states), self.regulariser, self.time_cost)
-                (slope,) = torch.autograd.grad(error, weights)
-            adam(memory, slope, self.critic_rate, self.betas)
+                (slope,) = torch.autograd.grad(share * error, weights)
+            adam(memory, policy.total(slope), self.critic_rate, self.betas)
         return memory[WEIGHTS].to(data)
 
 

@@ -116,9 +116,10 @@ def _whole(parts: Tensor | None, tail: float) -> Tensor | None:
 
 
 def shown(loss: PairLoss, pairs: Pairs) -> dict[str, Tensor]:
-    """Metrics of pairs.  Of a separate loss the logit is β(a − b), as for DPO."""
+    """Metrics of pairs that are means over them.  Of a separate loss the logit is β(a − b)."""
     setting = loss if isinstance(loss, PreferenceLoss) else methods.dpo(loss.beta)
-    found = {k: v for k, v in metrics(setting, pairs).items() if k != "loss/mean"}
+    left_out = ("loss/mean", "logit/std")  # the first is `loss`, the second is no mean over pairs
+    found = {k: v for k, v in metrics(setting, pairs).items() if k not in left_out}
     return {k: torch.tensor(v) for k, v in found.items()}
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from scoreward.chain import Transitions
@@ -71,7 +72,7 @@ class PathObjective(Objective):
     ) -> PathRows:
         rows = path_rows(samples, stored(paths))
         if self.skip_uniform:
-            rows = rows[uneven(samples)[place(samples, rows.sample)]]
+            rows = rows[self.teaching(rows, samples, policy)]
         return self.finished(rows, policy)
 
     def finished(self, rows: PathRows, policy: Policy) -> PathRows:
@@ -81,6 +82,12 @@ class PathObjective(Objective):
     def answered(self, rows: Rows, policy: Policy) -> PathRows:
         rows = again(cast(PathRows, rows), policy)
         return self.referred(rows, policy) if self.kl and rows.reference is None else rows
+
+    def teaching(self, rows: PathRows, samples: Samples, policy: Policy) -> Bool[Tensor, " rows"]:
+        """Which rows are kept: all, or those of groups with a spread of rewards."""
+        if not self.skip_uniform:
+            return torch.ones_like(rows.sample, dtype=torch.bool)
+        return uneven(samples, policy)[place(samples, rows.sample)]
 
     def referred(self, rows: PathRows, policy: Policy) -> PathRows:
         """The rows with what the first model answers."""

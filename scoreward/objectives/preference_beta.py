@@ -1,6 +1,7 @@
 """β in the units of an implementation, and β that follows the margin by itself."""
 
 from dataclasses import replace
+from math import prod
 from typing import Literal
 
 import torch
@@ -55,8 +56,10 @@ def automatic(rows: PreferenceRows, rule: AutomaticBeta, policy: Policy) -> Pref
     margin = compared(rows, policy.old, policy).errors.margin.abs() if len(rows) else rows.t
     own = torch.stack([margin.double().sum(), margin.new_tensor(len(rows)).double()])
     total, count = policy.total(own).tolist()
-    elements = rows.winner.x0[:1].numel() if len(rows) else 1
-    size = torch.tensor([elements * total / max(count, 1.0)], dtype=torch.float64)
+    if not count:  # a round without pairs says nothing of the margin
+        return rows
+    elements = prod(rows.winner.x0.shape[1:])
+    size = torch.tensor([elements * total / count], dtype=torch.float64)
     before = policy.memory.get(MEMORY)
     average = rule.track(None if before is None else before.item(), size)
     if average > 0:

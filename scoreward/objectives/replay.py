@@ -137,8 +137,10 @@ def place(samples: Samples, sample: Int[Tensor, " rows"]) -> Int[Tensor, " rows"
     return sample - samples.sample[0]
 
 
-def uneven(samples: Samples) -> Tensor:
-    """Whether a sample's group has any advantage that is not 0."""
+def uneven(samples: Samples, policy: Policy) -> Tensor:
+    """Whether a sample's group has any advantage that is not 0, its part elsewhere included."""
+    if policy.flat is not None:
+        return ~policy.flat.to(samples.sample.device)[samples.sample]
     low = samples.group - samples.group.min()
     total = torch.zeros(int(low.max()) + 1, dtype=samples.advantage.dtype, device=low.device)
     return (total.index_add_(0, low, samples.advantage.abs()) > 0)[low]

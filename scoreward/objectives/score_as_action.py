@@ -102,7 +102,7 @@ class ScoreAsAction(PathObjective):
         made = ActionRows(
             **vars(rows), value=value[:count], returns=returns[:count], asked=asked, slope=slope
         )
-        return made[chosen(rows, self.fraction, key)]
+        return made[chosen(rows, self.fraction, key) & self.teaching(rows, samples, policy)]
 
     def advantages(self, states: States, value: Tensor, cost: Tensor) -> Float[Tensor, " states"]:
         """V(t_{k+1}, x_{k+1}) − V(t_k, x_k) − the running KL.  [score-as-action] (CTD advantage)

@@ -7,9 +7,16 @@ from typing import Any, TypeVar
 
 from PIL.Image import Image
 
-from scoreward.data.prompts import share_of
+from scoreward.data.holding import Cut, cut, share_of
 from scoreward.preferences.faults import PreferenceError
-from scoreward.preferences.records import ImageBinary, ImagePair, Record, TextBinary, TextPair
+from scoreward.preferences.records import (
+    ImageBinary,
+    ImageGroup,
+    ImagePair,
+    Record,
+    TextBinary,
+    TextPair,
+)
 
 R = TypeVar("R", bound=Record)
 P = TypeVar("P", ImagePair, TextPair)
@@ -24,37 +31,65 @@ def key_of(prompt: Prompt) -> str:
 
 
 def split(records: Iterable[Record], held_out: float) -> tuple[list[int], list[int]]:
-    """Indices of (kept, held out): about this share of the prompts, chosen by their text alone.
+    """Indices of (kept, held out): prompts whose hash falls into the share; maybe none.
 
     A prompt is on one side only, in this file and in every other.
     """
     if not 0 < held_out < 1:
         raise PreferenceError(f"the share held out must be between 0 and 1, got {held_out}")
-    sides: tuple[list[int], list[int]] = ([], [])
+    both: tuple[list[int], list[int]] = ([], [])
     for i, record in enumerate(records):
-        sides[share_of(key_of(record.prompt)) < held_out].append(i)
-    return sides
+        both[share_of(key_of(record.prompt)) < held_out].append(i)
+    return both
 
 
-def sides(records: Iterable[Record], held_out: float) -> tuple[list[int], list[int]]:
-    """As `split`, with at least one prompt on either side.
+def sides(records: Iterable[Record], held_out: float) -> tuple[Sequence[int], Sequence[int]]:
+    """Indices of (kept, held out), neither empty, see `divided`."""
+    made = divided(records, held_out)
+    return made.kept, made.away
 
-    Few prompts may all hash to one side; then the nearest one changes over.  Raises
-    PreferenceError where there is only one prompt.
+
+def divided(records: Iterable[Record], held_out: float) -> Cut:
+    """What a run trains on, and what it measures on: at least one prompt on either side.
+
+    Raises PreferenceError where there is only one prompt, or where all share pictures.
     """
-    keys = [key_of(record.prompt) for record in records]
-    prompts = sorted(set(keys), key=share_of)
-    if len(prompts) < 2:
+    made = parted(records, held_out)
+    if not made.held:
+        count = len(made.kept)
         raise PreferenceError(
-            f"all {len(keys)} records are for one prompt, so no prompt is left to measure on; "
-            "add records of other prompts"
+            f"all {count} records are for one prompt, or for prompts that share pictures, so no "
+            "prompt is left to measure on; add records of other prompts"
         )
-    count = sum(share_of(p) < held_out for p in prompts)
-    away = set(prompts[: min(max(count, 1), len(prompts) - 1)])
-    return (
-        [i for i, key in enumerate(keys) if key not in away],
-        [i for i, key in enumerate(keys) if key in away],
-    )
+    return made
+
+
+def parted(records: Iterable[Record], held_out: float, use: str = "") -> Cut:
+    """About this share of the prompts, at least one if there are two, chosen by their text alone.
+
+    `use` is the salt: what another use has left is cut anew. A prompt is on one side only, in
+    whatever spaces and capitals, and so is a picture.
+    """
+    if not 0 < held_out < 1:
+        raise PreferenceError(f"the share held out must be between 0 and 1, got {held_out}")
+    keys: list[str] = []
+    marks: list[Sequence[bytes]] = []
+    for record in records:
+        keys.append(key_of(record.prompt))
+        marks.append([_digest(image.convert("RGB")) for image in _pictures(record)])
+    return cut(keys, held_out, use, marks)
+
+
+def _pictures(record: Record) -> Sequence[Image]:
+    match record:
+        case ImagePair():
+            return record.winner, record.loser
+        case ImageBinary():
+            return (record.image,)
+        case ImageGroup():
+            return record.images
+        case _:
+            return ()
 
 
 def once(pairs: Iterable[P]) -> list[int]:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scoreward.data import instructions
+from scoreward.data.holding import Held
 from scoreward.keys import Key
 from scoreward.models.generation import Sampling, Writer
 from scoreward.models.language import LanguageModel, Prompt
@@ -17,7 +18,7 @@ from scoreward.preferences import builtin
 from scoreward.preferences.checks import check_lengths
 from scoreward.preferences.files import read_text_binary, read_text_pairs
 from scoreward.preferences.records import Dropped, TextBinary, TextPair
-from scoreward.preferences.sorting import key_of, sides
+from scoreward.preferences.sorting import divided, key_of
 from scoreward.preferences.stored import Stored, kind_of
 from scoreward.preferences.summary import facts
 from scoreward.training.text_evaluation import TextScore, Writing
@@ -78,9 +79,13 @@ class TextData:
             )
 
 
-def told(source: str, train: int, held_out: int, dropped: Dropped) -> dict[str, Any]:
+def told(
+    source: str, train: int, held_out: int, dropped: Dropped, held: Held | None = None
+) -> dict[str, Any]:
     """For `Run.origin`: what the run was trained and measured on, and what was left out."""
-    return {"data": facts(source, train + held_out, dropped) | {"held_out": held_out}}
+    found = held or Held("records", held_out, train + held_out, held_out)
+    about = facts(source, train + held_out, dropped) | {"held_out": held_out}
+    return {"data": about, "held_out": [found.told]}
 
 
 def from_file(file: TextFile, model: LanguageModel, held_out: HeldOutTexts) -> TextData:
@@ -96,14 +101,18 @@ def from_file(file: TextFile, model: LanguageModel, held_out: HeldOutTexts) -> T
     records: Stored[Any] = check_lengths(
         found, lambda prompt: len(model.prompt_tokens(prompt)), model.context, skip
     )
-    kept, away = sides(records, held_out.share)
-    train, other = [records[i] for i in kept], [records[i] for i in away[: held_out.pairs]]
+    made = divided(records, held_out.share)
+    train = [records[i] for i in made.kept]
+    other = [records[i] for i in made.away[: held_out.pairs]]
     prompts = list({key_of(r.prompt): r.prompt for r in other}.values())
     return TextData(
         train,
         other,
         held_out.writing(model, prompts, {}),
-        told(str(path), len(train), len(other), records.dropped),
+        told(
+            *(str(path), len(train), len(other), records.dropped),
+            made.count("prompts", len(prompts)),
+        ),
     )
 
 
@@ -137,9 +146,17 @@ def score(texts: Sequence[str], prompts: Sequence[str]) -> Float[Tensor, " texts
 
 
 def digits(count: int, held_out: HeldOutTexts) -> TextData:
-    """Sorting digits: pairs made by rule, the last ones held out."""
-    records = sorted_digits(count + held_out.pairs)
-    train, other = records[:count], records[count:]
+    """Sorting digits: pairs made by rule; those after the first `count` with other prompts are
+    held out.  ValueError if there are not so many.
+    """
+    records = sorted_digits(count + 4 * held_out.pairs + 64)
+    train, known = records[:count], {r.prompt for r in records[:count]}
+    other = [r for r in records[count:] if r.prompt not in known][: held_out.pairs]
+    if len(other) < held_out.pairs:
+        raise ValueError(
+            f"{count} pairs of digits to train on leave fewer than {held_out.pairs} with other "
+            "prompts to hold out; lower `count` or `held_out.pairs`"
+        )
     return TextData(train, other, facts=told("sorted digits", count, len(other), Dropped()))
 
 

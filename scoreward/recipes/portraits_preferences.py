@@ -26,6 +26,7 @@ from scoreward.objectives.pnapo import PNAPO
 from scoreward.objectives.smpo import SmPO
 from scoreward.recipes.portraits import HeldOut, Start
 from scoreward.recipes.preference_data import Making, from_file, holds_labels, labels
+from scoreward.recipes.shared import told
 from scoreward.training.geometry import Geometry
 from scoreward.training.labelled import Labelled
 from scoreward.training.optimizer import Optimizer
@@ -74,7 +75,7 @@ def on_pairs(
         budget=paired.budget,
         evaluation=replace(evaluation, probes={"pairs": HeldOutPairs(split.held_out)}),
         keeping=Keeping(every=held_out.every),
-        origin={"data": split.facts},
+        origin={"data": split.facts} | told(split.held),
     )
 
 
@@ -95,7 +96,7 @@ def on_labels(
         budget=paired.budget,
         evaluation=replace(held_out.evaluation(), probes=probes),
         keeping=Keeping(every=held_out.every),
-        origin={"data": found.facts},
+        origin={"data": found.facts} | told(found.held),
     )
 
 

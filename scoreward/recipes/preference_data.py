@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 
 from scoreward.data import portraits as data
+from scoreward.data.holding import Held
 from scoreward.models.base import Model
 from scoreward.models.cached import cache_folder
 from scoreward.models.diffusers.text import Store
 from scoreward.preferences.checks import check_sizes, unlike
 from scoreward.preferences.files import read_image_binary, read_image_pairs
 from scoreward.preferences.records import Dropped, ImageBinary, ImagePair
-from scoreward.preferences.sorting import sides
+from scoreward.preferences.sorting import divided
 from scoreward.preferences.stored import kind_of
 from scoreward.preferences.summary import facts
 from scoreward.recipes.portraits import verifier
@@ -27,6 +28,8 @@ from scoreward.training.labelled import LabelledPictures
 from scoreward.training.own_pairs import OwnPairs, content
 from scoreward.training.preferences import PairData
 
+OF_PAIRS = "prompts of pairs"
+
 
 @dataclass(frozen=True)
 class Split:
@@ -35,6 +38,7 @@ class Split:
     train: PairData
     held_out: PairData
     facts: Mapping[str, Any] = field(default_factory=dict)
+    held: Held | None = None  # None: the data have splits of their own
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ class Making:
         used = len(mine) + len(rest)
         ties = Dropped(ties=sum(map(len, asked)) - used)
         told = facts("the model's own samples", used, ties) | {"held_out": len(rest)}
-        return Split(mine, rest, told)
+        of = len(asked[0]) + len(asked[1])
+        return Split(mine, rest, told, Held(OF_PAIRS, len(asked[1]), of, len(rest)))
 
     def _own(self, seed: int) -> OwnPairs:
         judge = verifier("a")
@@ -87,10 +92,10 @@ def from_file(path: Path, model: Model, skip_bad: bool, share: float = 0.1) -> S
     pairs = read_image_pairs(path, skip_bad)
     if model.read is None:
         pairs = check_sizes(pairs, (model.shape[2], model.shape[1]), skip_bad)
-    kept, away = sides(pairs, share)
-    told = facts(str(path), len(pairs), pairs.dropped) | {"held_out": len(away)}
-    train, other = ([pairs[i] for i in some] for some in (kept, away))
-    return Split(in_space(train, model), in_space(other, model), told)
+    made = divided(pairs, share)
+    told = facts(str(path), len(pairs), pairs.dropped) | {"held_out": len(made.away)}
+    train, other = ([pairs[i] for i in some] for some in (made.kept, made.away))
+    return Split(in_space(train, model), in_space(other, model), told, made.count(OF_PAIRS))
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,7 @@ class Labels:
     train: LabelledPictures
     held_out: PairData | None
     facts: Mapping[str, Any]
+    held: Held
 
 
 def holds_labels(path: Path | None) -> bool:
@@ -112,9 +118,9 @@ def labels(path: Path, model: Model, skip_bad: bool, share: float = 0.1) -> Labe
     found = read_image_binary(path, skip_bad)
     if model.read is None:
         found = check_sizes(found, (model.shape[2], model.shape[1]), skip_bad)
-    kept, away = sides(found, share)
-    train = [found[i] for i in kept]
-    couples = coupled([found[i] for i in away])
+    made = divided(found, share)
+    train = [found[i] for i in made.kept]
+    couples = coupled([found[i] for i in made.away])
     return Labels(
         LabelledPictures(
             pictures([r.image for r in train], model),
@@ -122,7 +128,8 @@ def labels(path: Path, model: Model, skip_bad: bool, share: float = 0.1) -> Labe
             [r.prompt for r in train],
         ),
         in_space(couples, model) if couples else None,
-        facts(str(path), len(found), found.dropped) | {"held_out": len(away)},
+        facts(str(path), len(found), found.dropped) | {"held_out": len(made.away)},
+        made.count("prompts of labelled pictures", len({c.prompt for c in couples})),
     )
 
 

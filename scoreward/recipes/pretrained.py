@@ -14,7 +14,7 @@ from scoreward.models.diffusers import Loading, load
 from scoreward.objectives.base import Objective
 from scoreward.process import time_grid
 from scoreward.recipes.sampling import Noisy, Sampling, Windowed
-from scoreward.recipes.shared import Shared
+from scoreward.recipes.shared import Shared, told
 from scoreward.rewards.base import Reward
 from scoreward.rewards.catalogue import find
 from scoreward.rewards.combine import Combined, Weighted
@@ -155,7 +155,8 @@ def on_pretrained(
         ),
         optimizer=shared.optimizer,
         budget=shared.budget,
-        evaluation=setup.measured.evaluation(model, task, prompts.held_out),
+        evaluation=setup.measured.evaluation(model, task, prompts.measured),
+        origin=told(prompts.cut.count("prompts", setup.measured.prompts)),
         keeping=Keeping(every=setup.measured.every),
         guidance=setup.guidance,
         mixed_precision=setup.loading.precision,

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import tyro
 
+from scoreward.data.holding import Held, unseen
 from scoreward.models.diffusers import Loading, load
 from scoreward.objectives.base import Objective
 from scoreward.objectives.diffusion_dpo import DiffusionDPO
@@ -20,6 +21,7 @@ from scoreward.recipes.preference_data import from_file
 from scoreward.recipes.pretrained import Measured, Task
 from scoreward.recipes.pretrained_more import SD15, SDXL
 from scoreward.recipes.pretrained_sd35 import LOADING, SD35
+from scoreward.recipes.shared import told
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.preferences import HeldOutPairs, Preferences
@@ -65,7 +67,10 @@ def on_files(name: str, origin: Origin, objective: Objective, fed: Fed, measured
     """The run of a method on a pretrained model and a preference file."""
     made = load(origin.model, origin.loading)
     split = from_file(origin.pairs, made, fed.skip_bad, fed.held_out)
-    evaluation = measured.evaluation(made, origin.task, origin.task.read().held_out)
+    prompts, trained = origin.task.read(), split.train.prompts
+    fresh = unseen(prompts.held_out, trained) or unseen(prompts.train, trained)
+    drawn = Held("prompts to draw", len(fresh), prompts.cut.of, min(len(fresh), measured.prompts))
+    evaluation = measured.evaluation(made, origin.task, fresh or prompts.measured)
     probe = HeldOutPairs(split.held_out, batch=fed.geometry.rollout_batch)
     return Run(
         name=name,
@@ -76,7 +81,7 @@ def on_files(name: str, origin: Origin, objective: Objective, fed: Fed, measured
         budget=fed.budget,
         evaluation=replace(evaluation, probes={"pairs": probe}),
         keeping=Keeping(every=measured.every),
-        origin={"data": split.facts},
+        origin={"data": split.facts} | told(split.held, drawn),
         mixed_precision=origin.loading.precision,
     )
 

@@ -25,9 +25,9 @@ def model_card(run: Path, target: Path, kind: str) -> str:
     command = shlex.join(_placeless(shlex.split(about.get("command", "from Python"))))
     lines += [f"Trained with scoreward: `{command}`.", ""]
     lines += _use(base, kind)
-    lines += _measured(summary)
+    lines += _measured(summary, found.measured_on)
     if _copied(run, target):
-        lines += ["", f"![pictures of held-out prompts]({SAMPLES})"]
+        lines += ["", f"![pictures of {found.measured_on}]({SAMPLES})"]
     settings = json.dumps(_placeless(about.get("settings")), indent=1)
     lines += ["", "## Settings", "", "```json", settings, "```"]
     return "\n".join(lines) + "\n"
@@ -65,8 +65,8 @@ def _placeless(said: Any) -> Any:
     return said
 
 
-def _measured(summary: dict[str, Any]) -> list[str]:
-    """Before and after on held-out prompts, by sampler."""
+def _measured(summary: dict[str, Any], prompts: str) -> list[str]:
+    """Before and after, by sampler."""
     rows = []
     for sampler, after in summary.get("after", {}).items():
         before = summary.get("before", {}).get(sampler, {})
@@ -74,7 +74,7 @@ def _measured(summary: dict[str, Any]) -> list[str]:
             rows.append(f"| {sampler} | {name} | {_number(before.get(name))} | {_number(value)} |")
     if not rows:
         return ["Nothing was measured: the run has no summary yet."]
-    return ["| sampler | held-out prompts | before | after |", "|---|---|---|---|", *rows]
+    return [f"| sampler | {prompts} | before | after |", "|---|---|---|---|", *rows]
 
 
 def _number(value: Any) -> str:

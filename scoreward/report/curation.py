@@ -140,7 +140,7 @@ def facts(found: Folder) -> list[str]:
     return [
         f"{summary['pairs']:,} pairs of {summary['prompts']:,} prompts",
         f"{summary['first_pictures']:,} first pictures",
-        f"{aside:,} prompts held out before drawing",
+        f"{aside:,} prompts held out before drawing" if aside else "no prompt held out",
         f"seed {about['seed']}",
     ]
 

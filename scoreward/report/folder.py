@@ -45,6 +45,18 @@ class Run:
         return str(self.about.get("recipe") or self.folder.resolve().name)
 
     @property
+    def held_out(self) -> list[Record]:
+        """What was held out, of each kind; runs of earlier versions do not say."""
+        told = self.about.get("held_out")
+        return [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
+
+    @property
+    def measured_on(self) -> str:
+        """What the prompts that are measured on may be called."""
+        unseen = all(one.get("held") for one in self.held_out)
+        return "held-out prompts" if unseen else "training prompts"
+
+    @property
     def last_round(self) -> int:
         seen = [int(number(r.get("round")) or 0) for r in self.rounds + self.evaluations]
         return max(seen, default=0)

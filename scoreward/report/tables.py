@@ -259,6 +259,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     if git:
         rows.append(("Uncommitted changes", "yes" if git.get("dirty") else "no"))
     rows += [(str(k), str(v)) for k, v in section(about, "versions").items()]
+    rows += [("Held out", str(one.get("sentence", ""))) for one in run.held_out]
     rows += data(section(about, "data"))
     arguments = items(about, "arguments")
     return rows + ([("Arguments", " ".join(map(str, arguments)))] if arguments else [])

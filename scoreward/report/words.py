@@ -212,8 +212,9 @@ def _better(broken: bool, alarmed: bool) -> tuple[str, str]:
 
 def verdict(run: Run, pair: Ends) -> list[str]:
     """The sentences under the headline."""
-    scored = [_judge(pair), _reward(pair), _price(pair), _palette(pair)]
-    return [s for s in (_reason(run), _effort(run), *scored, _health(run)) if s]
+    scored = [_judge(pair, run.measured_on), _reward(pair), _price(pair), _palette(pair)]
+    few = [str(one.get("sentence", "")) for one in run.held_out if one.get("few")]
+    return [s for s in (_reason(run), _effort(run), *few, *scored, _health(run)) if s]
 
 
 def _reason(run: Run) -> str:
@@ -234,18 +235,18 @@ def _effort(run: Run) -> str:
     return " ".join(parts) + "."
 
 
-def _judge(pair: Ends) -> str:
+def _judge(pair: Ends, prompts: str) -> str:
     name = judged(pair)
     if name is None:
         return ""
     before, after = pair.pair(name)
-    numbers = f"{show(after)} of the held-out prompts, {show(before)} before"
+    numbers = f"{show(after)} of the {prompts}, {show(before)} before"
     if name == "strict":
         return (
             f"The judge, which never enters training, finds everything right on {numbers} "
             f"({change(before, after)})."
         )
-    return f"On held-out prompts the judge, which never enters training, {_moved(before, after)}."
+    return f"On {prompts} the judge, which never enters training, {_moved(before, after)}."
 
 
 def _reward(pair: Ends) -> str:

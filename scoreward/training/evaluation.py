@@ -195,18 +195,27 @@ class Tester:
         values = sorted(self.team.gather(list(zip(mine, spreads, strict=True))))
         numbers = {"diversity": sum(value for _, value in values) / len(values)}
         if reference is not None:
-            moved = sorted(self.team.gather(self._drift(x0, prompts, keys, reference)))
+            places = [i * noises + j for i in mine for j in range(noises)]
+            moved = sorted(self.team.gather(self._drift(x0, prompts, keys, reference, places)))
             numbers["drift"] = sum(moved) / len(moved)
         return numbers
 
     @torch.no_grad()
     def _drift(
-        self, x0: Tensor, prompts: list[str], keys: list[Key], reference: Denoiser
+        self,
+        x0: Tensor,
+        prompts: list[str],
+        keys: list[Key],
+        reference: Denoiser,
+        places: list[int],
     ) -> list[float]:
-        """mean (v − v_reference)² of each sample, noised anew to one of five times."""
+        """mean (v − v_reference)² of each sample, noised anew to one of five times.
+
+        `places` are the samples' numbers in the whole evaluation, which decide the times.
+        """
         if not prompts:
             return []
-        t = 0.1 + 0.2 * (torch.arange(len(x0), device=x0.device) % 5).to(x0)
+        t = 0.1 + 0.2 * (torch.tensor(places, device=x0.device) % 5).to(x0)
         eps = normal_each((k / "drift" for k in keys), self.model.shape).to(x0)
         time, process = per_sample(t, x0), self.model.process
         x_t = process.alpha(time) * x0 + process.sigma(time) * eps

@@ -24,6 +24,7 @@ from scoreward.rewards.base import RewardError
 from scoreward.training import checkpoint, health
 from scoreward.training.evaluation import Subject
 from scoreward.training.folder import RunFolder, RunFolderError, record
+from scoreward.training.held import held_out
 from scoreward.training.interrupt import Stop, stop_after_round
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.source import Source
@@ -49,11 +50,7 @@ class Budget:
 
     def spent(self, rounds: int, seconds: float, evaluations: int) -> float:
         """Fraction of the budget used; 1 or more means finished."""
-        pairs = (
-            (rounds, self.rounds),
-            (seconds, self.seconds),
-            (evaluations, self.evaluations),
-        )
+        pairs = ((rounds, self.rounds), (seconds, self.seconds), (evaluations, self.evaluations))
         return max(used / limit for used, limit in pairs if limit is not None)
 
 
@@ -341,6 +338,7 @@ def about(run: Run) -> dict[str, Any]:
         "recipe": run.name,
         "arguments": [],
         **run.origin,
+        "held_out": held_out(run),
         "settings": described(run),
         "versions": {
             "python": platform.python_version(),

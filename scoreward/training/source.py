@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scoreward.advantage import Advantages, correlation, group_std, zero_variance
+from scoreward.advantage import Advantages, correlation, group_mean, group_std, zero_variance
 from scoreward.chain import Sampler, Transitions, Tree, draw, rollout
 from scoreward.denoiser import Cond
 from scoreward.keys import Key, normal_each
@@ -36,6 +36,7 @@ class Collected:
     metrics: dict[str, float]
     graphs: tuple[Tensor, ...] = ()
     score: Score | None = None
+    flat: Tensor | None = None  # of all samples of the round: whether their groups teach nothing
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,8 @@ class Online(Source):
         metrics = self._metrics(rewards, group, advantage) | {"sample/rms": rms(made.x0, team)}
         local = [v.to(index.device)[index] for v in (advantage, group, self._weights() @ rewards)]
         samples = Samples(made.x0, made.cond, local[0], local[1], index, local[2])
-        return Collected(samples, made.paths, metrics, made.graphs, self._asked(words, here, work))
+        asked, flat = self._asked(words, here, work), group_mean(advantage.abs(), group) == 0
+        return Collected(samples, made.paths, metrics, made.graphs, asked, flat)
 
     def _generate(
         self, round: int, here: range, words: list[str], key: Key, work: Work

@@ -161,9 +161,11 @@ def with_texts(numbers: dict, subject: Subject, writing: Writing | None) -> Meas
 
 
 def _written(subject: Subject, writing: Writing) -> list[str]:
-    """One completion a prompt; processes share the prompts."""
+    """One completion a prompt; processes share the prompts, all copies of one with the same."""
     team = subject.team
-    mine = list(range(team.rank, len(writing.prompts), team.size))
+    rendered = [subject.model.rendered(p) for p in writing.prompts]
+    number = {text: i for i, text in enumerate(dict.fromkeys(rendered))}
+    mine = [i for i, text in enumerate(rendered) if number[text] % team.size == team.rank]
     texts: list[str] = []
     if mine:
         with subject.weights.using("ema"):

@@ -140,15 +140,20 @@ class Trainer:
         policy = work.policy
         with torch.no_grad():
             collected = self.source.collect(index, self.key, work)
-            policy = replace(policy, kept=leaf(collected.graphs), score=collected.score)
+            policy = replace(
+                policy, kept=leaf(collected.graphs), score=collected.score, flat=collected.flat
+            )
             rows: Rows = collected.samples
             if len(rows):  # a process without samples has nothing to prepare
                 rows = self._prepared(index, collected, policy, watched)
             self.tolerance = self._tolerance(collected)
         metrics = dict(collected.metrics)
-        for number, part in enumerate(self._parts(index)):
+        for part in self._parts(index):
             update = self._update(rows, part, policy, collected)
-            if number == 0:
+            if update is None:
+                metrics["updates/skipped"] = metrics.get("updates/skipped", 0.0) + 1
+                continue
+            if "loss" not in metrics:
                 first = {f"first/{k}": v for k, v in update.items() if k.startswith("ratio/")}
                 metrics |= first | (self._allowed() if first else {})
             metrics |= update
@@ -257,10 +262,15 @@ class Trainer:
 
     def _update(
         self, rows: Rows, part: Tensor, policy: Policy, collected: Collected
-    ) -> dict[str, float]:
-        """One optimiser step on the rows whose sample is in `part`."""
+    ) -> dict[str, float] | None:
+        """One optimiser step on the rows whose sample is in `part`; None if nobody has any.
+
+        A step without rows would still move the weights, by momentum and weight decay.
+        """
         pieces = self._micro(rows, part)
         total = self.team.total(sum(map(len, pieces)))
+        if not total:
+            return None
         answers, parts = [], self._parts_of_gradient(policy, len(pieces) > 1)
         for micro in pieces:
             loss, metrics = self.objective.loss(micro, policy)

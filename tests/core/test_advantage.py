@@ -234,3 +234,30 @@ def test_the_history_is_asked_for_by_name() -> None:
     torch.testing.assert_close(got, real(-1.0, 1.0))
     with pytest.raises(ValueError, match='needs combine="reward_sum"'):
         Advantages(scale="prompt", combine="gdpo")
+
+
+EQUAL = torch.full((6,), 0.1, dtype=F64)  # whose mean is 0.09999999999999999
+TWO = torch.tensor([0, 0, 0, 1, 1, 1])
+
+
+@pytest.mark.parametrize("scale", ["group", "batch", "none", "prompt"])
+@pytest.mark.parametrize("combine", ["reward_sum", "advantage_sum", "gdpo"])
+@pytest.mark.parametrize("floor", [0.0, 1e-4])
+def test_equal_rewards_have_an_advantage_of_exactly_nothing(
+    scale: str, combine: str, floor: float
+) -> None:
+    """Not the rounding of their mean, which a floor of 0 would blow up to 1, and not 0/0."""
+    if scale == "prompt" and combine != "reward_sum":
+        pytest.skip("one history only")
+    made = Advantages(scale=scale, combine=combine, floor=floor)  # pyright: ignore
+    history = torch.full((2, 8), torch.nan, dtype=F64)
+    found = made(EQUAL.expand(2, 6), torch.ones(2, dtype=F64), TWO, TWO, history)
+    assert EQUAL.mean() != EQUAL[0] or EQUAL[:3].mean() != EQUAL[0]
+    assert found.tolist() == [0.0] * 6
+
+
+def test_one_flat_group_beside_another() -> None:
+    reward = torch.cat([EQUAL[:3], real(1.0, 2.0, 6.0)])
+    found = normalised(reward, TWO, "group", 0.0)
+    assert found[:3].tolist() == [0.0] * 3
+    torch.testing.assert_close(found[3:], real(-2.0, -1.0, 3.0) / sqrt(14 / 3))
