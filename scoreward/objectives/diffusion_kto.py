@@ -14,6 +14,7 @@ from torch import Tensor
 
 from scoreward.chain import Transitions
 from scoreward.denoiser import Cond
+from scoreward.device import wide
 from scoreward.keys import Key, normal_each
 from scoreward.margins.diffusion import mean_error
 from scoreward.margins.diffusion_pointwise import (
@@ -87,8 +88,8 @@ class DiffusionKTO(Objective):
         zero, number = torch.zeros_like(t), samples.sample
         rows = PointRows(picture, samples.cond, t, good, weight, zero, number)
         answer = policy.old(picture.x_t, t, samples.cond).as_(policy.kind)
-        each = rows.gains(answer, policy).double() * weight
-        own = torch.stack([each.sum(), weight.double().sum()])
+        each = wide(rows.gains(answer, policy)) * weight
+        own = torch.stack([each.sum(), wide(weight).sum()])
         total, count = policy.total(own)
         point = reference_point((total / count)[None]).to(t)  # [diffusion-kto] (reference point)
         return PointRows(picture, samples.cond, t, good, weight, point.expand_as(t), number)

@@ -99,7 +99,7 @@ def fitted(
         weights = [memory[f"dpok/{i}"].to(inputs).requires_grad_() for i in range(6)]
         error = (critic(weights, inputs) - reward).square().mean()
         gradients = torch.autograd.grad(error, weights)
-        memory["dpok/steps"] = memory["dpok/steps"] + 1
+        memory["dpok/steps"] = memory["dpok/steps"].cpu() + 1
         for i, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
             adam(memory, f"dpok/{i}", weight.detach(), gradient, settings.value_rate)
     return [memory[f"dpok/{i}"].to(inputs) for i in range(6)]
@@ -109,7 +109,7 @@ def adam(memory: dict[str, Tensor], name: str, weight: Tensor, slope: Tensor, ra
     """One Adam step of a weight in memory."""
     k = float(memory["dpok/steps"])
     for part, beta, value in ((".m", BETAS[0], slope), (".v", BETAS[1], slope.square())):
-        before = memory.get(name + part, torch.zeros_like(slope))
+        before = memory.get(name + part, torch.zeros_like(slope)).to(slope)
         memory[name + part] = beta * before + (1 - beta) * value
     mean = memory[name + ".m"] / (1 - BETAS[0] ** k)
     spread = (memory[name + ".v"] / (1 - BETAS[1] ** k)).sqrt()

@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 
+from scoreward.device import wide
 from scoreward.margins.diffusion import (
     DIFFUSERS_SD,
     DIFFUSERS_SDXL,
@@ -53,7 +54,7 @@ def automatic(rows: PreferenceRows, rule: AutomaticBeta, policy: Policy) -> Pref
     While the network is still the reference there is no margin and the rule's largest β serves.
     """
     margin = compared(rows, policy.old, policy).errors.margin.abs() if len(rows) else rows.t
-    own = torch.stack([margin.double().sum(), margin.new_tensor(len(rows)).double()])
+    own = torch.stack([wide(margin).sum(), wide(margin.new_tensor(len(rows)))])
     total, count = policy.total(own).tolist()
     elements = rows.winner.x0[:1].numel() if len(rows) else 1
     size = torch.tensor([elements * total / max(count, 1.0)], dtype=torch.float64)
