@@ -367,6 +367,7 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
                            "native_layer_norm_backward"})
     m.impl(name, torch::CppFunction::makeFromBoxedFunction<&on_the_host>());
 }
+TORCH_LIBRARY_IMPL(_, AutocastPrivateUse1, m) { m.fallback(torch::CppFunction::makeFallthrough()); }
 // what a card computes in low precision under autocast
 TORCH_LIBRARY_IMPL(aten, AutocastPrivateUse1, m) {
   KERNEL_PRIVATEUSEONE(linear, lower_precision_fp)
