@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from scoreward.denoiser import Cond, Denoiser
+from scoreward.device import placed
 from scoreward.gaussian import Gaussian
 from scoreward.kernel import Kernel
 from scoreward.keys import Key, normal_each
@@ -58,6 +59,11 @@ class Sampler:
     def calls(self) -> int:
         """Network evaluations per sample (Heun's last step onto σ = 0 uses one less)."""
         return sum(kernel.calls for kernel in self.kernels)
+
+    @property
+    def asked(self) -> tuple[int, ...]:
+        """The step of each network evaluation of a chain, in order."""
+        return tuple(i for i, kernel in enumerate(self.kernels) for _ in range(kernel.calls))
 
     def start(self, process: Process) -> float:
         """Standard deviation of the noise a chain starts from: 1, or σ where it is larger (VE)."""
@@ -171,11 +177,15 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a chain: what the network said, the law of the next state, and that state."""
+    """One step of a chain: what the network said, the law of the next state, and that state.
+
+    `random` is whether noise was drawn; known without asking the device.
+    """
 
     prediction: Prediction
     law: Gaussian
     state: Tensor
+    random: bool
 
 
 def walk(
@@ -198,11 +208,25 @@ def walk(
         one, given = x[::before], None if cond is None else cond[::before]
         if previous is not None and len(previous.t) != len(one):
             previous = None  # after a split; multi-step solvers start anew there
-        t, s = (x.new_full((len(one),), time) for time in sampler.times[i : i + 2])
-        law, previous = kernel.step(lambda y, u: denoiser(y, u, given), one, t, s, previous)  # noqa: B023
-        drawn = _draw(repeated(law, before // after), keys[::after], i)
+        now, then = sampler.times[i : i + 2]
+        t, s = (x.new_full((len(one),), time) for time in (now, then))
+        law, previous = kernel.step(lambda y, u: denoiser(y, u, given), one, t, s, previous, then)  # noqa: B023
+        random = draws(kernel, previous.process, now, then, x.dtype)
+        if not random and x.device.type == "cpu" and bool((law.std > 0).any()):
+            raise ValueError(
+                f"{type(kernel).__name__} draws noise in step {now:.4g} -> {then:.4g} of which its "
+                "`std` says nothing; define `std`, by which it is known which steps are random"
+            )
+        each = repeated(law, before // after)
+        drawn = _draw(each, keys[::after], i) if random else each.mean
         x = drawn.repeat_interleave(after, 0) if after > 1 else drawn
-        yield Step(previous, repeated(law, before), x)
+        yield Step(previous, repeated(law, before), x, random)
+
+
+def draws(kernel: Kernel, process: Process, t: float, s: float, dtype: torch.dtype) -> bool:
+    """Whether the step t → s draws noise: found on the CPU, so that no device is waited for."""
+    now, then = torch.tensor([t, s], dtype=dtype, device="cpu")
+    return bool(kernel.std(process, now, then) > 0)
 
 
 def repeated(law: Gaussian, times: int) -> Gaussian:
@@ -213,11 +237,9 @@ def repeated(law: Gaussian, times: int) -> Gaussian:
 
 
 def _draw(law: Gaussian, keys: Sequence[Key], step: int) -> Tensor:
-    if not bool((law.std > 0).any()):
-        return law.mean
     shape = tuple(law.mean.shape[1:])
     noise = normal_each((key / "step" / step for key in keys), shape, law.mean.dtype)
-    return law.sample(noise.to(law.mean.device))
+    return law.sample(placed(noise, law.mean.device))
 
 
 @torch.no_grad()
@@ -247,7 +269,7 @@ def rollout(
     """
     states, log_probs, answers, stochastic = [x], [], [], []
     for i, step in enumerate(walk(sampler, denoiser, x, keys, cond, tree)):
-        random = sampler.kernels[i].replayable and bool((step.law.std > 0).all())
+        random = sampler.kernels[i].replayable and step.random
         log_probs.append(step.law.log_prob(step.state) if random else x.new_zeros(len(x)))
         kept = random or (every and sampler.kernels[i].replayable)
         answer = step.prediction.as_(kind) if kept else torch.zeros_like(x[:1])

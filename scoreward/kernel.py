@@ -15,6 +15,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from scoreward.device import wide
 from scoreward.gaussian import Gaussian
 from scoreward.prediction import Prediction, per_sample
 from scoreward.process import Process
@@ -45,9 +46,18 @@ class Kernel(ABC):
         return torch.zeros_like(t)
 
     def step(
-        self, predict: Predict, x: Tensor, t: Tensor, s: Tensor, previous: Prediction | None
+        self,
+        predict: Predict,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        previous: Prediction | None,
+        then: float | None = None,
     ) -> tuple[Gaussian, Prediction]:
-        """The law and the prediction at t; `previous` is the prediction one step earlier."""
+        """The law and the prediction at t; `previous` is the prediction one step earlier.
+
+        `then` is s as a number, where all samples share it: known without asking the device.
+        """
         pred = predict(x, t)
         return self(pred, s), pred
 
@@ -313,14 +323,21 @@ class Heun(Kernel):
         return euler()(pred, s)
 
     def step(
-        self, predict: Predict, x: Tensor, t: Tensor, s: Tensor, previous: Prediction | None
+        self,
+        predict: Predict,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        previous: Prediction | None,
+        then: float | None = None,
     ) -> tuple[Gaussian, Prediction]:
         pred = predict(x, t)
         law = self(pred, s)
-        if (pred.process.sigma(s) == 0).all():
+        end = s if then is None else torch.tensor(then, dtype=s.dtype)
+        if (pred.process.sigma(end) == 0).all():
             return law, pred
-        end = predict(law.mean, s)
-        slope = (pred.as_("velocity") + end.as_("velocity")) / 2
+        last = predict(law.mean, s)
+        slope = (pred.as_("velocity") + last.as_("velocity")) / 2
         return Gaussian(x + slope * per_sample(s - t, x), law.std), pred
 
 
@@ -339,21 +356,28 @@ class DPMSolverPP(Kernel):
         return self._law(pred, pred.x0, s)
 
     def step(
-        self, predict: Predict, x: Tensor, t: Tensor, s: Tensor, previous: Prediction | None
+        self,
+        predict: Predict,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        previous: Prediction | None,
+        then: float | None = None,
     ) -> tuple[Gaussian, Prediction]:
         pred = predict(x, t)
-        if previous is None or (pred.process.sigma(s) == 0).all():
+        if previous is None:
             return self(pred, s), pred
         half = pred.process.log_snr
-        now, after, before = (0.5 * half(u.double()) for u in (t, s, previous.t))
+        now, after, before = (0.5 * half(wide(u)) for u in (t, s, previous.t))
         weight = ((after - now) / (now - before) / 2).to(x.dtype)  # 1/(2 r0)
+        weight = torch.where(pred.process.sigma(s) == 0, 0, weight)  # clean data is reached by DDIM
         data = pred.x0 + per_sample(weight, x) * (pred.x0 - previous.x0)
         return self._law(pred, data, s), pred
 
     def _law(self, pred: Prediction, data: Tensor, s: Tensor) -> Gaussian:
         """x_s = (σ_s/σ_t) x − α_s (e^{−h} − 1)·data, with α_s e^{−h} = (σ_s/σ_t) α_t."""
         process, like = pred.process, pred.x_t
-        t, s = per_sample(pred.t, like).double(), per_sample(s, like).double()
+        t, s = (wide(per_sample(u, like)) for u in (pred.t, s))
         shrink = process.sigma(s) / process.sigma(t)
         gain = process.alpha(s) - shrink * process.alpha(t)
         mean = shrink.to(like.dtype) * like + gain.to(like.dtype) * data

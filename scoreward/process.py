@@ -13,6 +13,8 @@ from math import log, pi
 import torch
 from torch import Tensor
 
+from scoreward.device import placed, wide
+
 
 class Process(ABC):
     """α, σ and their time derivatives.  A new process is these four methods."""
@@ -162,19 +164,29 @@ class DiscreteVP(Process):
 
     def _position(self, t: Tensor) -> Tensor:
         """t in steps; float32 times miss the grid by about 1e-4 and are put back on it."""
-        position = t.double() * self.steps
+        position = wide(t) * self.steps
         nearest = position.round()
         return torch.where((position - nearest).abs() < 1e-3, nearest, position)
 
     @cached_property
-    def _lines(self) -> tuple[Tensor, Tensor]:
-        """log α at the start of each step, and by how much it falls along the step."""
-        log_alpha = 0.5 * self._log_bar
-        return log_alpha[:-1], log_alpha.diff().clamp(min=-1e9)
+    def _lines(self) -> tuple[Tensor, Tensor, Tensor]:
+        """log α at the start of each step, by how much it falls along it, and 2 d log α/dt."""
+        log_alpha, slopes = 0.5 * self._log_bar, self._log_bar.diff() * self.steps
+        return log_alpha[:-1], log_alpha.diff().clamp(min=-1e9), slopes
+
+    @cached_property
+    def _everywhere(self) -> dict[torch.device, tuple[Tensor, ...]]:
+        return {}
+
+    def _tables(self, device: torch.device) -> tuple[Tensor, ...]:
+        """`_lines` on a device, brought there once."""
+        if device not in self._everywhere:
+            self._everywhere[device] = tuple(placed(v, device) for v in self._lines)
+        return self._everywhere[device]
 
     def _log_alpha(self, t: Tensor) -> Tensor:
         """Every step of every sample asks for this, so it is as few operations as it can be."""
-        (start, fall), position = (v.to(t.device) for v in self._lines), self._position(t)
+        (start, fall, _), position = self._tables(t.device), self._position(t)
         left = position.long().clamp(0, self.steps - 1)
         share = position - left
         line = torch.addcmul(start[left], share, fall[left])
@@ -186,7 +198,7 @@ class DiscreteVP(Process):
 
     def _d_log_alpha(self, t: Tensor) -> Tensor:
         """On the grid, where log ᾱ has a kink, the mean of the slopes on both sides."""
-        slopes, position = self._log_bar.diff().to(t.device) * self.steps, self._position(t)
+        slopes, position = self._tables(t.device)[2], self._position(t)
         sides = (position.ceil() - 1, position.floor())
         below, above = (side.clamp(0, self.steps - 1).long() for side in sides)
         return 0.25 * (slopes[below] + slopes[above])

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from scoreward.device import placed
+
 T = TypeVar("T", bound="Tensor | Rows | None")
 
 
@@ -35,7 +37,7 @@ class Rows:
 
     def to(self, device: "torch.device | str") -> Self:
         """All tensors on another device."""
-        return self._map(lambda v: v.to(device))
+        return self._map(lambda v: moved(v, device))
 
     def repeat(self, times: int) -> Self:
         """Each row `times` times in a row: a b → a a b b."""
@@ -68,7 +70,7 @@ class Looked(Rows):
         return Looked(self.table, self.index[index])
 
     def to(self, device: "torch.device | str") -> "Looked":
-        return Looked(self.table.to(device), self.index.to(device))
+        return Looked(moved(self.table, device), moved(self.index, device))
 
     def repeat(self, times: int) -> "Looked":
         return Looked(self.table, self.index.repeat_interleave(times))
@@ -76,6 +78,11 @@ class Looked(Rows):
     def rows(self) -> "Tensor | Rows":
         """The rows themselves."""
         return self.table[self.index]
+
+
+def moved(value: "Tensor | Rows", device: "torch.device | str") -> Any:
+    """A tensor or rows on another device."""
+    return value.to(device) if isinstance(value, Rows) else placed(value, device)
 
 
 def whole(value: "Tensor | Rows | None") -> "Tensor | Rows | None":

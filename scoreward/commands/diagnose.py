@@ -29,13 +29,14 @@ class DiagnoseOptions:
     folder: Annotated[Path, tyro.conf.Positional]  # the run folder
     probe: bool = True  # repeat a few rounds; takes about as long as fifty rounds of the run
     rounds: int = 8  # of each learning rate of the probe
+    device: str | None = None  # of the probe; default: where the run was asked to be
 
 
 def diagnose(words: list[str]) -> int:
     """scoreward diagnose RUN"""
     options = tyro.cli(DiagnoseOptions, args=words, prog="scoreward diagnose")
     folder = RunFolder(options.folder)
-    measured = _probed(folder, Probe(rounds=options.rounds)) if options.probe else {}
+    measured = _probed(folder, options) if options.probe else {}
     run = read_run(options.folder)
     causes = explain(replace(evidence_of(run), probe=measured))
     folder.write_json(FILE, {"causes": [vars(c) for c in causes], "probe": measured})
@@ -43,7 +44,7 @@ def diagnose(words: list[str]) -> int:
     return 0
 
 
-def _probed(folder: RunFolder, settings: Probe) -> dict[str, Any]:
+def _probed(folder: RunFolder, options: DiagnoseOptions) -> dict[str, Any]:
     """What the probe measures of the run that the folder describes."""
     about = folder.about()
     if not about.get("origin_recipe"):
@@ -52,6 +53,8 @@ def _probed(folder: RunFolder, settings: Probe) -> dict[str, Any]:
             "repeated from here; add --no-probe, or call scoreward.training.probe.probe(run)"
         )
     run, _ = build(about["origin_recipe"], about["arguments"], "scoreward diagnose")
+    run = replace(run, device=options.device or run.device)
+    settings = Probe(rounds=options.rounds)
     return probe(run, settings, tell=lambda line: console.print(f"[dim]{line}[/dim]"))
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from safetensors.torch import save_file
 
 from scoreward.commands.train import build
+from scoreward.device import chosen
 from scoreward.models.weights import Weights
 from scoreward.report.card import model_card
 from scoreward.training.checkpoint import CheckpointError, newest, read_snapshot
@@ -26,6 +27,7 @@ class ExportOptions:
     to: Path  # a folder that does not exist yet
     merged: bool = False  # a whole pipeline, adapters added to its weights
     which: Literal["ema", "live"] = "ema"  # the average that was measured, or the last weights
+    device: str = "cpu"  # where adapters are added to the weights
 
 
 def export(words: list[str]) -> int:
@@ -69,6 +71,7 @@ def write(about: dict[str, Any], last: Path, options: ExportOptions, target: Pat
             raise ValueError(f"{about['recipe']} trains a built-in model; leave out --merged")
         save_file(tensors, target / "model.safetensors")
         return "weights"
+    model.network.to(chosen(options.device))
     model.save(tensors, target, options.merged)
     if (target / "model.safetensors").exists():
         return "weights"

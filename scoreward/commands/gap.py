@@ -20,7 +20,6 @@ from scoreward.training.evaluation import Evaluation, measure_gap
 from scoreward.training.folder import RunFolder, RunFolderError, record
 from scoreward.training.gap import Gap
 from scoreward.training.run import Run
-from scoreward.training.team import Team
 from scoreward.training.trainer import Evaluations
 
 console = Console()
@@ -40,13 +39,14 @@ class GapOptions:
     again: bool = False  # measure now even if the run was measured
     out: Path | None = None  # the picture written; default gap.png in the run folder
     json: bool = False  # print the numbers as JSON instead of a table
+    device: str | None = None  # to measure on; default: where the run was asked to be
 
 
 def gap(words: list[str]) -> int:
     """scoreward gap RUN"""
     options = tyro.cli(GapOptions, args=words, prog="scoreward gap")
     if options.again or not read_run(options.folder).gaps:
-        measure(RunFolder(options.folder), options.measure, not options.json)
+        measure(RunFolder(options.folder), options.measure, not options.json, options.device)
     run = read_run(options.folder)
     found = drawing.points(run.gaps, options.score)
     if not found:
@@ -77,15 +77,16 @@ def show(found: list[drawing.Point]) -> None:
     )
 
 
-def measure(folder: RunFolder, settings: Gap, talk: bool = True) -> None:
+def measure(folder: RunFolder, settings: Gap, talk: bool = True, device: str | None = None) -> None:
     """Write gap.jsonl: the model before training and every checkpoint that was kept."""
     run = _built(folder)
+    run = replace(run, device=device or run.device)
     evaluation = _evaluation(run, settings)
     lines: list[dict[str, Any]] = []
     for head, reading in _moments(folder, run):
         if talk:
             console.print(f"[dim]measuring round {head['round']}[/dim]")
-        found = measure_gap(evaluation, run.model, reading, Team())
+        found = measure_gap(evaluation, run.model, reading, run.team())
         lines += [head | one for one in found]
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (folder.path / GAP_FILE).write_text(text)
@@ -115,7 +116,7 @@ def _evaluation(run: Run, settings: Gap) -> Evaluation:
 
 def _moments(folder: RunFolder, run: Run) -> Iterator[tuple[dict[str, Any], Denoiser]]:
     """(head of a record, denoiser) before training and of each checkpoint, in order."""
-    model, team = run.model, Team()
+    model, team = run.model, run.team()
     model.network.to(team.device).eval()
     weights, reading = Weights(model.network), model.denoiser
     if run.guidance != 1.0:

@@ -15,6 +15,7 @@ from scoreward.chain import draw
 from scoreward.commands.gap import show
 from scoreward.commands.train import build
 from scoreward.denoiser import Denoiser, Guided
+from scoreward.device import chosen, placed
 from scoreward.keys import Key, normal_each
 from scoreward.models import builtin
 from scoreward.models.base import Model
@@ -27,6 +28,7 @@ from scoreward.recipes.portraits import HeldOut
 from scoreward.recipes.sampling import Sampling
 from scoreward.report import write_report
 from scoreward.report.gap import points
+from scoreward.rows import moved
 from scoreward.training.checkpoint import CheckpointError, newest, read_snapshot, read_tensors
 from scoreward.training.evaluation import evaluate as measure
 from scoreward.training.evaluation import measure_gap
@@ -44,6 +46,7 @@ class Which:
     weights: Path | None = None  # a safetensors file of the built-in model
     built_in: Literal["portraits", "lettering", "emoji"] = "portraits"  # without a run: which model
     guidance: float = 1.0  # classifier-free guidance; 1 is none
+    device: str = "auto"  # cpu, cuda, cuda:1, mps …; auto: the accelerator torch sees, else the CPU
 
     def model(self) -> Model:
         """The built-in model with these weights."""
@@ -123,16 +126,19 @@ class SampleOptions:
 def sample(words: list[str]) -> int:
     """scoreward sample "PROMPT" …"""
     options = tyro.cli(SampleOptions, args=words, prog="scoreward sample")
-    model = options.which.model()
+    model, device = options.which.model(), chosen(options.which.device)
+    model.network.to(device).eval()
     denoiser = options.which.denoiser(model)
     prompts = [p for p in options.prompts for _ in range(options.count)]
     cond = model.encode(prompts)
+    cond = None if cond is None else moved(cond, device)
     keys = [
         Key(("sample", options.seed, p, i)) for p in options.prompts for i in range(options.count)
     ]
     steps = options.sampling
     sampler = steps.sampler(model.grid(steps.steps) if steps.shift == 1 else None)
     x = sampler.start(model.process) * normal_each((k / "start" for k in keys), model.shape)
+    x = placed(x, device)
     with torch.no_grad():
         media = stills(model.decode(draw(sampler, denoiser, x, keys, cond)))
     if media is None:
@@ -154,7 +160,7 @@ class EvaluateOptions:
 def evaluate(words: list[str]) -> int:
     """scoreward evaluate [--run FOLDER]"""
     options = tyro.cli(EvaluateOptions, args=words, prog="scoreward evaluate")
-    model, team = options.which.model(), Team()
+    model, team = options.which.model(), Team(device=options.which.device)
     model.network.to(team.device).eval()
     denoiser = options.which.denoiser(model)
     held_out = HELD_OUT[options.which.task()](**vars(options.held_out))

@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from scoreward.device import chosen
 from scoreward.rewards.base import Reward
 from scoreward.rewards.batching import Batching
 from scoreward.rewards.secret import Secret
@@ -34,13 +35,13 @@ class ServeOptions:
     max_pixels: int = Limits.pixels  # of one picture
     max_pictures: int = Limits.pictures  # of one request; frames count
     max_mib: int = Limits.bytes >> 20  # of one request
-    device: str = "cpu"  # where rewards get their media
+    device: str = "auto"  # where rewards get their media: cpu, cuda, cuda:1, mps …
 
     def serving(self) -> Serving:
         """The settings of the server."""
         largest = max(Limits.total_pixels, self.max_pixels)
         limits = Limits(self.max_mib << 20, self.max_pictures, self.max_pixels, largest)
-        batching = Batching(self.batch, self.wait_ms / 1000, device=self.device)
+        batching = Batching(self.batch, self.wait_ms / 1000, device=str(chosen(self.device)))
         return Serving(batching, limits, token(self.token_file))
 
 

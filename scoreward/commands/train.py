@@ -18,7 +18,6 @@ from scoreward.report import write_report
 from scoreward.training.checkpoint import newest, read_snapshot
 from scoreward.training.folder import RunFolder, RunFolderError
 from scoreward.training.run import Moment, Run
-from scoreward.training.team import Team
 
 console = Console()
 
@@ -32,6 +31,7 @@ class Options:
     profile: bool = False  # print where the time went
     plan: bool = False  # explain the sizes of a round and stop
     beside: Path | None = None  # another run folder to show beside this one in the report
+    device: str = "auto"  # cpu, cuda, cuda:1, mps …; auto: the accelerator torch sees, else the CPU
 
 
 def train(words: list[str]) -> int:
@@ -49,7 +49,7 @@ def pretrain(words: list[str]) -> int:
     run, own = build("portraits_pretrain", words, "scoreward pretrain")
     code = _start(run, own)
     last = newest(run.folder / "checkpoints")
-    if last is not None and not own.plan and Team(run.mixed_precision).leads:
+    if last is not None and not own.plan and run.team().leads:
         export(last, run.folder / "model.safetensors")
         console.print(f"weights: {run.folder / 'model.safetensors'}")
     return code
@@ -67,7 +67,7 @@ def resume(words: list[str]) -> int:
         )
     torch.set_num_threads(int(about.get("threads", torch.get_num_threads())))
     run, own = build(about["origin_recipe"], about["arguments"], "scoreward resume")
-    run = replace(run, folder=options.folder)
+    run = replace(run, folder=options.folder, device=options.device or run.device)
     _explain(run)
     return _show(run, run.resume(), own)
 
@@ -77,6 +77,7 @@ class ResumeOptions:
     """Go on with an interrupted run from its newest checkpoint."""
 
     folder: Annotated[Path, tyro.conf.Positional]  # the run folder
+    device: str | None = None  # another device than the one it was started with
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ class DemoOptions:
     seed: int = 0  # of everything random in training
     threads: int = 2  # of the processor
     seconds: float = 295.0  # of training at most; a slow machine stops before the last round
+    device: str = "auto"  # cpu, cuda, cuda:1, mps …; auto: the accelerator torch sees, else the CPU
 
 
 def demo(words: list[str]) -> int:
@@ -96,6 +98,7 @@ def demo(words: list[str]) -> int:
         _replace_demo(options.folder)
     torch.set_num_threads(options.threads)
     arguments = ["--seed", str(options.seed), "--budget.seconds", str(options.seconds)]
+    arguments += ["--device", options.device]
     run, own = build("portraits_vgrpo", arguments, "scoreward demo")
     run = replace(run, folder=options.folder, origin=dict(run.origin, demo=True))
     _introduce(run)
@@ -121,7 +124,7 @@ def build(recipe: str, words: list[str], program: str) -> tuple[Run, Options]:
         "command": f"scoreward train {recipe} {shlex.join(words)}".strip(),
     }
     folder = own.folder or Path("runs") / run.name
-    return replace(run, folder=folder, seed=own.seed, origin=origin), own
+    return replace(run, folder=folder, seed=own.seed, device=own.device, origin=origin), own
 
 
 def export(path: Path, target: Path) -> None:
@@ -138,7 +141,7 @@ def _start(run: Run, own: Options) -> int:
 
 
 def _explain(run: Run) -> None:
-    team = Team(run.mixed_precision)
+    team = run.team()
     console.quiet = not team.leads  # of several processes one talks
     for line in run.source.geometry.explain(team.size):
         console.print(f"[dim]{line}[/dim]")
@@ -164,7 +167,7 @@ def _show(run: Run, moments: Iterator[Moment], own: Options) -> int:
 
 
 def _try_report(run: Run, own: Options) -> Path | None:
-    if not Team(run.mixed_precision).leads:
+    if not run.team().leads:
         return None
     try:
         return write_report(run.folder, own.beside)

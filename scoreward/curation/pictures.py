@@ -64,13 +64,16 @@ def picture(one: Float[Tensor, "3 height width"]) -> Image.Image:
 
 
 def scores(
-    rewards: Mapping[str, Reward], images: Sequence[Image.Image], prompts: Sequence[str]
+    rewards: Mapping[str, Reward],
+    images: Sequence[Image.Image],
+    prompts: Sequence[str],
+    device: torch.device | str = "cpu",
 ) -> list[dict[str, float]]:
     """What every reward says of every picture.  Raises RewardError."""
     result: list[dict[str, float]] = [{} for _ in images]
     for size in dict.fromkeys(image.size for image in images):
         rows = [i for i, image in enumerate(images) if image.size == size]
-        batch, said = media([images[i] for i in rows]), [prompts[i] for i in rows]
+        batch, said = media([images[i] for i in rows]).to(device), [prompts[i] for i in rows]
         for name, reward in rewards.items():
             for i, value in zip(rows, scored(name, reward, batch, said).tolist()):
                 result[i][name] = value

@@ -22,11 +22,13 @@ from scoreward.curation.records import Complaint, Critique, Instructions
 from scoreward.curation.stages import Edit
 from scoreward.data.portraits import FIELDS, UNSAID, caption
 from scoreward.denoiser import Cond, Denoiser, Guided
+from scoreward.device import placed
 from scoreward.kernel import DDIM, generalised
 from scoreward.keys import Key, normal_each
 from scoreward.models.base import Model
 from scoreward.prediction import Prediction
 from scoreward.rewards.portraits import Verifier, labels_of
+from scoreward.rows import moved
 
 THINGS = {
     "hair": "the hair",
@@ -81,7 +83,7 @@ class Drawn:
 
     def __call__(self, prompts: Sequence[str], keys: Sequence[Key]) -> list[Image]:
         noise = normal_each(keys, self.model.shape) * self.sampler.start(self.model.process)
-        cond = self.model.encode(prompts)
+        noise, cond = placed(noise, self.model.device), _encoded(self.model, prompts)
         denoiser = self.model.denoiser
         if self.guidance != 1:
             denoiser = Guided(denoiser, self.guidance, self.model.null)
@@ -95,10 +97,13 @@ class AttributeCritic:
 
     verifier: Verifier
     name: str = "attribute verifier"
+    device: torch.device = torch.device("cpu")  # where it looks at pictures
 
     @torch.no_grad()
     def __call__(self, prompts: Sequence[str], images: Sequence[Image]) -> list[Critique]:
-        found = torch.stack([logits.argmax(1) for logits in self.verifier(media(images))], 1)
+        found = torch.stack(
+            [logits.argmax(1) for logits in self.verifier(media(images).to(self.device))], 1
+        )
         return [_critique(*row) for row in zip(labels_of(prompts).tolist(), found.tolist())]
 
 
@@ -178,10 +183,10 @@ class ModelEditor:
 
     @torch.no_grad()
     def __call__(self, edits: Sequence[Edit], keys: Sequence[Key]) -> list[Image]:
-        x0 = media([edit.image for edit in edits]) * 2 - 1
+        x0 = media([edit.image for edit in edits]).to(self.model.device) * 2 - 1
         is_now, should_be = zip(*(descriptions(edit) for edit in edits), strict=True)
-        source, target = self.model.encode(is_now), self.model.encode(should_be)
-        eps = normal_each((key / "start" for key in keys), self.model.shape)
+        source, target = (_encoded(self.model, said) for said in (is_now, should_be))
+        eps = normal_each((key / "start" for key in keys), self.model.shape).to(x0)
         denoiser = self._guided(source)
         if self.editing.masked:
             mask = self._region(x0, source, target, keys)
@@ -205,13 +210,19 @@ class ModelEditor:
         """
         differences = []
         for number in range(self.editing.mask_noises):
-            eps = normal_each((key / "mask" / number for key in keys), self.model.shape)
+            eps = normal_each((key / "mask" / number for key in keys), self.model.shape).to(x0)
             x_t = _noised(self.model, x0, eps, self.editing.mask_at)
             t = x0.new_full((len(x0),), self.editing.mask_at)
             one, other = (self.model.denoiser(x_t, t, cond).x0 for cond in (source, target))
             differences.append((one - other).abs().sum(1, keepdim=True))
         difference = F.max_pool2d(torch.stack(differences).mean(0), 3, 1, 1)
         return (difference > self.editing.mask_above).to(x0)
+
+
+def _encoded(model: Model, prompts: Sequence[str]) -> Cond:
+    """What the prompts say, where the network is."""
+    cond = model.encode(prompts)
+    return None if cond is None else moved(cond, model.device)
 
 
 def _noised(model: Model, x0: Tensor, eps: Tensor, t: float) -> Tensor:

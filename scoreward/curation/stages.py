@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
 from PIL.Image import Image
 
 from scoreward.curation.records import Critique, Instructions, Rejected
@@ -134,6 +135,7 @@ class Pipeline:
     judging: Mapping[str, Reward] | None = None
     rules: Rules = Rules()
     plan: Plan = Plan()
+    device: torch.device = torch.device("cpu")  # where rewards get their pictures
     safe: Safe | None = None
 
     def __post_init__(self) -> None:

@@ -200,19 +200,22 @@ class _Batch:
         rows = self.live
         judging = self.pipeline.judging or {}
         prompts, images = self._of(rows)
-        before = scores(judging, images, prompts) if rows else []
-        after = scores(judging, [self._edited(i) for i in rows], prompts) if rows else []
+        edited = [self._edited(i) for i in rows]
+        before, after = (
+            scores(judging, some, prompts, self.pipeline.device) if rows else []
+            for some in (images, edited)
+        )
         for i, one, other in zip(rows, before, after):
             self._verdict(i, one, other)
 
     def _score_candidates(self) -> None:
         rows = self.live
         wanted = {**self.pipeline.deciding, **(self.pipeline.auditing or {})}
-        count = self.pipeline.plan.candidates
+        count, device = self.pipeline.plan.candidates, self.pipeline.device
         prompts = [self.entries[i].prompt for i in rows]
-        before = scores(wanted, [self.images[i] for i in rows], prompts)
+        before = scores(wanted, [self.images[i] for i in rows], prompts, device)
         edits = [image for i in rows for image in self.edits[i]]
-        after = scores(wanted, edits, [p for p in prompts for _ in range(count)])
+        after = scores(wanted, edits, [p for p in prompts for _ in range(count)], device)
         for k, i in enumerate(rows):
             mine = zip(self.entries[i].candidates, after[k * count : (k + 1) * count])
             tried = tuple(replace(one, scores=said) for one, said in mine)

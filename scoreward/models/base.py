@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 from scoreward.denoiser import Cond, Reading
@@ -64,6 +65,11 @@ class Model:
     read: Callable[[Sequence[Path]], Tensor] | None = None
     save: Save | None = None
     name: str = ""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is, and with it whatever is drawn."""
+        return next(self.network.parameters()).device
 
     @property
     def denoiser(self) -> Reading:

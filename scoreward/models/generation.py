@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from scoreward.device import placed, wide
 from scoreward.keys import Key
 from scoreward.models.language import LanguageModel, Prompt
 
@@ -52,7 +53,7 @@ def choose(
     """One token a row by inverting the cumulative distribution at `uniform` in [0, 1)."""
     if sampling.temperature == 0:
         return logits.argmax(-1)
-    probability = torch.softmax(logits.float() / sampling.temperature, -1).double()
+    probability = wide(torch.softmax(logits.float() / sampling.temperature, -1))
     if sampling.top_p == 1.0:
         return _invert(probability, uniform)
     kept, tokens = nucleus(probability, sampling.top_p)
@@ -154,7 +155,7 @@ def answer(
     state = read(model, tokens, real, {}).rows(place)  # a prompt asked twice is read once
     left = torch.arange(len(prompts))  # rows of `state` in the order of `prompts`
     for step in range(sampling.max_tokens):
-        new = choose(state.logits, uniform[left, step].to(device), sampling)
+        new = choose(state.logits, placed(uniform[left, step], device), sampling)
         going = ~torch.isin(new, ends)
         for row, token, on in zip(left.tolist(), new.tolist(), going.tolist(), strict=True):
             finished[row] = not on

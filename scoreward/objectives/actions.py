@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from scoreward.device import wide
 from scoreward.gaussian import Gaussian
 from scoreward.keys import Key
 from scoreward.objectives.base import Policy, Samples
@@ -38,7 +39,7 @@ def normalised(
 
     Where there is no spread it is 0.
     """
-    values = advantage.double()
+    values = wide(advantage)
     sums = values.new_zeros(3, places)
     for row, value in zip(sums, (torch.ones_like(values), values, values.square()), strict=True):
         row.index_add_(0, place, value)

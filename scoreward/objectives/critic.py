@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from scoreward.device import wide
 from scoreward.keys import Key
 from scoreward.objectives.denoised_value import DenoisedValue
 from scoreward.objectives.visited import States
@@ -30,7 +31,7 @@ class Critic:
         """In the first round: F = 0, and the rewards' mean and spread as the unit of V."""
         if "value/weights" in self.memory:
             return False
-        values = reward.double()
+        values = wide(reward)
         sums = torch.stack([torch.ones_like(values), values, values.square()]).sum(1)
         count, first, second = self.total(sums).tolist()
         mean = first / count
@@ -59,7 +60,8 @@ class Critic:
     def _update(self, states: States, at: Tensor, cost: Tensor, returns: Tensor) -> None:
         """One AdamW step."""
         weights = self.memory["value/weights"].to(states.inputs).requires_grad_()
-        loss = self._loss(states, at, cost, returns, weights) / self.memory["value/unit"][1] ** 2
+        loss = wide(self._loss(states, at, cost, returns, weights))
+        loss = loss / float(self.memory["value/unit"][1]) ** 2
         (slope,) = torch.autograd.grad(loss, weights)
         summed = self.total(torch.cat([slope, slope.new_tensor([float(len(at))])]))
         slope, memory = summed[:-1] / summed[-1], self.memory

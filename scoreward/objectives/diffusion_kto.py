@@ -14,6 +14,7 @@ from torch import Tensor
 
 from scoreward.chain import Transitions
 from scoreward.denoiser import Cond
+from scoreward.device import wide
 from scoreward.keys import Key, normal_each
 from scoreward.margins.diffusion import mean_error
 from scoreward.margins.diffusion_pointwise import (
@@ -89,11 +90,11 @@ class DiffusionKTO(Objective):
         weight = low + (high - low) * good.to(t)
         zero, number = torch.zeros_like(t), samples.sample
         rows = PointRows(picture, samples.cond, t, good, weight, zero, number)
-        each = weight.double()
+        each = wide(weight)
         if keys:
             answer = policy.old(picture.x_t, t, samples.cond).as_(policy.kind)
-            each = rows.gains(answer, policy).double() * weight
-        total, count = policy.total(torch.stack([each.sum(), weight.double().sum()]))
+            each = wide(rows.gains(answer, policy)) * weight
+        total, count = policy.total(torch.stack([each.sum(), wide(weight).sum()]))
         mean = total / count if count > 0 else total
         point = reference_point(mean[None]).to(t)  # [diffusion-kto] (reference point)
         return PointRows(picture, samples.cond, t, good, weight, point.expand_as(t), number)

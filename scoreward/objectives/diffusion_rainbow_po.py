@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from scoreward.device import wide
 from scoreward.margins.diffusion import smpo_scale, smpo_share
 from scoreward.margins.diffusion_free import DiffusionRainbow
 from scoreward.objectives.base import Policy
@@ -49,7 +50,7 @@ class DiffusionRainbowPO(PreferenceObjective):
         first, second = rows.winner.error, rows.loser.error
         if self.centred and self.alpha < 1:
             gap = rows.t[:0] if first is None or second is None else first - second
-            own = torch.stack([gap.sum().double(), gap.new_tensor(len(gap)).double()])
+            own = torch.stack([wide(gap.sum()), wide(gap.new_tensor(len(gap)))])
             total, count = policy.total(own).tolist()
             rows = replace(rows, centre=torch.full_like(rows.t, total / max(count, 1.0)))
         if self.phi == "one":

@@ -108,7 +108,7 @@ def fitted(
         flat = torch.cat([g.flatten() for g in torch.autograd.grad(error, weights)])
         pieces = policy.total(flat).split([w.numel() for w in weights])
         gradients = [g.view_as(w) for g, w in zip(pieces, weights, strict=True)]
-        memory["dpok/steps"] = memory["dpok/steps"] + 1
+        memory["dpok/steps"] = memory["dpok/steps"].cpu() + 1
         for i, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
             adam(memory, f"dpok/{i}", weight.detach(), gradient, settings.value_rate)
     return [memory[f"dpok/{i}"].to(inputs) for i in range(6)]
@@ -118,7 +118,7 @@ def adam(memory: dict[str, Tensor], name: str, weight: Tensor, slope: Tensor, ra
     """One Adam step of a weight in memory."""
     k = float(memory["dpok/steps"])
     for part, beta, value in ((".m", BETAS[0], slope), (".v", BETAS[1], slope.square())):
-        before = memory.get(name + part, torch.zeros_like(slope))
+        before = memory.get(name + part, torch.zeros_like(slope)).to(slope)
         memory[name + part] = beta * before + (1 - beta) * value
     mean = memory[name + ".m"] / (1 - BETAS[0] ** k)
     spread = (memory[name + ".v"] / (1 - BETAS[1] ** k)).sqrt()

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from scoreward.chain import Transitions
+from scoreward.device import wide
 from scoreward.keys import Key
 from scoreward.margins import separate, tokens
 from scoreward.margins.diffusion import positive
@@ -86,7 +87,7 @@ class KTO(Objective):
             "label/accuracy": right.mean(),
             "reward/signed": (self.beta * sign * ratio).mean(),
             "log_prob/mean": logp.detach().mean(),
-            "length/mean": rows.text.lengths().double().mean(),
+            "length/mean": wide(rows.text.lengths()).mean(),
             "baseline/nats": baseline,
             "drift/nats": ratio.mean(),
         }

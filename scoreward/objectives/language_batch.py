@@ -106,7 +106,7 @@ class BCO(Objective):
             a, b = said_of(policy.old, rows, 1.0).log_ratios()
             total = (a + b).sum() * self.beta / 2
             sums = torch.stack([total, total.new_tensor(float(len(rows)))])
-            reward, count = policy.total(sums).double().cpu()
+            reward, count = policy.total(sums).cpu().double()
             seen = policy.memory.get(SEEN, torch.zeros((), dtype=torch.float64))
             mean = policy.memory.get(MEAN, torch.zeros((), dtype=torch.float64))
             policy.memory[SEEN] = seen + count

@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 
+from scoreward.device import wide
 from scoreward.margins.diffusion import (
     DIFFUSERS_SD,
     DIFFUSERS_SDXL,
@@ -54,7 +55,7 @@ def automatic(rows: PreferenceRows, rule: AutomaticBeta, policy: Policy) -> Pref
     While the network is still the reference there is no margin and the rule's largest β serves.
     """
     margin = compared(rows, policy.old, policy).errors.margin.abs() if len(rows) else rows.t
-    own = torch.stack([margin.double().sum(), margin.new_tensor(len(rows)).double()])
+    own = torch.stack([wide(margin).sum(), wide(margin.new_tensor(len(rows)))])
     total, count = policy.total(own).tolist()
     if not count:  # a round without pairs says nothing of the margin
         return rows

@@ -93,11 +93,12 @@ class StartObjective(Objective):
                 seen[i] = x.detach()
             live = i >= first and torch.is_grad_enabled()
             denoiser = policy.old if policy.on_policy and not live else policy.current
-            t, s = (x.new_full((len(x),), time) for time in sampler.times[i : i + 2])
+            now, then = sampler.times[i : i + 2]
+            t, s = (x.new_full((len(x),), time) for time in (now, then))
             with torch.set_grad_enabled(live):
                 law, previous = kernel.step(
                     lambda y, u: self._ask(denoiser, y, u, rows.cond, policy, live),  # noqa: B023
-                    *(x, t, s, previous),
+                    *(x, t, s, previous, then),
                 )
                 x = law.mean + law.std * rows.noise[:, i]
             if live:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from scoreward.chain import Transitions
 from scoreward.denoiser import Cond, Denoiser
+from scoreward.device import wide
 from scoreward.kernel import Kernel
 from scoreward.keys import Key, normal_each
 from scoreward.margins.stepwise import d3po, mean_log_prob, spo_pairs
@@ -77,7 +78,7 @@ class StepObjective(Objective):
         return d3po(winner, loser, self.beta, self.clip).mean(), {
             "implicit/log_ratio": gap.mean(),
             "implicit/accuracy": ((gap.sign() + 1) / 2).mean(),
-            "steps/clipped": ((edge - 1).abs() > self.clip).double().mean(),
+            "steps/clipped": wide((edge - 1).abs() > self.clip).mean(),
         }
 
 

@@ -8,6 +8,7 @@ from scoreward.curation.portraits import AttributeCritic, Drawn, Editing, ModelE
 from scoreward.curation.rules import Rules
 from scoreward.curation.stages import Pipeline, Plan
 from scoreward.data import portraits as data
+from scoreward.device import chosen
 from scoreward.recipes.portraits import Start, verifier
 from scoreward.recipes.sampling import Sampling
 from scoreward.rewards.portraits import AttributeReward, ShareRight
@@ -21,20 +22,23 @@ def portraits(
     instructions: int = 3,
     split: Literal["train", "validation"] = "train",
     weights: Path | None = None,
+    device: str = "auto",
 ) -> Pipeline:
     """Rich pairs of pixel portraits; verifier A criticises and decides, verifier B judges.
 
     `instructions` are carried out at most at once; `split` says whose prompts; `weights` is a file
-    of another model than the shipped one. A gap of 0.1 is most of one attribute of seven.
+    of another model than the shipped one; `device` is cpu, cuda, cuda:1, mps or auto. A gap of 0.1
+    is most of one attribute of seven.
     """
-    model = Start(weights).build()
+    model, place = Start(weights).build(), chosen(device)
+    model.network.to(place)
     return Pipeline(
         name="portraits",
         prompts=data.load(split).captions,
         generator=Drawn(
             model, sampling.sampler(), f"built-in portraits {weights or ''}, {sampling}"
         ),
-        critic=AttributeCritic(verifier("a"), "attribute verifier A"),
+        critic=AttributeCritic(verifier("a"), "attribute verifier A", place),
         instructor=Template(instructions, f"template, at most {instructions}"),
         editor=ModelEditor(model, editing),
         deciding={"verifier_a": AttributeReward(verifier("a"))},
@@ -42,4 +46,5 @@ def portraits(
         similarity=same_pixels,
         rules=rules,
         plan=plan,
+        device=place,
     )

@@ -5,13 +5,27 @@ that is not finite. A failure is never turned into a reward of 0.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 Reward = Callable[[Tensor, Sequence[str]], Tensor]
 """(media in [0, 1], prompts) → one number per sample."""
+
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def beside(network: Network, media: Tensor) -> Network:
+    """The network where the media are; it stays there until other media come.
+
+    Whoever holds a network that looks at media asks for it here.
+    """
+    first = next(chain(network.parameters(), network.buffers()), media)
+    return network if first.device == media.device else network.to(media.device)
 
 
 class RewardError(RuntimeError):
@@ -24,12 +38,12 @@ def scored(
     """The reward's answer in float32, checked.  Raises RewardError."""
     try:
         with torch.no_grad():
-            value = reward(media, prompts)
+            value = _following(reward, media)(media, prompts)
     except Exception as error:
         raise RewardError(
             f"reward {name!r} raised {type(error).__name__}: {error}; the round was not used"
         ) from error
-    return _checked(name, value, prompts)
+    return _checked(name, value, media, prompts)
 
 
 def differentiated(
@@ -37,7 +51,7 @@ def differentiated(
 ) -> Float[Tensor, " batch"]:
     """The reward's answer with its gradient to `media`.  Raises RewardError if it has none."""
     try:
-        value = reward(media, prompts)
+        value = _following(reward, media)(media, prompts)
     except Exception as error:
         raise RewardError(
             f"reward {name!r} raised {type(error).__name__}: {error}; the round was not used"
@@ -47,11 +61,18 @@ def differentiated(
             f"reward {name!r} has no gradient, and this objective differentiates it; use a "
             "differentiable reward, or an objective that needs none (V-GRPO, MixGRPO, DiffusionNFT)"
         )
-    return _checked(name, value, prompts)
+    return _checked(name, value, media, prompts)
 
 
-def _checked(name: str, value: object, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
-    """One finite number per prompt, in float32."""
+def _following(reward: Reward, media: Tensor) -> Reward:
+    """A reward that is itself a torch module is brought to the media."""
+    return beside(reward, media) if isinstance(reward, nn.Module) else reward
+
+
+def _checked(
+    name: str, value: object, media: Tensor, prompts: Sequence[str]
+) -> Float[Tensor, " batch"]:
+    """One finite number per prompt, in float32, where the media are."""
     if not isinstance(value, Tensor):
         try:
             value = torch.as_tensor(value)
@@ -71,4 +92,4 @@ def _checked(name: str, value: object, prompts: Sequence[str]) -> Float[Tensor, 
             f"reward {name!r} returned {value[bad].item()} for prompt {prompts[bad]!r}; "
             "rewards must be finite"
         )
-    return value.float()
+    return value.float().to(media.device)

@@ -116,7 +116,7 @@ def frechet_distance(a: Float[Tensor, "n width"], b: Float[Tensor, "m width"]) -
     """
     if min(len(a), len(b)) < 2:
         raise ValueError(f"sets of {len(a)} and {len(b)} pictures; expected 2 or more of each")
-    a, b = a.double(), b.double()
+    a, b = a.cpu().double(), b.cpu().double()
     middle = (a.mean(0) - b.mean(0)).square().sum()
     a, b = (_factor(x - x.mean(0)) / (len(x) - 1) ** 0.5 for x in (a, b))
     cross = torch.linalg.svdvals(a @ b.T).sum()

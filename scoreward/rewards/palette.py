@@ -99,7 +99,7 @@ class PaletteCheck:
         self, media: Float[Tensor, "batch 3 16 16"], prompts: Sequence[str]
     ) -> dict[str, float]:
         """Share of pictures that are right, per checked attribute."""
-        right = self.right(media, prompts).double().mean(0)
+        right = self.right(media, prompts).cpu().double().mean(0)
         return dict(zip(CHECKED, right.tolist(), strict=True))
 
 

@@ -17,6 +17,7 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
 from scoreward.data.portraits import FIELDS, UNSAID, parse
+from scoreward.rewards.base import beside
 
 SIZES = [len(values) for values in FIELDS.values()]
 _parse = lru_cache(maxsize=65536)(parse)
@@ -94,7 +95,7 @@ class Verifier(nn.Module):
 
     def forward(self, media: Float[Tensor, "batch 3 16 16"]) -> tuple[Tensor, ...]:
         """Logits per attribute, each [batch, number of values]; media in [0, 1]."""
-        return self.trunk(media * 2 - 1).split(SIZES, dim=1)
+        return beside(self.trunk, media)(media * 2 - 1).split(SIZES, dim=1)
 
     def probabilities(
         self, media: Float[Tensor, "batch 3 16 16"], prompts: Sequence[str]

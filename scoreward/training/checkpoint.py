@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from scoreward.device import placed
 from scoreward.training.optimizer import updates_made
 from scoreward.training.trainer import Evaluations, Trainer
 
@@ -49,6 +50,7 @@ def save(folder: Path, trainer: Trainer, seconds: float) -> Path:
             "evaluations": asdict(trainer.evaluations),
             "clock": dict(trainer.clock.seconds),
             "scaler": trainer.scaler.state_dict(),  # empty but for fp16
+            "on_device": [n for n, v in trainer.memory.items() if v.device.type != "cpu"],
         }
         (aside / "state.json").write_text(json.dumps(state, indent=1))
         shutil.rmtree(target, ignore_errors=True)
@@ -88,6 +90,7 @@ def load(path: Path, trainer: Trainer) -> Saved:
         saved = Saved(int(state["round"]), float(state["seconds"]))
         evaluations, clock = Evaluations(**state["evaluations"]), dict(state["clock"])
         scaler = dict(state.get("scaler", {}))
+        away = set(state.get("on_device", ()))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path.name}/state.json is damaged ({error}); resume from an earlier checkpoint "
@@ -99,7 +102,8 @@ def load(path: Path, trainer: Trainer) -> Saved:
     for name, snapshot in named.items():
         trainer.weights.restore(name, snapshot)
     _restore_moments(trainer, moments)
-    trainer.memory.update(memory)
+    device = trainer.team.device
+    trainer.memory.update({n: placed(v, device) if n in away else v for n, v in memory.items()})
     trainer.clock.seconds.update(clock)
     if scaler and trainer.scaler.is_enabled():
         trainer.scaler.load_state_dict(scaler)

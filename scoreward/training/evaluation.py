@@ -180,7 +180,8 @@ class Tester:
         shown = self.evaluation.shown
         pictures = self._first(len(wanted) if tables else shown, mine, media)
         # a table is not a mean over samples, so it needs everybody's pictures at once
-        numbers |= {name: dict(table(pictures, wanted)) for name, table in tables.items()}
+        there = pictures.to(self.team.device) if tables else pictures
+        numbers |= {name: dict(table(there, wanted)) for name, table in tables.items()}
         return numbers, scores, pictures[:shown]
 
     def spread(self, reference: Denoiser | None) -> dict[str, float]:
@@ -256,7 +257,8 @@ class Tester:
             given = None if cond is None else cond[piece]
             x = x.to(self.team.device)
             pieces.append(draw(self.sampler, self.denoiser, x, keys[piece], given))
-        return torch.cat(pieces) if pieces else torch.zeros(0, *self.model.shape)
+        nothing = torch.zeros(0, *self.model.shape, device=self.team.device)
+        return torch.cat(pieces) if pieces else nothing
 
 
 def spread_of(media: Float[Tensor, "noises *shape"]) -> float:

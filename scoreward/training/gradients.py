@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from scoreward.device import wide, widest
 from scoreward.training.team import Team
 
 
@@ -45,7 +46,7 @@ class GradientParts:
 
 def square(tensors: Sequence[Tensor]) -> float:
     """Squared norm of all together."""
-    return float(sum(t.double().square().sum() for t in tensors))
+    return float(sum(wide(t).square().sum() for t in tensors))
 
 
 def moved(
@@ -64,8 +65,8 @@ def moved(
 
 def shadow(parameters: Sequence[nn.Parameter]) -> float:
     """One number that changes with any weight: a projection on a fixed direction."""
-    total = 0.0
+    total: float | Tensor = 0.0
     for p in parameters:
-        direction = torch.arange(p.numel(), device=p.device, dtype=torch.float64).cos()
-        total += float(p.detach().flatten().double() @ direction)
-    return total
+        direction = torch.arange(p.numel(), device=p.device, dtype=widest(p.device)).cos()
+        total = total + wide(p.detach().flatten()) @ direction
+    return float(total)

@@ -238,5 +238,5 @@ class HeldOutPairs:
             rows = DiffusionDPO(times=self.times).prepare(samples, None, policy, key)
             errors = compared(rows, current, policy).errors
             four = (errors.winner, errors.loser, errors.ref_winner, errors.ref_loser)
-            total += torch.stack([e.double().cpu() for e in four], 1)
+            total += torch.stack([e.cpu().double() for e in four], 1)
         return total.tolist()

@@ -23,7 +23,6 @@ from scoreward.rewards.base import RewardError, scored
 from scoreward.training.gradients import GradientParts
 from scoreward.training.run import Run
 from scoreward.training.source import Collected, Online, Work
-from scoreward.training.team import Team
 from scoreward.training.trainer import Diverged, Trainer
 
 FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0)
@@ -59,7 +58,7 @@ def trainer_of(run: Run) -> Trainer:
         run.objective,
         run.source,
         replace(run.optimizer, decay="constant", warmup=0),
-        Team(run.mixed_precision),
+        run.team(),
         seed=run.seed,
         guidance=run.guidance,
         guards=run.guards,

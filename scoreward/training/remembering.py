@@ -17,16 +17,27 @@ from scoreward.prediction import Kind, Prediction
 
 @dataclass
 class Remembering:
-    """A denoiser that answers with `old`, and at `times` with `current`, keeping those graphs."""
+    """A denoiser that answers with `old`, and at some steps with `current`, keeping those graphs.
+
+    It counts its calls to know the step, since to read the time from a device is to wait for it:
+    `begin` a chain before each. `steps` says of every call of a chain which step it is of.
+    """
 
     old: Denoiser
     current: Denoiser
-    times: Sequence[float]
+    steps: Sequence[int]
+    kept: Sequence[int]
     kind: Kind
     graphs: list[Tensor] = field(default_factory=list)
+    calls: int = 0
+
+    def begin(self) -> None:
+        """The next call is the first of a chain."""
+        self.calls = 0
 
     def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Prediction:
-        if t[0] not in t.new_tensor(self.times):
+        step, self.calls = self.steps[self.calls], self.calls + 1
+        if step not in self.kept:
             return self.old(x_t, t, cond)
         with torch.enable_grad():
             prediction = self.current(x_t, t, cond)

@@ -6,7 +6,6 @@ for moment in run.start():
 """
 
 import platform
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -23,7 +22,7 @@ from scoreward.objectives.base import Objective
 from scoreward.rewards.base import RewardError
 from scoreward.training import checkpoint, health
 from scoreward.training.evaluation import Subject
-from scoreward.training.folder import RunFolder, RunFolderError, record
+from scoreward.training.folder import RunFolder, RunFolderError, git_state, record
 from scoreward.training.held import held_out
 from scoreward.training.interrupt import Stop, stop_after_round
 from scoreward.training.optimizer import Optimizer
@@ -99,7 +98,12 @@ class Run:
     guidance: float = 1.0  # of the policy itself, in rollouts and in training alike
     seed: int = 0
     mixed_precision: str = "no"
+    device: str = "auto"  # cpu, cuda, cuda:1, mps …; auto: the accelerator torch sees, else the CPU
     origin: Mapping[str, Any] = field(default_factory=dict)  # recipe and arguments, for resuming
+
+    def team(self) -> Team:
+        """The processes that train it, each with its device."""
+        return Team(self.mixed_precision, self.device)
 
     def start(self) -> Iterator[Moment]:
         """Train from the beginning in a new folder."""
@@ -118,7 +122,7 @@ class Session:
     """One process's life of a run: the trainer, the folder and the time spent."""
 
     def __init__(self, run: Run) -> None:
-        self.run, self.team = run, Team(run.mixed_precision)
+        self.run, self.team = run, run.team()
         self.folder = RunFolder(run.folder)
         self.trainer = Trainer(
             run.model,
@@ -139,7 +143,7 @@ class Session:
 
     def begin(self) -> None:
         if self.team.leads:
-            self.folder.create(about(self.run))
+            self.folder.create(about(self.run) | {"device": str(self.team.device)})
         self.team.wait()
 
     def go_on(self) -> None:
@@ -382,17 +386,3 @@ def _named(value: Callable | object) -> str:
     if isinstance(value, Path):
         return str(value)
     return getattr(value, "__qualname__", type(value).__qualname__)
-
-
-def git_state() -> dict[str, Any] | None:
-    """Commit and whether the tree differs from it, or None outside a checkout."""
-    root = Path(scoreward.__file__).parent
-
-    def ask(*words: str) -> str:
-        command = ["git", "-C", str(root), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain"))}
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -15,12 +15,13 @@ from torch import Tensor
 from scoreward.advantage import Advantages, correlation, group_mean, group_std, zero_variance
 from scoreward.chain import Sampler, Transitions, Tree, draw, rollout
 from scoreward.denoiser import Cond
+from scoreward.device import placed, widest
 from scoreward.keys import Key, normal_each
 from scoreward.models.base import Model
 from scoreward.models.weights import Weights
 from scoreward.objectives.base import Objective, Policy, Samples, Score
 from scoreward.rewards.base import Reward, differentiated, scored
-from scoreward.rows import Looked, Rows, join
+from scoreward.rows import Looked, Rows, join, moved
 from scoreward.training.clock import Clock
 from scoreward.training.geometry import Geometry
 from scoreward.training.remembering import Remembering
@@ -143,7 +144,7 @@ class Online(Source):
         made = self._generate(round, here, words, key / "round" / round, work)
         index = torch.tensor(list(here), dtype=torch.long, device=made.x0.device)
         if objective.stores == "starts":
-            zero = torch.zeros(len(here), dtype=torch.float64, device=index.device)
+            zero = torch.zeros(len(here), dtype=widest(index.device), device=index.device)
             samples = Samples(made.x0, made.cond, zero, index // size, index, zero)
             return Collected(samples, None, {}, score=self._scorer(words, here.start, work))
         with work.clock.section("reward"):
@@ -151,7 +152,8 @@ class Online(Source):
         rewards, group = self._everyone(mine, team)
         advantage = self._advantage(rewards, group, chosen, work.policy.memory)
         metrics = self._metrics(rewards, group, advantage) | {"sample/rms": rms(made.x0, team)}
-        local = [v.to(index.device)[index] for v in (advantage, group, self._weights() @ rewards)]
+        every = (advantage, group, self._weights() @ rewards)
+        local = [placed(v, index.device)[index] for v in every]
         samples = Samples(made.x0, made.cond, local[0], local[1], index, local[2])
         asked, flat = self._asked(words, here, work), group_mean(advantage.abs(), group) == 0
         return Collected(samples, made.paths, metrics, made.graphs, asked, flat)
@@ -323,7 +325,7 @@ class Offline(Source):
         cond = to_device(dropped(cond, drop, work.model), work.team)
         x0 = self.data[rows].to(work.team.device)
         index = torch.tensor(list(here), dtype=torch.long, device=x0.device)
-        zero = torch.zeros(len(x0), dtype=torch.float64, device=x0.device)
+        zero = torch.zeros(len(x0), dtype=widest(x0.device), device=x0.device)
         return Collected(Samples(x0, cond, zero, index * 0, index, zero), None, {})
 
 
@@ -342,9 +344,10 @@ class Drawer:
         self.denoiser, self.states, self.paths = work.policy.old, [], []
         self.remembering: Remembering | None = None
         if self._room(count, geometry.remember):
-            times = [sampler.times[i] for i in self.trained]
             policy = work.policy
-            self.remembering = Remembering(policy.old, policy.current, times, policy.kind)
+            self.remembering = Remembering(
+                policy.old, policy.current, sampler.asked, self.trained, policy.kind
+            )
             self.denoiser = self.remembering
 
     def _room(self, samples: int, limit: int) -> bool:
@@ -354,6 +357,8 @@ class Drawer:
 
     def add(self, x: Tensor, keys: list[Key], cond: Cond, first: int) -> None:
         """Samples numbered from `first`, from their starting noise."""
+        if self.remembering is not None:
+            self.remembering.begin()
         match self.work.objective.stores:
             case "starts":
                 self.states.append(x)
@@ -393,4 +398,4 @@ def rms(x0: Tensor, team: Team) -> float:
 
 def to_device(cond: Cond, team: Team) -> Cond:
     """A condition on the device of this process."""
-    return None if cond is None else cond.to(team.device)
+    return None if cond is None else moved(cond, team.device)

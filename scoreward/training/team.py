@@ -12,10 +12,12 @@ from typing import TypeVar, cast
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import is_initialized
 from accelerate.utils import GradientAccumulationPlugin, gather_object
 from torch import Tensor, nn
 
 from scoreward.denoiser import PRECISIONS
+from scoreward.device import chosen
 from scoreward.rewards.base import RewardError
 from scoreward.training.launcher import check_distribution, check_launcher
 
@@ -25,7 +27,7 @@ T = TypeVar("T")
 class Team:
     """Rank, size, device, and the few sums that cross processes."""
 
-    def __init__(self, mixed_precision: str = "no") -> None:
+    def __init__(self, mixed_precision: str = "no", device: str = "auto") -> None:
         if mixed_precision not in ("no", *PRECISIONS):
             raise ValueError(
                 f"`mixed_precision` must be one of no, {', '.join(PRECISIONS)}, got "
@@ -37,11 +39,14 @@ class Team:
             # the optimiser imports it sooner or later, and its default arguments keep the group of
             # that moment, with its threads, beyond the end: so before there is a group
             import_module("torch.distributed.nn")
+        self.device = chosen(device)
         self._accelerator = Accelerator(
             # precision is ours: accelerate allows one a process, and wraps more than the network
             mixed_precision="no",
-            # otherwise `torchrun` without a GPU would start processes that do not know each other
-            cpu=not torch.accelerator.is_available(),
+            # it makes the group of processes and nothing else: tensors are put on our own device,
+            # so one process may have runs on several, and a device whose sums accelerate does not
+            # know sends them through the host
+            cpu=not (is_initialized() or self._sums_on_card(device)),
             # one step per call, whatever the launcher's environment says
             gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         )
@@ -62,9 +67,10 @@ class Team:
         """Whether this process writes files and talks."""
         return self._accelerator.is_main_process
 
-    @property
-    def device(self) -> torch.device:
-        return self._accelerator.device
+    def _sums_on_card(self, asked: str) -> bool:
+        """Whether the group of processes is to be one of CUDA cards: if each has its own."""
+        several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+        return several and self.device.type == "cuda" and ":" not in asked
 
     def wait(self) -> None:
         self._accelerator.wait_for_everyone()
@@ -98,8 +104,12 @@ class Team:
         """Sum of a tensor over processes; all must ask for tensors of one shape."""
         if self.size == 1:
             return value
-        answer = self._accelerator.reduce(value.clone(), reduction="sum")
-        return cast(Tensor, answer)
+        answer = self._accelerator.reduce(self._given(value), reduction="sum")
+        return cast(Tensor, answer).to(value.device)
+
+    def _given(self, value: Tensor) -> Tensor:
+        """A copy where the processes add up."""
+        return value.to(self._accelerator.device, copy=True)
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Sum gradients over processes, in one message; a process without samples adds zeros."""
@@ -110,8 +120,7 @@ class Team:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         gradients = [p.grad for p in held if p.grad is not None]
-        flat = torch.cat([g.flatten() for g in gradients])
-        summed = self._accelerator.reduce(flat, reduction="sum")
-        pieces = summed.split([g.numel() for g in gradients])  # pyright: ignore
+        flat = self.summed(torch.cat([g.flatten() for g in gradients]))
+        pieces = flat.split([g.numel() for g in gradients])
         for gradient, piece in zip(gradients, pieces, strict=True):
             gradient.copy_(piece.view_as(gradient))

@@ -107,7 +107,7 @@ class Trainer:
         self.weights = Weights(model.network)
         for name in ("reference", "old", "ema"):
             self.weights.commit(name)
-        self.clock, self.evaluations, self.done = Clock(), Evaluations(), 0
+        self.clock, self.evaluations, self.done = Clock(device=team.device), Evaluations(), 0
         precision = model.network, team.precision, team.device
         self.rounding, self.scaler = rounding_of(*precision), scaler_of(*precision)
         self.tolerance = self.guards.ratio_tolerance or LEAST
@@ -158,6 +158,7 @@ class Trainer:
                 metrics |= first | (self._allowed() if first else {})
             metrics |= update
         self._count(watched)
+        self.clock.settle()
         self.done, self.between_rounds = self.done + 1, True
         return Round(self.done, metrics)
 
@@ -315,7 +316,7 @@ class Trainer:
     def _unscaled(self, norm: float, metrics: dict[str, float]) -> float:
         """The norm of an update in fp16: 0 where gradients overflowed and it will be skipped."""
         scale = self.scaler.get_scale()
-        metrics |= {"loss/scale": scale, "update/skipped": float(not isfinite(norm))}
+        metrics |= {"loss/scale": scale, "gradient/overflowed": float(not isfinite(norm))}
         if isfinite(norm):
             return norm
         if scale <= 1:

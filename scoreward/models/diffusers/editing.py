@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from PIL import Image
 
+from scoreward.device import chosen
 from scoreward.models.diffusers.families import pipeline_class
 from scoreward.models.diffusers.pretrained import DTYPES, class_name, found, index_of
 from scoreward.models.diffusers.versions import check_diffusers, quietly
@@ -61,7 +62,7 @@ class Editing:
     steps: int | None = None
     area: int | None = None  # pixels to draw at, where the pipeline can be told; default: its own
     dtype: Literal["float32", "bf16", "fp16"] = "float32"
-    device: str = ""  # default: the accelerator if there is one
+    device: str = "auto"  # the accelerator if there is one
     call: Call | None = None  # for a pipeline that has no row in CALLS
 
     @property
@@ -150,9 +151,4 @@ class Editing:
                 given["controlnet"] = part
             pipe = pipeline_class(self._kind).from_pretrained(self._folder, **given)
         pipe.set_progress_bar_config(disable=True)
-        return pipe.to(self.device or _device())
-
-
-def _device() -> str:
-    found = torch.accelerator.current_accelerator(check_available=True)
-    return "cpu" if found is None else found.type
+        return pipe.to(chosen(self.device))

@@ -1,7 +1,7 @@
 """Prompts to conditions and latents to media, through the parts of a pipeline."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -109,8 +109,10 @@ class Prompts:
 
     def _load(self) -> None:
         """Bring the encoders into memory, on the device of the network."""
-        parts = self.reading
-        if all(getattr(self.pipe, name, None) is not None for name in parts):
+        parts, device = self.reading, self._device()
+        there = {name: getattr(self.pipe, name, None) for name in parts}
+        if all(part is not None for part in there.values()):
+            self._placed(there, device)
             return
         others = {n: None for n in self.pipe.components if n not in parts}
         kept = {n: self.pipe.components[n] for n in ("scheduler",)}
@@ -118,12 +120,15 @@ class Prompts:
             whole = type(self.pipe).from_pretrained(
                 self.folder, torch_dtype=self.dtype, **{**others, **kept}
             )
-        device = self._device()
         modules = {name: getattr(whole, name) for name in parts}
-        for module in modules.values():
-            if isinstance(module, torch.nn.Module):
-                module.requires_grad_(False).eval().to(device)
+        self._placed(modules, device)
         self.pipe.register_modules(**modules)
+
+    def _placed(self, parts: Mapping[str, Any], device: torch.device) -> None:
+        """Encoders, frozen, on a device; tokenizers stay what they are."""
+        for part in parts.values():
+            if isinstance(part, torch.nn.Module):
+                part.requires_grad_(False).eval().to(device)
 
     def _device(self) -> torch.device:
         part = getattr(self.pipe, self.family.parts[0])
