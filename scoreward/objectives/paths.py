@@ -78,7 +78,9 @@ class PathObjective(Objective):
         return self.referred(rows, policy) if self.kl and rows.reference is None else rows
 
     def referred(self, rows: PathRows, policy: Policy) -> PathRows:
-        """The rows with what the first model answers."""
+        """The rows with what the first model answers; nothing is asked about no rows."""
+        if not len(rows):
+            return replace(rows, reference=rows.path.answer)
         answer = policy.reference(rows.path.x, rows.path.t, rows.cond).as_(policy.kind)
         return replace(rows, reference=answer)
 

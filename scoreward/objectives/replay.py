@@ -138,7 +138,7 @@ def place(samples: Samples, sample: Int[Tensor, " rows"]) -> Int[Tensor, " rows"
 
 
 def uneven(samples: Samples) -> Tensor:
-    """Whether a sample's group has any advantage that is not 0."""
-    low = samples.group - samples.group.min()
+    """Whether a sample's group, or series of branches, has any advantage that is not 0."""
+    low = samples.series - samples.series.min()
     total = torch.zeros(int(low.max()) + 1, dtype=samples.advantage.dtype, device=low.device)
     return (total.index_add_(0, low, samples.advantage.abs()) > 0)[low]
