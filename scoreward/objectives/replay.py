@@ -102,7 +102,7 @@ def again(rows: R, policy: Policy) -> R:
     A network that rounds more coarsely than float32 may answer differently in a batch of another
     shape; the ratio of an update's answers to the rollout's is then not 1 before the update.
     """
-    if policy.on_policy or policy.rounding <= EXACT:
+    if policy.on_policy or policy.rounding <= EXACT or not len(rows):
         return rows
     path = rows.path
     answer = policy.old(path.x, path.t, rows.cond).as_(policy.kind)

@@ -4,6 +4,8 @@ Tables of ᾱ there are float32, so theirs are replaced by ours; the step of flo
 float32 itself.
 """
 
+from typing import Any
+
 import pytest
 import torch
 from diffusers import DDIMInverseScheduler, DDIMScheduler, FlowMatchEulerDiscreteScheduler
@@ -19,7 +21,7 @@ from tests.core.laws import F64
 
 TABLE, SHAPE = DiscreteVP(), (3, 4, 4, 4)
 BAR = TABLE.alpha((torch.arange(1000, dtype=F64) + 1) / 1000) ** 2
-SD = {
+SD: dict[str, Any] = {
     "beta_start": 0.00085,
     "beta_end": 0.012,
     "beta_schedule": "scaled_linear",
@@ -47,7 +49,7 @@ def law(
 
 @pytest.mark.parametrize("steps", [10, 20, 25, 50])
 def test_ddim_with_any_eta_is_that_of_diffusers(steps: int) -> None:
-    theirs = DDIMScheduler(**SD)
+    theirs: Any = DDIMScheduler(**SD)
     theirs.alphas_cumprod, theirs.final_alpha_cumprod = BAR, BAR[0]
     theirs.set_timesteps(steps)
     for seed, label in enumerate(theirs.timesteps[:-1].tolist() * 3):
@@ -61,7 +63,7 @@ def test_ddim_with_any_eta_is_that_of_diffusers(steps: int) -> None:
 
 def test_the_step_of_flow_models_is_that_of_diffusers() -> None:
     for seed in range(40):
-        theirs = FlowMatchEulerDiscreteScheduler(shift=1.0 + seed % 4)
+        theirs: Any = FlowMatchEulerDiscreteScheduler(shift=1.0 + seed % 4)
         theirs.set_timesteps(4 + seed)
         for step in (0, 1, 2, 3):
             theirs._step_index = step
@@ -75,7 +77,7 @@ def test_the_step_of_flow_models_is_that_of_diffusers() -> None:
 def test_inversion_steps_are_those_of_diffusers() -> None:
     """[inpo] (code) [ddim] (12)"""
     for steps in (5, 10, 20):
-        theirs = DDIMInverseScheduler(**SD)
+        theirs: Any = DDIMInverseScheduler(**SD)
         theirs.alphas_cumprod, theirs.initial_alpha_cumprod = BAR, BAR[0]
         theirs.set_timesteps(steps)
         for seed, label in enumerate(theirs.timesteps.tolist() * 4):

@@ -307,6 +307,20 @@ def test_a_round_without_any_spread_changes_nothing_and_does_not_stop_the_run() 
     torch.testing.assert_close(means(run), before)
 
 
+def test_no_rows_ask_nobody_however_coarsely_a_network_rounds() -> None:
+    made = source(3, 9)
+    run = make_trainer(objective=TempFlowGRPO(), source=made)
+    work, _ = run.work(0)
+    got = made.collect(0, run.key, work)
+    flat = replace(got.samples, advantage=0 * got.samples.advantage)
+
+    def asked(x: Tensor, t: Tensor, cond: object) -> Prediction:
+        raise AssertionError(f"asked about {len(x)} rows")
+
+    coarse = replace(work.policy, rounding=1e-2, on_policy=False, old=asked, reference=asked)
+    assert len(TempFlowGRPO().prepare(flat, got.paths, coarse, run.key)) == 0
+
+
 def test_the_toy_is_learned_from_branches() -> None:
     objective = TempFlowGRPO(kl=0.0)
     run, model = trainer(objective, SDE8, Geometry(prompts=4, group=6, minibatches=2))
