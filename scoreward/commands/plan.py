@@ -17,7 +17,9 @@ from scoreward.models.diffusers.plan import Memory, Sizes, planned
 from scoreward.models.diffusers.skeleton import without_weights
 from scoreward.objectives.pairs import PairObjective
 from scoreward.objectives.paths import PathObjective
+from scoreward.training.branching import Branching
 from scoreward.training.run import Run
+from scoreward.training.source import Online
 
 console = Console()
 CARDS = (12, 16, 24, 48, 80)
@@ -122,19 +124,34 @@ def cost_of(run: Run, processes: int = 1) -> Cost:
     sampler: Sampler = run.source.sampler(0)
     samples = max(len(geometry.share(r, processes)) for r in range(processes))
     rows, others, kept = _rows(run, sampler)
+    drawn, trained = _shared(run, sampler, samples, samples * rows)
     twice = 1 if run.guidance == 1 else 2
     sizes = Sizes(
         samples=samples,
         prompts=-(-samples // geometry.group),
         rollout=min(geometry.rollout_batch, samples),
         scored=min(samples, geometry.group * max(1, geometry.rollout_batch // geometry.group)),
-        train=min(geometry.micro_batch, samples * rows) * _at_once(objective, rows),
+        train=min(geometry.micro_batch, trained) * _at_once(objective, rows),
         stored=kept,
         snapshots=3 + (objective.slow_decay(0) is not None),
         guidance=run.guidance,
     )
-    behaviour = samples * (sampler.calls + rows * others) * twice
-    return Cost(sizes, behaviour, samples * rows * geometry.epochs * twice)
+    behaviour = (drawn + trained * others) * twice
+    return Cost(sizes, behaviour, trained * geometry.epochs * twice)
+
+
+def _shared(run: Run, sampler: Sampler, samples: int, rows: int) -> tuple[int, int]:
+    """Evaluations of the rollout and rows trained, where samples share parts of their paths."""
+    source, drawn = run.source, samples * sampler.calls
+    steps = run.objective.trained(sampler.stochastic(run.model.process), sampler.steps)
+    if isinstance(source, Branching):
+        layout = source.layout
+        return samples // layout.block * layout.calls(steps, sampler.steps), samples
+    if isinstance(source, Online) and source.tree is not None:
+        width, calls = source.tree.width, [kernel.calls for kernel in sampler.kernels]
+        drawn = sum(samples // width(i) * c for i, c in enumerate(calls))
+        rows = sum(samples // width(i + 1) for i in steps)
+    return drawn, rows
 
 
 def _rows(run: Run, sampler: Sampler) -> tuple[int, int, int]:
@@ -143,7 +160,8 @@ def _rows(run: Run, sampler: Sampler) -> tuple[int, int, int]:
     several = run.source.geometry.updates > 1
     if isinstance(objective, PathObjective):
         stochastic = sampler.stochastic(run.model.process)
-        rows = len(objective.trained(stochastic, sampler.steps))
+        one = isinstance(run.source, Branching)  # a branch has one transition
+        rows = 1 if one else len(objective.trained(stochastic, sampler.steps))
         # what rounds coarsely asks the old policy again, see objectives.replay.again
         again = several and run.mixed_precision != "no"
         return rows, int(objective.kl > 0) + again, rows * (3 + (objective.kl > 0))

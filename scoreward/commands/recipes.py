@@ -27,6 +27,7 @@ PATHS = (
     "mixgrpo_flash",
     "branch_grpo",
     "temp_flow",
+    "temp_flow_window",
     "grpo_guard",
     "flow_dppo",
     "fdfo",
@@ -100,6 +101,7 @@ PRETRAINED = {
         "kontext_vgrpo",
     ),
     "pretrained_epg": ("sd35_epg", "sd35_pepg", "sd35_par"),
+    "pretrained_branches": ("sd35_temp_flow", "flux_temp_flow"),
     "pretrained_sft": ("sd35_sft",),
     "pretrained_preferences": ("sd15_diffusion_dpo", "sdxl_diffusion_dpo", "sd35_flow_dpo"),
     "pretrained_more": (

@@ -83,6 +83,22 @@ class Samples(Rows):
     sample: Int[Tensor, " batch"]
     reward: Float[Tensor, " batch"]
 
+    @property
+    def series(self) -> Int[Tensor, " batch"]:
+        """One number for the samples that are left out together where none has an advantage."""
+        return self.group
+
+
+@dataclass(frozen=True)
+class Branched(Samples):
+    """Branches of a trunk; those with the same place at each of its steps are a series."""
+
+    place: Int[Tensor, " batch"]
+
+    @property
+    def series(self) -> Int[Tensor, " batch"]:
+        return self.place
+
 
 class Objective(ABC):
     """What to learn from samples.  Knows nothing of optimisers, devices, processes or files."""

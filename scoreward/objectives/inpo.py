@@ -1,8 +1,7 @@
 """InPO: Diffusion-DPO in the noise that the network itself reads out of each picture.
 
 [inpo] arXiv:2503.18454. x_t is the DDIM inversion of the picture by the current network, once per
-round; the noise is what it then contains. Each pair has its own time, where the released code
-takes one for its batch.
+round; the noise is what it then contains. Each pair has its own time.
 """
 
 from collections.abc import Sequence
@@ -15,18 +14,22 @@ from scoreward.denoiser import Cond
 from scoreward.keys import Key
 from scoreward.margins.diffusion import diffusion_dpo
 from scoreward.objectives.base import Policy, Samples
-from scoreward.objectives.inversion import inverted, noise_inside
+from scoreward.objectives.inversion import Past, Released, fresh_each, inverted, noise_inside
 from scoreward.objectives.preference import PreferenceObjective
 from scoreward.objectives.preference_errors import Compared
 
 
 @dataclass(frozen=True)
 class InPO(PreferenceObjective):
-    """Settings of the release; how it mixes in fresh noise was not verified, the way here is ours:
-    √(1 − η²) of the noise inside and η of fresh noise."""
+    """Settings of the release, the better estimator: to the picture's own time, and √(1 − η²) of
+    the noise inside with η of fresh noise. `as_released` stops at a label below it, and adds noise
+    at every label."""
 
-    inversion: int = 10  # steps of the inversion
-    mix: float = 0.1  # η, of fresh noise
+    inversion: int = 10  # steps of the inversion, code
+    mix: float = 0.1  # η, of fresh noise, code
+    past_table: Past = "refuse"  # as_released above label 901; "last": the table's last ᾱ
+
+    can_release = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,6 +49,10 @@ class InPO(PreferenceObjective):
         policy: Policy,
     ) -> Float[Tensor, "pairs *shape"]:
         x0, process = samples.x0[at], policy.process
+        if self.as_released:
+            walk = Released(self.inversion, self.mix, past=self.past_table)
+            fresh = fresh_each(samples, at, keys)
+            return noise_inside(walk(x0, t, cond, policy.old, process, fresh), x0, t, process)
         x_t = inverted(x0, t, cond, policy.old, process, self.inversion)
         inside = noise_inside(x_t, x0, t, process)
         if not self.mix:

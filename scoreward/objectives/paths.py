@@ -90,7 +90,9 @@ class PathObjective(Objective):
         return uneven(samples, policy)[place(samples, rows.sample)]
 
     def referred(self, rows: PathRows, policy: Policy) -> PathRows:
-        """The rows with what the first model answers."""
+        """The rows with what the first model answers; nothing is asked about no rows."""
+        if not len(rows):
+            return replace(rows, reference=rows.path.answer)
         answer = policy.reference(rows.path.x, rows.path.t, rows.cond).as_(policy.kind)
         return replace(rows, reference=answer)
 

@@ -8,7 +8,7 @@ models and ε of Stable Diffusion, in float32 or wider. A method writes `pairwis
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -18,7 +18,7 @@ from scoreward.chain import Transitions
 from scoreward.denoiser import Cond
 from scoreward.keys import Key, normal_each
 from scoreward.margins.diffusion import metrics
-from scoreward.margins.diffusion_tensors import damped, loser_scale
+from scoreward.margins.diffusion_tensors import damped, loser_scale, released_loser_scale
 from scoreward.objectives.base import Objective, Policy, Samples
 from scoreward.objectives.preference_errors import Compared, compared
 from scoreward.objectives.preference_rows import (
@@ -37,12 +37,17 @@ class PreferenceObjective(Objective):
     """The settings that methods on pairs share.
 
     `safeguard` is μ of Diffusion-SDPO: the loser's gradient is made so small that a step still
-    lowers the winner's error at μ times the rate of the winner alone.
+    lowers the winner's error at μ times the rate of the winner alone. Each pair has its own λ; the
+    release has one for all pairs of a micro-batch, so that memory settings change its result.
     """
 
     beta: float = 2000.0  # the logit is −½βm, m in units of mean squared error
     times: TimeLaw = TimeLaw()
     safeguard: float | None = None  # μ, [sdpo]: 0.9 SD1.5, 0.6 SDXL, 0.2 with DSPO
+    as_released: bool = False  # the safeguard, and an inversion, exactly as in public code
+
+    can_release: ClassVar[bool] = False
+    """Whether there is more than the safeguard for `as_released` to change."""
 
     whole_groups = True
     separable = True  # a row is a whole pair
@@ -53,6 +58,11 @@ class PreferenceObjective(Objective):
             raise ValueError(f"`beta` must be above 0, got {self.beta}")
         if self.safeguard is not None and not 0 <= self.safeguard <= 1:
             raise ValueError(f"`safeguard` must lie in [0, 1], got {self.safeguard}")
+        if self.as_released and self.safeguard is None and not self.can_release:
+            raise ValueError(
+                "`as_released` changes the `safeguard` and the inversions of InPO and SmPO, and "
+                f"{type(self).__name__} has neither here; set `safeguard`, or leave it out"
+            )
 
     @property
     def refers(self) -> bool:
@@ -126,7 +136,8 @@ class PreferenceObjective(Objective):
         seen = compared(rows, policy.current, policy)
         told = self.told(seen)
         if self.safeguard is not None:
-            scale = loser_scale(seen.predictions, self.safeguard)
+            scale_of = released_loser_scale if self.as_released else loser_scale
+            scale = scale_of(seen.predictions, self.safeguard)
             told["safeguard/scale"] = scale.mean()
             # [sdpo] (scale): the loser's gradient alone, in the output, for any loss
             seen = replace(seen, loser=damped(seen.loser, scale))

@@ -102,7 +102,7 @@ def again(rows: R, policy: Policy) -> R:
     A network that rounds more coarsely than float32 may answer differently in a batch of another
     shape; the ratio of an update's answers to the rollout's is then not 1 before the update.
     """
-    if policy.on_policy or policy.rounding <= EXACT:
+    if policy.on_policy or policy.rounding <= EXACT or not len(rows):
         return rows
     path = rows.path
     answer = policy.old(path.x, path.t, rows.cond).as_(policy.kind)
@@ -138,9 +138,12 @@ def place(samples: Samples, sample: Int[Tensor, " rows"]) -> Int[Tensor, " rows"
 
 
 def uneven(samples: Samples, policy: Policy) -> Tensor:
-    """Whether a sample's group has any advantage that is not 0, its part elsewhere included."""
+    """Whether a sample's group has any advantage that is not 0, its part elsewhere included.
+
+    Of branches it is the series that counts, which is never parted.
+    """
     if policy.flat is not None:
         return ~policy.flat.to(samples.sample.device)[samples.sample]
-    low = samples.group - samples.group.min()
+    low = samples.series - samples.series.min()
     total = torch.zeros(int(low.max()) + 1, dtype=samples.advantage.dtype, device=low.device)
     return (total.index_add_(0, low, samples.advantage.abs()) > 0)[low]

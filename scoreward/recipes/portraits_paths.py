@@ -1,5 +1,7 @@
 """Path methods on the built-in portraits, one recipe each; see recipes/portraits.py."""
 
+from dataclasses import replace
+
 from scoreward.advantage import Advantages
 from scoreward.chain import Tree
 from scoreward.objectives.branch_grpo import BranchGRPO
@@ -14,11 +16,16 @@ from scoreward.objectives.mixgrpo import MixGRPO
 from scoreward.objectives.score_as_action import ScoreAsAction
 from scoreward.objectives.temp_flow import TempFlowGRPO
 from scoreward.recipes.portraits import HeldOut, Start, branched, confident, on_portraits, started
-from scoreward.recipes.sampling import Noisy, Windowed
+from scoreward.recipes.sampling import Forked, Noisy, Windowed
 from scoreward.recipes.shared import Flat, Shared
 from scoreward.training.geometry import Geometry
 from scoreward.training.run import Run
 from scoreward.windows import Window
+
+BRANCHED = Shared(
+    geometry=Geometry(prompts=4, group=6, minibatches=2),  # one start a prompt; two updates, code
+    advantages=Advantages(scale="group"),  # code
+)
 
 
 def portraits_ddpo(
@@ -152,14 +159,27 @@ def portraits_branch_grpo(
 
 def portraits_temp_flow(
     objective: TempFlowGRPO = TempFlowGRPO(),
+    rollout: Forked = Forked("flow_sde", 0.7),
+    shared: Flat = BRANCHED,
+    held_out: HeldOut = HeldOut(),
+    model: Start = Start(),
+) -> Run:
+    """TempFlow-GRPO: branches at every step of a path without noise, weighted by their noise."""
+    name = "portraits_temp_flow"
+    run = on_portraits(name, objective, rollout.sampler(), shared, held_out, model)
+    return replace(run, source=rollout.source(run.source, objective))
+
+
+def portraits_temp_flow_window(
+    objective: TempFlowGRPO = TempFlowGRPO(),
     rollout: Noisy = Noisy("flow_sde", 0.7),
     window: Window = Window("random", width=1, end=9),
     shared: Flat = Shared(),
     held_out: HeldOut = HeldOut(),
     model: Start = Start(),
 ) -> Run:
-    """TempFlow-GRPO: noise at one random step, weighted by how much noise it has."""
-    name = "portraits_temp_flow"
+    """TempFlow-GRPO of the descriptions: noise at one random step a round, for all samples."""
+    name = "portraits_temp_flow_window"
     run = on_portraits(name, objective, Windowed(rollout, window), shared, held_out, model)
     return started(run, own=0.0)
 

@@ -18,7 +18,10 @@ from scoreward.kernel import (
     generalised,
     linear_sde,
 )
+from scoreward.objectives.base import Objective
 from scoreward.process import time_grid
+from scoreward.training.branching import Branching, Compared, branching
+from scoreward.training.source import Online, Source
 from scoreward.windows import Window, flash
 
 
@@ -89,6 +92,21 @@ class Noisy:
     def sampler(self, times: tuple[float, ...] | None = None) -> Sampler:
         """Noise at every step, on a model's own grid if one is given."""
         return on_grid(self.kernel(times), times or self.times)
+
+
+@dataclass(frozen=True)
+class Forked(Noisy):
+    """Noise on leaving a path that has none: branches at each trained step of it."""
+
+    branches: int = 6  # of one start at a step; a group of fewer is one start
+    among: Compared = "start"  # whose rewards at a step are compared
+
+    def source(self, straight: Source, objective: Objective) -> Branching:
+        """The source of a run with branches instead of noise at every step."""
+        if not isinstance(straight, Online):
+            raise TypeError("only a source that draws its own samples can branch")
+        trained = objective.trained(range(self.steps), self.steps)
+        return branching(straight, trained, self.branches, self.among)
 
 
 @dataclass(frozen=True)

@@ -273,7 +273,11 @@ class Online(Source):
     def _everyone(self, mine: list[list[float]], team: Team) -> tuple[Tensor, Tensor]:
         """Rewards [kinds, samples] and groups [samples] of the whole round."""
         rewards = torch.tensor(team.gather(mine), dtype=torch.float64).T.contiguous()
-        return rewards, torch.arange(self.geometry.samples) // self.geometry.group
+        return rewards, self.compared(torch.arange(self.geometry.samples))
+
+    def compared(self, sample: Tensor) -> Tensor:
+        """One number for the samples whose rewards are compared: those of a prompt."""
+        return sample // self.geometry.group
 
     def _weights(self) -> Tensor:
         weights = [self.weights.get(name, 1.0) for name in self.rewards]

@@ -22,6 +22,7 @@ CASES = [
     "sd35_diffusion_nft",
     "sd35_flow_grpo",
     "sd35_mixgrpo",
+    "sd35_temp_flow",
     "flux_vgrpo",
     "sd15_ddpo",
     "sdxl_ddpo",

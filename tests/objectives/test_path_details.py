@@ -159,7 +159,7 @@ def test_a_step_is_dropped_only_if_it_is_far_and_goes_further() -> None:
 
 
 def test_published_weights_of_temp_flow() -> None:
-    """[temp-flow] (noise-aware weights)"""
+    """[temp-flow] (noise-aware weights): over the mean of all ten, where all are trained."""
     grid = time_grid(10, 3.0)
     kernel = EulerMaruyama(flow_sde(0.7, at_one=grid[1]))
     weights = noise_weights(kernel, uniform(kernel, 10, 3.0), FLOW)
@@ -168,11 +168,12 @@ def test_published_weights_of_temp_flow() -> None:
 
 def test_temp_flow_multiplies_each_steps_gain_by_its_weight() -> None:
     using, made = policy(), drawn()
-    rows = prepared(TempFlowGRPO(), made, using)
-    weights = noise_weights(SDE.kernels[0], SDE, FLOW)[rows.path.step]
+    rows = prepared(TempFlowGRPO(kl=0.0), made, using)
+    weights = noise_weights(SDE.kernels[0], SDE, FLOW, range(5))[rows.path.step]
     weighted = replace(rows, advantage=rows.advantage * weights)
-    ours = slope(TempFlowGRPO(), rows, using)
-    torch.testing.assert_close(ours, slope(TempFlowGRPO(weighted=False), weighted, using))
+    ours = slope(TempFlowGRPO(kl=0.0), rows, using)
+    plain = slope(TempFlowGRPO(kl=0.0, weighted=False), weighted, using)
+    torch.testing.assert_close(ours, plain)
 
 
 def guard_replay() -> Replay:

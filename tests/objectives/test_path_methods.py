@@ -34,7 +34,7 @@ PLAIN: list[tuple[PathObjective, float]] = [
     (MixGRPO(squared_log_ratio=3.0), 1.0),
     (DanceGRPO(fraction=1.0), 1.0),
     (FlowDPPO(), 1.0),
-    (TempFlowGRPO(weighted=False), 1.0),
+    (TempFlowGRPO(kl=0.0, weighted=False), 1.0),
 ]
 NAMES = [f"{type(o).__name__}-{i}" for i, (o, _) in enumerate(PLAIN)]
 

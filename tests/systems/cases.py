@@ -21,8 +21,9 @@ from scoreward.objectives.diffusion_kto import DiffusionKTO
 from scoreward.objectives.diffusion_rainbow_po import DiffusionRainbowPO
 from scoreward.objectives.flow_grpo import FlowGRPO
 from scoreward.objectives.score_as_action import ScoreAsAction
+from scoreward.objectives.temp_flow import TempFlowGRPO
 from scoreward.objectives.vgrpo import VGRPO
-from scoreward.recipes.sampling import Noisy
+from scoreward.recipes.sampling import Forked, Noisy
 from scoreward.recipes.toy import closeness
 from scoreward.rewards.base import RewardError
 from scoreward.training.checkpoint import newest, read_snapshot
@@ -61,6 +62,17 @@ def remembered(folder: Path) -> Run:
     geometry = Geometry(prompts=3, group=4, rollout_batch=3, micro_batch=5, remember=1000)
     source = online(geometry, rollout=Noisy("flow_sde", 0.7).sampler())
     return toy(folder, 3, objective=FlowGRPO(), source=source, keeping=Keeping(every=1))
+
+
+def branched(folder: Path) -> Run:
+    """Branches of trunks: 5 starts of 3 branches at 4 steps, in updates of whole series."""
+    objective = TempFlowGRPO(kl=0.1)
+    geometry = Geometry(prompts=5, group=3, minibatches=2, rollout_batch=7, micro_batch=5)
+    rollout = Forked("flow_sde", 0.7, steps=5, branches=3)
+    source = rollout.source(online(geometry, rollout=rollout.sampler()), objective)
+    run = toy(folder, 3, objective=objective, source=source, keeping=Keeping(every=1))
+    run.model.network.double()
+    return run
 
 
 def valued(folder: Path) -> Run:
@@ -131,6 +143,7 @@ CASES: Mapping[str, Callable[[Path], Run]] = {
     **{name: paired_case(name) for name in PAIRED},
     "remembered": remembered,
     "valued": valued,
+    "branched": branched,
     "unsynced": unsynced,
     "by_seconds": by_seconds,
     "interrupted": interrupted,

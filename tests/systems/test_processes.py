@@ -20,7 +20,7 @@ from tests.systems.launch import team
 
 pytestmark = pytest.mark.slow
 
-SAME = [*GEOMETRIES, *PAIRED, "remembered", "valued"]
+SAME = [*GEOMETRIES, *PAIRED, "remembered", "valued", "branched"]
 OF_TEAMS, ALONE = {"weights/disagreement"}, {"gradient/signal_to_noise"}
 
 Team = tuple[Path, list[dict[str, Any]]]
@@ -133,6 +133,15 @@ def test_a_value_function_of_a_team_is_that_of_one_process(
     ours, theirs = weights(several[0] / "valued"), weights(alone[0] / "valued")
     assert float((theirs["live"] - theirs["reference"]).abs().max()) > 0.01
     torch.testing.assert_close(ours["live"], theirs["live"], rtol=1e-6, atol=1e-7)
+
+
+def test_branches_of_a_team_train_as_those_of_one_process_do(
+    several: Team, alone: tuple[Path, dict[str, Any]]
+) -> None:
+    """A process holds whole starts, so that no trunk is drawn twice; states are float32."""
+    ours, theirs = weights(several[0] / "branched"), weights(alone[0] / "branched")
+    assert float((theirs["live"] - theirs["reference"]).abs().max()) > 0.01
+    torch.testing.assert_close(ours["live"], theirs["live"], rtol=1e-5, atol=1e-6)
 
 
 def test_processes_that_do_not_share_gradients_are_named(several: Team) -> None:
