@@ -20,6 +20,7 @@ from scoreward.models.weights import Snapshot, Weights
 from scoreward.objectives.base import Objective, Policy
 from scoreward.rows import Rows, join
 from scoreward.training.clock import Clock, Watched
+from scoreward.training.combining import combined, detached
 from scoreward.training.gradients import GradientParts, moved
 from scoreward.training.optimizer import Optimizer, updates_made
 from scoreward.training.precision import LEAST, rounding_of, scaler_of, tolerance
@@ -378,24 +379,3 @@ class Trainer:
         self.evaluations.behaviour += int(self.team.total(behaviour))
         self.evaluations.training_forward += int(self.team.total(trained))
         self.evaluations.training_backward += int(self.team.total(trained))
-
-
-def detached(
-    answers: list[tuple[int, dict[str, Tensor]]],
-) -> list[tuple[int, dict[str, float]]]:
-    """Metrics as numbers, with the number of rows they are means over."""
-    return [(rows, {k: float(v) for k, v in metrics.items()}) for rows, metrics in answers]
-
-
-def combined(answers: list[tuple[int, dict[str, float]]]) -> dict[str, float]:
-    """One number per metric: extremes of …/min and …/max, row-weighted means of the rest."""
-    result: dict[str, float] = {}
-    total = sum(rows for rows, _ in answers)
-    for name in answers[0][1] if answers else ():
-        values = [metrics[name] for _, metrics in answers]
-        if name.endswith(("/min", "/max")):
-            result[name] = (min if name.endswith("/min") else max)(values)
-        else:
-            weighted = [rows * v for (rows, _), v in zip(answers, values, strict=True)]
-            result[name] = sum(weighted) / total
-    return result

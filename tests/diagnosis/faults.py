@@ -114,7 +114,7 @@ class StaleOld(Trainer):
 class Frozen(Trainer):
     """What the optimiser holds is not what the network computes with."""
 
-    def _update(self, *given: Any) -> dict[str, float]:  # pyright: ignore
+    def _update(self, *given: Any) -> dict[str, float] | None:  # pyright: ignore
         parameters = list(self.weights.parameters.values())
         held = [p.data for p in parameters]
         metrics = super()._update(*given)

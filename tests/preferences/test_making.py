@@ -154,7 +154,7 @@ PROMPTS = st.lists(st.text("abc", min_size=1, max_size=2), min_size=1, max_size=
 def test_no_prompt_is_on_both_sides(prompts: list, share: float) -> None:
     pairs = [TextPair(p, str(i), "no") for i, p in enumerate(prompts)]
     kept, out = split(pairs, share)
-    assert sorted(kept + out) == list(range(len(pairs)))
+    assert sorted([*kept, *out]) == list(range(len(pairs)))
     assert not {prompts[i] for i in kept} & {prompts[i] for i in out}
     assert all((share_of(prompts[i]) < share) for i in out)
 
@@ -169,7 +169,7 @@ def test_some_prompt_is_on_either_side(prompts: list, share: float) -> None:
     kept, out = sides(pairs, share)
     assert kept
     assert out
-    assert sorted(kept + out) == list(range(len(pairs)))
+    assert sorted([*kept, *out]) == list(range(len(pairs)))
     inside, outside = {prompts[i] for i in kept}, {prompts[i] for i in out}
     assert not inside & outside
     assert max(map(share_of, outside)) < min(map(share_of, inside))

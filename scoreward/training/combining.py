@@ -1,0 +1,24 @@
+"""Metrics of micro-batches and processes as the metrics of an update."""
+
+from torch import Tensor
+
+
+def detached(
+    answers: list[tuple[int, dict[str, Tensor]]],
+) -> list[tuple[int, dict[str, float]]]:
+    """Metrics as numbers, with the number of rows they are means over."""
+    return [(rows, {k: float(v) for k, v in metrics.items()}) for rows, metrics in answers]
+
+
+def combined(answers: list[tuple[int, dict[str, float]]]) -> dict[str, float]:
+    """One number per metric: extremes of …/min and …/max, row-weighted means of the rest."""
+    result: dict[str, float] = {}
+    total = sum(rows for rows, _ in answers)
+    for name in answers[0][1] if answers else ():
+        values = [metrics[name] for _, metrics in answers]
+        if name.endswith(("/min", "/max")):
+            result[name] = (min if name.endswith("/min") else max)(values)
+        else:
+            weighted = [rows * v for (rows, _), v in zip(answers, values, strict=True)]
+            result[name] = sum(weighted) / total
+    return result
