@@ -24,7 +24,7 @@ def sizes(rounds: int, rollout_batch: int = 8, micro_batch: int = 6) -> Shared:
     return Shared(
         geometry=Geometry(48, 24, 2, rollout_batch=rollout_batch, micro_batch=micro_batch),
         advantages=Advantages(scale="group"),  # of the six branches of a start, code
-        optimizer=Optimizer(lr=3e-4, weight_decay=1e-4, ema=0.9),
+        optimizer=Optimizer(lr=3e-4, weight_decay=1e-4, ema_every=8, ema_steps=2),  # code
         budget=Budget(rounds=rounds),
     )
 
@@ -35,7 +35,7 @@ def sd35_temp_flow(
     task: Task = Task(),
     objective: TempFlowGRPO = TempFlowGRPO(kl=0.001, constant=2.25),
     rollout: Forked = Forked("flow_sde", 0.7, steps=10),
-    shared: Flat = sizes(3000),
+    shared: Flat = sizes(1000),
     measured: Measured = Measured(),
     guidance: float = 4.5,
 ) -> Run:
