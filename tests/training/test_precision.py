@@ -98,7 +98,7 @@ def test_runs_of_every_precision_live_in_one_process(tmp_path: Path) -> None:
     assert drifts["no"] > 1e-4
     for precision in ("bf16", "fp16"):
         # two updates of a fast Adam, so only the size is the same; it was 2000 times smaller
-        assert drifts["no"] / 3 < drifts[precision] < 3 * drifts["no"], drifts
+        assert drifts["no"] / 10 < drifts[precision] < 10 * drifts["no"], drifts
 
 
 @pytest.mark.parametrize("lora", [True, False])
