@@ -69,7 +69,8 @@ class Model:
     @property
     def device(self) -> torch.device:
         """Where the network is, and with it whatever is drawn."""
-        return next(self.network.parameters()).device
+        held = next(self.network.parameters(), None)
+        return torch.device("cpu") if held is None else held.device
 
     @property
     def denoiser(self) -> Reading:

@@ -89,7 +89,7 @@ def _of_pipelines(recipe: str, folder: Path) -> list[str]:
         return [*words, "--pictures", str(_captioned(folder))]
     steps = "rollout.noise" if method in WINDOWS else "rollout"
     steps = "sampling" if method in SAMPLING else steps
-    few = "6" if method in WINDOWS else "4"
+    few = {"sampling": "8", "rollout": "4"}.get(steps, "6")
     prompts = ["--task.prompts", str(_prompts(folder)), f"--{steps}.steps", few]
     return [*words, *prompts, "--geometry.group", "2", "--geometry.minibatches", "1"]
 

@@ -20,17 +20,16 @@ from scoreward.commands.train import build
 from scoreward.kernel import DDIM, DPMSolverPP, EulerMaruyama, Heun, flow_sde, generalised
 from scoreward.keys import Key, normal_each
 from scoreward.objectives.flow_grpo import FlowGRPO
-from scoreward.process import DiscreteVP, Process
+from scoreward.process import DiscreteVP, Process, time_grid
 from scoreward.recipes.sampling import Noisy
 from scoreward.recipes.toy import corner_of, toy_model
 from scoreward.training.clock import Clock
 from scoreward.training.geometry import Geometry
-from scoreward.training.run import Keeping
+from scoreward.training.run import Keeping, Run
 from scoreward.training.source import Online
-from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 from tests.support import fake_device
-from tests.systems.on_device import _pipeline, attempt, begin, told
+from tests.systems.on_device import _pipeline, attempt, begin, told, words_of
 
 HELD_OUT = ["--held-out.prompts", "2", "--held-out.steps", "2"]
 ROUND = ["--geometry.prompts", "2", "--geometry.group", "2"]
@@ -161,12 +160,29 @@ def drawn(sampler: Sampler, process: Process, every: bool) -> int:
 
 def collected(steps: int, remember: int) -> int:
     """Waits of a whole round's rollout and scoring."""
-    geometry = Geometry(prompts=2, group=4, remember=remember)
-    source = build("toy_vgrpo", [], "test")[0].source
-    assert isinstance(source, Online)
-    source = replace(source, geometry=geometry, rollout=Noisy(steps=steps).sampler())
     run = build("toy_vgrpo", [], "test")[0]
-    trainer = Trainer(run.model, FlowGRPO(kl=0.0), source, run.optimizer, Team())
+    assert isinstance(run.source, Online)
+    geometry = Geometry(prompts=2, group=4, remember=remember)
+    source = replace(run.source, geometry=geometry, rollout=Noisy(steps=steps).sampler())
+    return of_round(replace(run, source=source, objective=FlowGRPO(kl=0.0)))
+
+
+def of_pipeline(recipe: str, steps: int, folder: Path) -> int:
+    """The same of a network of diffusers, in more steps than it asks for."""
+    run = build(recipe, words_of(recipe, folder), "test")[0]
+    assert isinstance(run.source, Online)
+    times = tuple(0.99 * t for t in time_grid(steps))
+    kernel = run.source.sampler(0).kernels[0]
+    return of_round(
+        replace(run, source=replace(run.source, rollout=Sampler(times, (kernel,) * steps)))
+    )
+
+
+def of_round(run: Run) -> int:
+    source = run.source
+    trainer = Trainer(
+        run.model, run.objective, source, run.optimizer, run.team(), guidance=run.guidance
+    )
 
     def work() -> Tensor:
         made, _ = trainer.work(1)
@@ -215,13 +231,16 @@ def main(words: list[str]) -> None:
             told(command=name, error=attempt(do))
         return
     for every in (False, True):
-        few, many = chains(4), chains(12)
-        for name in few:
-            told(sampler=name, few=drawn(*few[name], every), many=drawn(*many[name], every))
+        short, long = chains(4), chains(12)
+        for name in short:
+            told(sampler=name, few=drawn(*short[name], every), many=drawn(*long[name], every))
     told(sampler="clock", few=timed(4), many=timed(12))
     for remember in (0, 1000):
         told(sampler=f"round, {remember} kept", few=collected(4, remember),
              many=collected(12, remember))  # fmt: skip
+    for recipe in ("sd15_ddpo", "sdxl_ddpo", "sd35_vgrpo", "flux_vgrpo", "kontext_vgrpo"):
+        few, many = (of_pipeline(recipe, steps, Path(folder)) for steps in (4, 8))
+        told(sampler=recipe, few=few, many=many)
 
 
 if __name__ == "__main__":

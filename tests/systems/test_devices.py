@@ -57,7 +57,8 @@ def test_every_command_that_draws_does_so_there(tmp_path: Path) -> None:
 def test_a_rollout_waits_for_the_device_as_often_whatever_its_steps(tmp_path: Path) -> None:
     """A chain never; a round for its rewards; a clock once a round, when it is read."""
     said = on_device("on_device_commands", "waits", "float64", str(tmp_path))
-    assert {one["sampler"] for one in said} >= {"ode", "sde", "heun", "dpm", "flow_sde", "clock"}
+    asked = {one["sampler"] for one in said}
+    assert asked >= {"ode", "sde", "heun", "dpm", "flow_sde", "clock", "sdxl_ddpo", "kontext_vgrpo"}
     assert not [one for one in said if one["few"] != one["many"]]
     assert not [one for one in said if one["few"] and one["sampler"] in ("ode", "sde", "heun")]
 

@@ -21,7 +21,7 @@ def unpacked(
 
 def places(height: int, width: int, picture: int, like: Tensor) -> Float[Tensor, "tokens three"]:
     """(picture, row, column) of each token, for rotary positions; height and width in tokens."""
-    rows = torch.arange(height).repeat_interleave(width)
-    columns = torch.arange(width).repeat(height)
+    rows = torch.arange(height, device=like.device).repeat_interleave(width)
+    columns = torch.arange(width, device=like.device).repeat(height)
     numbers = torch.full_like(rows, picture)
     return torch.stack([numbers, rows, columns], 1).to(like)

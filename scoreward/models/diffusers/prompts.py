@@ -81,8 +81,16 @@ class Prompts:
         """The condition of guidance; a picture to edit stays what it is."""
         if not isinstance(cond, Text):
             raise TypeError("the condition of a diffusers model is made by its `encode`")
-        empty = self._nothing.to(cond.states.device)[torch.zeros(len(cond), dtype=torch.long)]
+        device = cond.states.device
+        if device not in self._empty:
+            self._empty[device] = self._nothing.to(device)
+        empty = self._empty[device][torch.zeros(len(cond), dtype=torch.long, device=device)]
         return replace(empty, image=cond.image)
+
+    @cached_property
+    def _empty(self) -> dict[torch.device, Text]:
+        """What says nothing, brought to each device once."""
+        return {}
 
     @cached_property
     def _nothing(self) -> Text:

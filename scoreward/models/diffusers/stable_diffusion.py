@@ -82,7 +82,7 @@ class StableDiffusionXL(StableDiffusion):
     def call(self, network: Network, x_t: Tensor, t: Tensor, cond: Text) -> Tensor:
         size = network.size
         of_picture = [size.height, size.width, 0, 0, size.height, size.width]
-        ids = torch.tensor([of_picture] * len(x_t), device=x_t.device, dtype=x_t.dtype)
+        ids = torch.stack([x_t.new_full((len(x_t),), number) for number in of_picture], 1)
         added = {"text_embeds": cond.pooled, "time_ids": ids}
         answer = network.main(
             x_t, table_step(t), cond.states, added_cond_kwargs=added, return_dict=False
