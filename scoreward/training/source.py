@@ -6,60 +6,24 @@ on (seed, round, prompt, sample) alone.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from scoreward.advantage import Advantages, correlation, group_mean, group_std, zero_variance
-from scoreward.chain import Sampler, Transitions, Tree, draw, rollout
+from scoreward.chain import Sampler, Tree, draw
 from scoreward.denoiser import Cond
 from scoreward.device import placed, widest
 from scoreward.keys import Key, normal_each
 from scoreward.models.base import Model
-from scoreward.models.weights import Weights
-from scoreward.objectives.base import Objective, Policy, Samples, Score
+from scoreward.objectives.base import Samples, Score
 from scoreward.rewards.base import Reward, differentiated, scored
 from scoreward.rows import Looked, Rows, join, moved
-from scoreward.training.clock import Clock
+from scoreward.training.drawing import Drawer
 from scoreward.training.geometry import Geometry
-from scoreward.training.remembering import Remembering
 from scoreward.training.team import Team
-
-
-@dataclass(frozen=True)
-class Collected:
-    """One process's share of a round; `graphs` are the answers of the paths, with gradients."""
-
-    samples: Any  # rows: of pictures `Samples`, of texts what their objectives read
-    paths: Transitions | None
-    metrics: dict[str, float]
-    graphs: tuple[Tensor, ...] = ()
-    score: Score | None = None
-    flat: Tensor | None = None  # of all samples of the round: whether their groups teach nothing
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a source needs besides its own settings to make a round."""
-
-    model: Any  # `Model` for a source of pictures, `LanguageModel` for one of texts
-    policy: Policy
-    team: Team
-    clock: Clock
-    objective: Objective
-    weights: Weights | None = None  # the snapshots behind the policy's readings
-
-
-@dataclass(frozen=True)
-class Generated:
-    """What a rollout leaves behind."""
-
-    x0: Tensor
-    cond: Cond
-    paths: Transitions | None = None
-    graphs: tuple[Tensor, ...] = ()
+from scoreward.training.work import Collected, Generated, Work
 
 
 class Source(ABC):
@@ -331,59 +295,6 @@ class Offline(Source):
         index = torch.tensor(list(here), dtype=torch.long, device=x0.device)
         zero = torch.zeros(len(x0), dtype=widest(x0.device), device=x0.device)
         return Collected(Samples(x0, cond, zero, index * 0, index, zero), None, {})
-
-
-class Drawer:
-    """Draws the `count` samples of a process piece by piece and puts the pieces together."""
-
-    def __init__(
-        self, sampler: Sampler, work: Work, geometry: Geometry, tree: Tree | None, count: int
-    ) -> None:
-        self.sampler, self.work, self.tree = sampler, work, tree
-        unit = geometry.unit(work.objective.whole_groups)
-        self.size = max(unit, geometry.rollout_batch // unit * unit)
-        self.every = work.objective.every_step
-        able = sampler.replayable if self.every else sampler.stochastic(work.policy.process)
-        self.trained = tuple(work.objective.trained(able, sampler.steps))
-        self.denoiser, self.states, self.paths = work.policy.old, [], []
-        self.remembering: Remembering | None = None
-        if self._room(count, geometry.remember):
-            policy = work.policy
-            self.remembering = Remembering(
-                policy.old, policy.current, sampler.asked, self.trained, policy.kind
-            )
-            self.denoiser = self.remembering
-
-    def _room(self, samples: int, limit: int) -> bool:
-        """Whether the rollout's graphs can be used and fit."""
-        reused = self.work.policy.on_policy and self.work.objective.reuses_rollout
-        return reused and self.tree is None and 0 < samples * len(self.trained) <= limit
-
-    def add(self, x: Tensor, keys: list[Key], cond: Cond, first: int) -> None:
-        """Samples numbered from `first`, from their starting noise."""
-        if self.remembering is not None:
-            self.remembering.begin()
-        match self.work.objective.stores:
-            case "starts":
-                self.states.append(x)
-            case "samples":
-                self.states.append(draw(self.sampler, self.denoiser, x, keys, cond))
-            case "paths":
-                kind = self.work.policy.kind
-                steps = (self.sampler, self.denoiser, x, keys, cond, self.tree, kind, self.every)
-                path = rollout(*steps)
-                self.states.append(path.last)
-                self.paths.append(path.transitions(first, self.trained))
-
-    def made(self, cond: Cond, empty: tuple[int, ...]) -> Generated:
-        """All that was added."""
-        nothing = torch.zeros(*empty, device=self.work.team.device)
-        paths = None
-        if self.paths:
-            paths = join(self.paths)
-            paths = replace(paths, row=torch.arange(len(paths), device=nothing.device))
-        graphs = self.remembering.graphs if self.remembering is not None else []
-        return Generated(torch.cat([nothing, *self.states]), cond, paths, tuple(graphs))
 
 
 def dropped(cond: Cond, drop: Tensor, model: Model) -> Cond:
