@@ -10,12 +10,13 @@ export PYTHON
 # One thread per process: two test processes on two cores, and sums that do not depend on the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: help demo test format pages compatibility clean \
+.PHONY: help demo test long format pages compatibility clean \
 	check check-format check-lint check-types check-imports check-structure
 
 help:
 	@echo "make demo     train the built-in model with a reward, in under ten minutes, and write a report"
-	@echo "make test     run every test"
+	@echo "make test     run the tests"
+	@echo "make long     run the whole matrices of which make test tries a part"
 	@echo "make check    formatter, linter, types, import rule, size budget, equation index"
 	@echo "make format   apply the formatter and the linter's own fixes"
 	@echo "make pages    write the generated pages of docs/ anew"
@@ -27,7 +28,11 @@ demo: $(VENV)/core.stamp
 
 test: $(VENV)/dev.stamp
 	@sh tools/programs.sh
-	$(PYTEST) -n $(WORKERS) --dist worksteal
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not long"
+
+# Every method in every precision, every recipe on a device: after `make test`, in CI.
+long: $(VENV)/dev.stamp
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m long
 
 # `make -k check` goes on after the first complaint.
 check: check-format check-lint check-types check-imports check-structure

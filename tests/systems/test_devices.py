@@ -40,6 +40,16 @@ diffusers asks for float64 wherever the device is not called MPS.
 """
 
 
+FEW = ("portraits_vgrpo", "portraits_flow_grpo", "tiny_llama_dpo", "digits_compressed_vgrpo")
+
+
+def test_some_recipes_train_are_measured_and_resumed(tmp_path: Path) -> None:
+    said = on_device("on_device", "float32", str(tmp_path), *FEW)
+    assert [one["recipe"] for one in said] == list(FEW)
+    assert not {one["recipe"]: one["error"] for one in said if one["error"]}
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("wide", HALVES)
 def test_every_recipe_trains_is_measured_and_resumed(wide: str, tmp_path: Path) -> None:
     said = on_device("on_device", wide, str(tmp_path), *HALVES[wide])
@@ -47,6 +57,7 @@ def test_every_recipe_trains_is_measured_and_resumed(wide: str, tmp_path: Path) 
     assert not {one["recipe"]: one["error"] for one in said if one["error"]}
 
 
+@pytest.mark.long
 def test_every_command_that_draws_does_so_there(tmp_path: Path) -> None:
     said = on_device("on_device_commands", "commands", "float32", str(tmp_path))
     drawing = {"train", "resume", "pretrain", "sample", "evaluate", "gap", "diagnose", "export"}

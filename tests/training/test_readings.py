@@ -5,6 +5,7 @@ trainer keeps or caches can answer for it.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,9 +21,26 @@ from tests.training.readings import (
     trainer,
 )
 
+FEW = (  # one of each way to ask other policies; the others are `make long`
+    "portraits_vgrpo",
+    "portraits_flow_grpo",
+    "portraits_diffusion_nft",
+    "portraits_draft",
+    "portraits_diffusion_dpo",
+    "portraits_spo",
+    "text_dpo",
+    "text_kto",
+)
+
+
+def methods() -> list[Any]:
+    """All of them, most marked as long."""
+    marks = {name: () if name in FEW else (pytest.mark.long,) for name in (*PICTURES, *TEXTS)}
+    return [pytest.param(name, marks=mark) for name, mark in marks.items()]
+
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*PICTURES, *TEXTS])
+@pytest.mark.parametrize("name", methods())
 @pytest.mark.parametrize("weights", ["adapters", "all"])
 @pytest.mark.parametrize("precision", ALL_PRECISIONS)
 def test_the_reference_stays_the_first_model_and_old_the_policy_that_sampled(
