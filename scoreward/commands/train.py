@@ -18,6 +18,7 @@ from scoreward.report import write_report
 from scoreward.training.checkpoint import newest, read_snapshot
 from scoreward.training.folder import RunFolder, RunFolderError
 from scoreward.training.run import Moment, Run
+from scoreward.training.trainer import Guards
 
 console = Console()
 
@@ -32,6 +33,7 @@ class Options:
     plan: bool = False  # explain the sizes of a round and stop
     beside: Path | None = None  # another run folder to show beside this one in the report
     device: str = "auto"  # cpu, cuda, cuda:1, mps …; auto: the accelerator torch sees, else the CPU
+    guards: Guards = Guards()  # when to stop rather than to go on with broken numbers
 
 
 def train(words: list[str]) -> int:
@@ -124,7 +126,9 @@ def build(recipe: str, words: list[str], program: str) -> tuple[Run, Options]:
         "command": f"scoreward train {recipe} {shlex.join(words)}".strip(),
     }
     folder = own.folder or Path("runs") / run.name
-    return replace(run, folder=folder, seed=own.seed, device=own.device, origin=origin), own
+    guards = run.guards if own.guards == Guards() else own.guards  # a recipe may have its own
+    given = {"seed": own.seed, "device": own.device, "guards": guards}
+    return replace(run, folder=folder, origin=origin, **given), own
 
 
 def export(path: Path, target: Path) -> None:

@@ -44,8 +44,7 @@ class Diverged(RuntimeError):
 class Guards:
     """When to stop rather than to go on with broken numbers."""
 
-    ratio_tolerance: float | None = None  # |ρ − 1| before the first update; default: from what the
-    # network computes in, guidance and size of a sample, at least 1e-4, see precision.tolerance
+    ratio_tolerance: float | None = None  # |ρ − 1| before the first update; default: by rounding
     ratio_limit: float = 10.0  # bounds max ρ above and mean ρ, ideally 1, below by 1/10; ours
     verify_every: int = 10  # rounds between real ratio checks when one update per round; ours
 
