@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scoreward.commands.train import build
-from scoreward.denoiser import Denoiser, Guided
+from scoreward.denoiser import Denoiser, Guided, InPrecision
 from scoreward.models.weights import Weights
 from scoreward.report import gap as drawing
 from scoreward.report.folder import GAP_FILE, read_run
@@ -118,7 +118,8 @@ def _moments(folder: RunFolder, run: Run) -> Iterator[tuple[dict[str, Any], Deno
     """(head of a record, denoiser) before training and of each checkpoint, in order."""
     model, team = run.model, run.team()
     model.network.to(team.device).eval()
-    weights, reading = Weights(model.network), model.denoiser
+    weights = Weights(model.network)
+    reading: Denoiser = InPrecision(model.denoiser, team.precision)
     if run.guidance != 1.0:
         reading = Guided(reading, run.guidance, model.null)
     yield record("gap", 0, 0.0, Evaluations(), {}), reading

@@ -14,7 +14,7 @@ from scoreward import equations as index
 from scoreward.chain import draw
 from scoreward.commands.gap import show
 from scoreward.commands.train import build
-from scoreward.denoiser import Denoiser, Guided
+from scoreward.denoiser import PRECISIONS, Denoiser, Guided, InPrecision
 from scoreward.device import chosen, placed
 from scoreward.keys import Key, normal_each
 from scoreward.models import builtin
@@ -36,6 +36,7 @@ from scoreward.training.folder import LARGEST, RunFolder, save_grid, stills
 from scoreward.training.team import Team
 
 console = Console()
+Precision = torch.dtype | None  # of autocast; None: that of the weights
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,16 @@ class Which:
     device: str = "auto"  # cpu, cuda, cuda:1, mps …; auto: the accelerator torch sees, else the CPU
 
     def model(self) -> Model:
-        """The built-in model with these weights."""
+        """The model with these weights."""
+        return self.opened()[0]
+
+    def opened(self) -> tuple[Model, Precision]:
+        """The same, and what its network computes in."""
         if self.run is not None:
             return _of_run(self.run)
         if self.weights is not None:
-            return _fitting(read_tensors(self.weights), str(self.weights), self.built_in)
-        return MODELS[self.built_in](None)
+            return _fitting(read_tensors(self.weights), str(self.weights), self.built_in), None
+        return MODELS[self.built_in](None), None
 
     def task(self) -> str:
         """Whose prompts and scorers fit the model."""
@@ -63,22 +68,22 @@ class Which:
         task = str(RunFolder(self.run).about().get("recipe", "")).partition("_")[0]
         return task if task in MODELS else "portraits"
 
-    def denoiser(self, model: Model) -> Denoiser:
+    def denoiser(self, model: Model, precision: Precision) -> Denoiser:
         """The denoiser, guided if asked."""
-        if self.guidance == 1.0:
-            return model.denoiser
-        return Guided(model.denoiser, self.guidance, model.null)
+        plain = InPrecision(model.denoiser, precision)
+        return plain if self.guidance == 1.0 else Guided(plain, self.guidance, model.null)
 
 
-def _of_run(folder: Path) -> Model:
+def _of_run(folder: Path) -> tuple[Model, Precision]:
     """The model of a run with its newest averaged weights, adapters included."""
     about, path = RunFolder(folder).about(), newest(folder / "checkpoints")
     if path is None:
         raise CheckpointError(f"{folder} has no checkpoint yet")
     tensors = read_snapshot(path, "ema")
     if not about.get("origin_recipe"):  # started from Python: taken to be the built-in model
-        return _fitting(tensors, str(folder), "portraits")
-    model = build(about["origin_recipe"], about["arguments"], "scoreward")[0].model
+        return _fitting(tensors, str(folder), "portraits"), None
+    run = build(about["origin_recipe"], about["arguments"], "scoreward")[0]
+    model = run.model
     if not isinstance(model, Model):
         raise ValueError(f"{folder} is a run on texts; its report shows what it wrote")
     weights = Weights(model.network)
@@ -87,7 +92,7 @@ def _of_run(folder: Path) -> Model:
     }:
         raise CheckpointError(f"{path} does not fit the model of the recipe {about['recipe']!r}")
     weights.load(tensors)
-    return model
+    return model, PRECISIONS.get(run.mixed_precision)
 
 
 def _fitting(tensors: dict[str, torch.Tensor], name: str, built_in: str) -> Model:
@@ -126,9 +131,9 @@ class SampleOptions:
 def sample(words: list[str]) -> int:
     """scoreward sample "PROMPT" …"""
     options = tyro.cli(SampleOptions, args=words, prog="scoreward sample")
-    model, device = options.which.model(), chosen(options.which.device)
+    (model, precision), device = options.which.opened(), chosen(options.which.device)
     model.network.to(device).eval()
-    denoiser = options.which.denoiser(model)
+    denoiser = options.which.denoiser(model, precision)
     prompts = [p for p in options.prompts for _ in range(options.count)]
     cond = model.encode(prompts)
     cond = None if cond is None else moved(cond, device)
@@ -160,9 +165,9 @@ class EvaluateOptions:
 def evaluate(words: list[str]) -> int:
     """scoreward evaluate [--run FOLDER]"""
     options = tyro.cli(EvaluateOptions, args=words, prog="scoreward evaluate")
-    model, team = options.which.model(), Team(device=options.which.device)
+    (model, precision), team = options.which.opened(), Team(device=options.which.device)
     model.network.to(team.device).eval()
-    denoiser = options.which.denoiser(model)
+    denoiser = options.which.denoiser(model, precision)
     held_out = HELD_OUT[options.which.task()](**vars(options.held_out))
     settings = held_out.evaluation()
     numbers = measure(settings, model, denoiser, team).numbers
