@@ -9,6 +9,8 @@ import torch
 
 from scoreward import cli
 from scoreward.denoiser import InPrecision
+from scoreward.keys import Key
+from scoreward.models.diffusers import load
 from tests.families import tiny
 
 PROMPTS = "a red cat\na blue dog\na green bird\na white cow\n"
@@ -60,3 +62,17 @@ def test_a_run_is_looked_at_in_its_own_precision(
     picture = ["--sampling.steps", "1", "--count", "1", "--out", str(folder / "drawn.png")]
     assert cli.main(["sample", "a red cat", *run, *picture]) in (0, 2)
     assert set(asked) == {wanted}
+
+
+def test_linear_attention_is_exact_under_autocast(saved: Callable[[str], Path]) -> None:
+    """In fp16 its sums overflow and the floor under its division is 0."""
+    answers = []
+    for dtype, precision in (("fp16", torch.float16), ("float32", None)):
+        model = load(saved("sana"), tiny.loading("sana", dtype=dtype, cache=False))
+        x = Key(("x",)).normal(2, *model.shape).float()
+        cond = model.encode(["a cat", "a red dog"])
+        with torch.no_grad():
+            ask = InPrecision(model.denoiser, precision)
+            answers.append(ask(x, torch.tensor([0.9, 0.4]), cond).x0)
+    half, full = answers
+    assert (half - full).abs().max() < 0.02 * full.abs().max()
