@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+from unicodedata import normalize
 
 FEW = 16  # a mean over fewer is off by a quarter of their spread or more; ours
 
@@ -30,8 +31,8 @@ def unseen(texts: Sequence[str], trained: Sequence[str]) -> list[str]:
 
 
 def plain(text: str) -> str:
-    """A text without what makes it look different: spaces and capitals."""
-    return " ".join(text.split()).casefold()
+    """A text without what makes it look different: spaces, capitals and spellings of Unicode."""
+    return " ".join(normalize("NFKC", text).split()).casefold()
 
 
 @dataclass(frozen=True)

@@ -134,3 +134,9 @@ def test_sizes_are_told_and_few_are_a_warning() -> None:
 
 def test_what_was_trained_on_is_left_out_in_any_spelling() -> None:
     assert unseen(["a cat", "A  Dog", "a bird"], ["a dog", "x"]) == ["a cat", "a bird"]
+
+
+def test_one_text_in_two_spellings_of_unicode_is_one() -> None:
+    """An accent is one letter, or a letter and a mark; they look the same."""
+    assert plain("caf\u00e9  Noir") == plain("cafe\u0301 noir")
+    assert unseen(["cafe\u0301"], ["caf\u00e9"]) == []
