@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from scoreward import cli
 from scoreward.commands.plan import on_paper, verdict
 from scoreward.commands.train import build
 from scoreward.models.diffusers.prompts import Pictures, Prompts
@@ -101,3 +102,10 @@ def test_the_verdict_names_a_card_or_what_to_do() -> None:
     assert verdict(10 * 2**30) == "computed to fit a card of 12 GB; not measured on one."
     assert "card of 80 GB" in verdict(78 * 2**30)
     assert "lower geometry.micro_batch" in verdict(90 * 2**30)
+
+
+def test_a_model_that_is_no_pipeline_is_refused_in_a_sentence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["plan", "toy_vgrpo"]) == 2
+    assert "only models loaded from a diffusers pipeline" in capsys.readouterr().err

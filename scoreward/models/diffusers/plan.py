@@ -57,7 +57,7 @@ def planned(model: Model, mode: FakeTensorMode, sizes: Sizes) -> Memory:
     """The memory of a model that was loaded without weights."""
     pictures, prompts = model.decode, model.encode
     if not isinstance(pictures, Pictures) or not isinstance(prompts, Prompts):
-        raise TypeError("only models loaded from a diffusers pipeline can be planned")
+        raise ValueError("only models loaded from a diffusers pipeline can be planned")
     pipe, network = pictures.pipe, model.network
     with mode:
         text = text_on_paper(prompts.family, pipe, prompts.tokens)
