@@ -18,11 +18,16 @@ import torch
 from torch import Tensor, nn
 
 
+COMPILED = "_orig_mod."
+
+
 class Weights:
     """Snapshots by name; `stepped` must be called whenever the live parameters change."""
 
     def __init__(self, network: nn.Module) -> None:
-        self.parameters = {n: p for n, p in network.named_parameters() if p.requires_grad}
+        # torch.compile wraps a network in another whose names are longer; a checkpoint has the plain
+        named = ((n.replace(COMPILED, ""), p) for n, p in network.named_parameters())
+        self.parameters = {n: p for n, p in named if p.requires_grad}
         if not self.parameters:
             raise ValueError("the network has no trainable parameters; unfreeze some or add LoRA")
         self._places = places(network, self.parameters)

@@ -7,6 +7,7 @@ scales its loss; two runs of different precision live in one process.
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -188,7 +189,11 @@ def test_snapshots_survive_compilation() -> None:
     """A compiled graph knows its parameters; other tensors make it compile again."""
     torch.manual_seed(0)
     made = Twice()
-    followed(made, torch.compile(made, backend="aot_eager"))  # pyright: ignore[reportArgumentType]
+    compiled: Any = torch.compile(made, backend="aot_eager")
+    followed(compiled, compiled)
+    assert Weights(compiled).parameters.keys() == Weights(made).parameters.keys()
+    made.compile(backend="aot_eager")
+    followed(made, made)
 
 
 # fp16
