@@ -17,7 +17,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-
 COMPILED = "_orig_mod."
 
 
