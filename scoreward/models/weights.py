@@ -24,7 +24,7 @@ class Weights:
     """Snapshots by name; `stepped` must be called whenever the live parameters change."""
 
     def __init__(self, network: nn.Module) -> None:
-        # torch.compile wraps a network in another whose names are longer; a checkpoint has the plain
+        # torch.compile wraps a network in another with longer names; checkpoints have plain ones
         named = ((n.replace(COMPILED, ""), p) for n, p in network.named_parameters())
         self.parameters = {n: p for n, p in named if p.requires_grad}
         if not self.parameters:
