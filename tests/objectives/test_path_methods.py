@@ -1,10 +1,7 @@
 """What is true of every path method: on-policy it is REINFORCE, and it learns the toy."""
 
-from dataclasses import replace
-
 import pytest
 import torch
-from torch import Tensor
 
 from scoreward.chain import Sampler, Tree, windowed
 from scoreward.kernel import DDIM, EulerMaruyama, coefficients_preserving, dance_sde, euler
@@ -17,9 +14,8 @@ from scoreward.objectives.flow_grpo import FlowGRPO, FlowGRPOFast
 from scoreward.objectives.grpo_guard import GRPOGuard
 from scoreward.objectives.mixgrpo import MixGRPO
 from scoreward.objectives.paths import PathObjective
-from scoreward.objectives.replay import again, replay
+from scoreward.objectives.replay import replay
 from scoreward.objectives.temp_flow import TempFlowGRPO
-from scoreward.prediction import Prediction
 from scoreward.recipes.sampling import Noisy, Windowed
 from scoreward.training.geometry import Geometry
 from scoreward.windows import Window
@@ -117,21 +113,3 @@ def test_a_toy_with_a_known_optimum_is_learned(objective: PathObjective, sampler
 def test_branches_are_learned() -> None:
     tree, geometry = Tree((0, 1, 2, 3)), Geometry(prompts=4, group=16)
     assert learned(BranchGRPO(), SDE, geometry=geometry, tree=tree).max() < 0.5 * START
-
-
-def test_a_coarse_networks_old_answers_are_asked_for_again() -> None:
-    """Of the old policy and in its kind: ε = x + (1 − t) v. Not where they are exact or unused."""
-    kept = prepared(FlowGRPO(kl=0.0), drawn(), policy(0.4))
-    path = kept.path
-    rows = replace(kept, path=replace(path, answer=torch.zeros_like(path.answer)))
-    coarse = replace(policy(0.4), rounding=1e-3)
-    torch.testing.assert_close(again(rows, coarse).path.answer, path.answer)
-    eps = path.x + (1 - path.t[:, None]) * path.answer
-    torch.testing.assert_close(again(rows, replace(coarse, kind="eps")).path.answer, eps)
-    for using in (policy(0.4), replace(coarse, on_policy=True)):
-        assert again(rows, using) is rows
-    assert len(again(rows[:0], replace(coarse, old=nobody))) == 0
-
-
-def nobody(x: Tensor, t: Tensor, cond: object) -> Prediction:
-    raise AssertionError(f"asked about {len(x)} rows")

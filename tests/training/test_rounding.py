@@ -67,8 +67,8 @@ def test_a_trainer_allows_what_its_precision_guidance_and_samples_explain() -> N
     objective, source = pictured("portraits_vgrpo")
     for precision, rounding in (("no", 2.0**-24), ("bf16", BF16)):
         made = Trainer(
-            around(network(False)), replace(objective, anchor=0.0), source, FAST, Team(precision, "cpu"),
-            guidance=2.0, guards=Guards(ratio_limit=1e6),
+            around(network(False)), replace(objective, anchor=0.0), source, FAST,
+            Team(precision, "cpu"), guidance=2.0, guards=Guards(ratio_limit=1e6),
         )  # fmt: skip
         made.step()
         assert made.tolerance == tolerance(rounding, 2.0, prod(SHAPE))
