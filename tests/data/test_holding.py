@@ -161,3 +161,10 @@ def test_no_more_are_measured_than_are_held_out() -> None:
     assert made.count("prompts").measured == made.held > 1
     assert made.count("prompts", 1).measured == 1
     assert made.count("prompts", 1000).measured == made.held
+
+
+def test_what_a_later_record_joins_is_joined_throughout() -> None:
+    """The fourth says that the first is the second, which the third was already."""
+    made = cut(list("vwxyz"), 0.5, marks=[["a"], ["b"], ["b"], ["a", "b"], ["c"]])
+    assert (made.held, made.of) == (1, 2)
+    assert {4} in (set(made.kept), set(made.away))
