@@ -20,6 +20,7 @@ from scoreward.published import agrees, tables
         ("betas", [0.9, 0.999], (0.9,), False),
         ("clip", [0.006, 0.01], 0.008, True),
         ("clip", [0.006, 0.01], 0.0101, False),
+        ("clip", [0.006, 0.01], 0.0059, False),
         ("clip", [0.01, 0.006], 0.008, False),
         ("clip", 0.01, None, False),
         ("sampler", "dpmpp_2m", "dpmpp", True),

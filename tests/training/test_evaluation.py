@@ -7,8 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from scoreward.denoiser import Denoiser
 from scoreward.keys import Key
 from scoreward.models.base import Model
+from scoreward.prediction import Prediction
+from scoreward.process import RectifiedFlow
 from scoreward.recipes.sampling import Sampling
 from scoreward.recipes.toy import CORNERS, closeness, toy_model
 from scoreward.rewards.base import RewardError
@@ -203,6 +206,20 @@ def test_the_times_of_a_drift_are_those_of_the_whole_evaluation() -> None:
     found = share.spread(first.denoiser)["drift"]
     assert found == pytest.approx(drift(0.3, range(4, 8)), rel=1e-4)
     assert found != pytest.approx(drift(0.3, range(4)), rel=1e-2)
+
+
+def test_each_sample_of_a_drift_has_noise_of_its_own() -> None:
+    """From x0 = 0, where v = x_t against v = 0 is the mean of (σ ε)², σ = t."""
+
+    def answering(scale: float) -> Denoiser:
+        return lambda x, t, cond: Prediction.of("velocity", scale * x, x, t, RectifiedFlow())
+
+    model, keys = toy_model(), [Key(("drift", i)) for i in range(3)]
+    share = Share(settings(), model, answering(1.0), Sampling(steps=5).sampler(), Team())
+    found = share._drift(torch.zeros(3, 2), WORDS[:3], keys, answering(0.0), [0, 1, 7])
+    noise = [(k / "drift").normal(2) for k in keys]
+    expected = [(t * e).square().mean().item() for t, e in zip((0.1, 0.3, 0.5), noise, strict=True)]
+    assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_without_a_reference_there_is_no_drift_and_from_oneself_it_is_nothing() -> None:
