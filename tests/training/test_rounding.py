@@ -3,17 +3,23 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from math import prod, sqrt
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from scoreward.models.builtin import SHAPE, around
+from scoreward.objectives.answers import PairRows
+from scoreward.objectives.base import Policy
+from scoreward.objectives.vgrpo import VGRPO
+from scoreward.rows import Rows
+from scoreward.training.geometry import Geometry
 from scoreward.training.precision import LEAST, narrowest, rounding_of, scaler_of, tolerance
 from scoreward.training.team import Team
 from scoreward.training.trainer import Guards, Trainer
 from tests.training.readings import FAST, network, pictured
+from tests.training.toys import make_trainer, online
 
 CPU, CARD = torch.device("cpu"), torch.device("cuda")
 BF16, FP16 = 2.0**-8, 2.0**-11  # 8 and 11 bits, the first of them implied
@@ -80,3 +86,28 @@ def test_the_loss_is_scaled_where_anything_is_fp16() -> None:
     assert scaler_of(whole, torch.float16, CPU).is_enabled()
     assert not scaler_of(whole, torch.bfloat16, CPU).is_enabled()
     assert not scaler_of(whole, None, CPU).is_enabled()
+
+
+class Noting(VGRPO):
+    """Notes which samples are answered together, and which are trained together."""
+
+    answers: ClassVar[list[list[int]]] = []
+    losses: ClassVar[list[list[int]]] = []
+
+    def answered(self, rows: Rows, policy: Policy) -> PairRows:
+        made = super().answered(rows, policy)
+        self.answers.append(made.sample.tolist())
+        return made
+
+    def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+        self.losses.append(rows.sample.tolist())  # pyright: ignore
+        return super().loss(rows, policy)
+
+
+def test_old_answers_are_asked_in_the_batches_of_the_first_pass() -> None:
+    """Kernels may round differently in batches of other shapes or in another order."""
+    geometry = Geometry(prompts=4, group=4, minibatches=2, micro_batch=3, epochs=2)
+    make_trainer(objective=Noting(), source=online(geometry)).step()
+    assert sorted(map(len, Noting.answers)) == [2, 2, 3, 3, 3, 3]
+    assert Noting.losses[:6] == Noting.answers
+    assert len(Noting.losses) == 12
