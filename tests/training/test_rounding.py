@@ -78,6 +78,8 @@ def test_a_trainer_allows_what_its_precision_guidance_and_samples_explain() -> N
         )  # fmt: skip
         made.step()
         assert made.tolerance == tolerance(rounding, 2.0, prod(SHAPE))
+        work, _ = made.work(1)
+        assert work.policy.rounding == rounding  # by which answers are asked for again
 
 
 def test_the_loss_is_scaled_where_anything_is_fp16() -> None:
