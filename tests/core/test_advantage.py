@@ -261,3 +261,5 @@ def test_one_flat_group_beside_another() -> None:
     found = normalised(reward, TWO, "group", 0.0)
     assert found[:3].tolist() == [0.0] * 3
     torch.testing.assert_close(found[3:], real(-2.0, -1.0, 3.0) / sqrt(14 / 3))
+    back = normalised(reward.flip(0), TWO, "group", 0.0)  # the first of the round is another
+    torch.testing.assert_close(back, found.flip(0))

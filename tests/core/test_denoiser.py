@@ -8,7 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from scoreward.chain import draw, uniform
-from scoreward.denoiser import Cond, Counted, Guided, InBatches, Reading, Switched
+from scoreward.denoiser import (
+    Cond,
+    Counted,
+    Guided,
+    InBatches,
+    InPrecision,
+    Reading,
+    Switched,
+)
 from scoreward.kernel import ddim
 from scoreward.keys import Key
 from scoreward.prediction import KINDS, Kind, Prediction
@@ -129,3 +137,22 @@ def test_asking_in_batches_changes_nothing_but_how_many_are_asked_at_once() -> N
     assert torch.equal(whole.eps, parts.eps)
     InBatches(denoiser, 7)(x, t, cond)
     assert sizes[-1] == 7
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_a_network_computes_in_what_was_asked_for(kind: torch.dtype) -> None:
+    layer = nn.Linear(2, 2)
+    for asked, found in ((kind, kind), (None, torch.float32)):
+        assert InPrecision(lambda x, t, cond: layer(x), asked)(X.float(), T, None).dtype == found
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_moved_weights_are_seen_inside_an_autocast_that_somebody_else_opened() -> None:
+    """Its memory of cast weights would answer with those before the update."""
+    layer = nn.Linear(2, 2, bias=False)
+    ask = InPrecision(lambda x, t, cond: layer(x), torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        before = ask(X.float(), T, None).detach()
+        with torch.no_grad():
+            layer.weight.mul_(-2)
+        assert torch.equal(ask(X.float(), T, None), -2 * before)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from scoreward import device
 from scoreward.chain import draw, uniform
 from scoreward.device import chosen, placed, wide, widest
 from scoreward.gaussian import Gaussian
@@ -76,6 +77,38 @@ def test_the_cpu_has_float64_and_keeps_it() -> None:
     x = torch.ones(2, dtype=torch.float64)
     assert widest(x.device) == placed(x, "cpu").dtype == wide(x.float()).dtype == torch.float64
     assert placed(torch.ones(2, dtype=torch.bfloat16), "cpu").dtype == torch.bfloat16
+
+
+def test_without_float64_there_is_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on MPS."""
+
+    def refuse(*shape: int, **how: object) -> torch.Tensor:
+        raise TypeError("this device has no float64")
+
+    x = torch.ones(2, dtype=torch.float64)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "zeros", refuse)
+        assert widest.__wrapped__(torch.device("cpu")) == torch.float32
+    monkeypatch.setattr(device, "widest", lambda where: torch.float32)
+    assert placed(x, "cpu").dtype == wide(x).dtype == wide(x.bfloat16()).dtype == torch.float32
+    assert placed(x.bfloat16(), "cpu").dtype == torch.bfloat16
+
+
+class Source(torch.Tensor):
+    """Notes how it is copied, and stays where it is."""
+
+    waited: bool
+
+    def to(self, device: torch.device, dtype: torch.dtype, non_blocking: bool) -> "Source":  # pyright: ignore
+        self.waited = not non_blocking
+        return self
+
+
+@pytest.mark.parametrize(("name", "waited"), [("cpu", True), ("mps", True), ("cuda:1", False)])
+def test_the_host_waits_for_what_it_may_read_too_early(name: str, waited: bool) -> None:
+    source = torch.ones(2).as_subclass(Source)
+    placed(source, name)
+    assert source.waited == waited
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="torch sees an accelerator")

@@ -1,5 +1,6 @@
 """Held out is a promise: disjoint, never empty by accident, told in words, one salt per use."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,30 @@ def test_one_text_in_two_spellings_of_unicode_is_one() -> None:
     """An accent is one letter, or a letter and a mark; they look the same."""
     assert plain("caf\u00e9  Noir") == plain("cafe\u0301 noir")
     assert unseen(["cafe\u0301"], ["caf\u00e9"]) == []
+
+
+def test_the_hash_of_a_text_is_pinned_from_outside() -> None:
+    """The first 32 bits of SHA-256, by which committed results were held out, and of the salt."""
+    for text, use, hashed in (("a cat", "", "a cat"), ("a cat", "split", "split\0a cat")):
+        first = hashlib.sha256(hashed.encode()).hexdigest()[:8]
+        assert share_of(text, use) == int(first, 16) / 2**32
+
+
+@given(WORDS, st.floats(0.05, 0.95))
+def test_the_order_of_texts_moves_none(texts: list[str], share: float) -> None:
+    there, back = cut(texts, share), cut(texts[::-1], share)
+    assert {texts[i] for i in there.away} == {texts[::-1][i] for i in back.away}
+
+
+def test_no_more_are_measured_than_are_held_out() -> None:
+    made = cut([f"prompt {i}" for i in range(50)], 0.1)
+    assert made.count("prompts").measured == made.held > 1
+    assert made.count("prompts", 1).measured == 1
+    assert made.count("prompts", 1000).measured == made.held
+
+
+def test_what_a_later_record_joins_is_joined_throughout() -> None:
+    """The fourth says that the first is the second, which the third was already."""
+    made = cut(list("vwxyz"), 0.5, marks=[["a"], ["b"], ["b"], ["a", "b"], ["c"]])
+    assert (made.held, made.of) == (1, 2)
+    assert {4} in (set(made.kept), set(made.away))

@@ -137,6 +137,8 @@ def test_what_does_not_fit_is_refused() -> None:
         LoRA(rank=0)
     with pytest.raises(ValueError, match=re.escape(expected + "rank=32, alpha=0.0")):
         LoRA(alpha=0.0)
+    with pytest.raises(ValueError, match=re.escape("rank=32, alpha=None, alpha_per_rank=0.0")):
+        LoRA(alpha_per_rank=0.0)
     with pytest.raises(
         ValueError,
         match=re.escape(expected + "rank=32, alpha=None, alpha_per_rank=2.0, targets=[]"),

@@ -5,13 +5,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from scoreward import published
 from scoreward.commands.recipes import BUILT_IN, PRETRAINED, find
-from scoreward.published import Row, agrees, rows, tables, unlisted
+from scoreward.published import Row, rows, tables, unlisted
 from tests.structure.source import ROOT
 from tools.published_page import PAGE, page
 from tools.published_settings import fault, ours
@@ -50,37 +47,6 @@ def test_a_reason_for_a_difference_that_is_gone_is_a_fault() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("key", "theirs", "mine", "same"),
-    [
-        ("kl", 0.04, 0.04 * (1 + 9e-10), True),
-        ("kl", 0.04, 0.04 * (1 + 2e-9), False),
-        ("steps", 10, 10.0, True),
-        ("kl", 0.0, False, False),
-        ("ema", True, 1, False),
-        ("betas", [0.9, 0.999], (0.9, 0.999), True),
-        ("betas", [0.9, 0.999], (0.999, 0.9), False),
-        ("betas", [0.9, 0.999], (0.9,), False),
-        ("clip", [0.006, 0.01], 0.008, True),
-        ("clip", [0.006, 0.01], 0.0101, False),
-        ("clip", [0.01, 0.006], 0.008, False),
-        ("clip", 0.01, None, False),
-        ("sampler", "dpmpp_2m", "dpmpp", True),
-        ("sampler", "sa_solver", "dpmpp", False),
-        ("reward", {"pickscore": 1.0}, {"pickscore": 1.0}, True),
-    ],
-)
-def test_what_agrees(key: str, theirs: Any, mine: Any, same: bool) -> None:
-    assert agrees(key, theirs, mine) is same
-
-
-def test_a_word_that_means_a_number_means_no_other() -> None:
-    """A setting with its own word for a published number still drifts."""
-    assert agrees("truncation_mean", 42.0, 0.84)
-    assert not agrees("truncation_mean", 42.0, 0.85)
-    assert not agrees("truncation_mean", 41.0, 0.84)
-
-
 def test_every_pretrained_recipe_has_rows_or_is_ours() -> None:
     listed = {row.ours for row in rows()}
     names = [n for file, group in PRETRAINED.items() if file != "pretrained_sft" for n in group]
@@ -110,12 +76,6 @@ def test_a_recipe_is_built_without_weights() -> None:
 
 
 # The tables
-
-
-def test_what_a_table_inherits_stands_where_it_is_silent() -> None:
-    table = tables()["flow_grpo.sd35.pickscore"]
-    assert (table["kl"], table["clip"], table["entry"]) == (0.01, 1e-4, "pickscore_sd3")
-    assert len(tables()) == 148
 
 
 def test_every_table_says_where_it_was_read_and_how() -> None:

@@ -7,12 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from scoreward.denoiser import Denoiser
 from scoreward.keys import Key
 from scoreward.models.base import Model
+from scoreward.prediction import Prediction
+from scoreward.process import RectifiedFlow
 from scoreward.recipes.sampling import Sampling
 from scoreward.recipes.toy import CORNERS, closeness, toy_model
 from scoreward.rewards.base import RewardError
 from scoreward.training.evaluation import Evaluation, Measured, evaluate
+from scoreward.training.evaluation import Tester as Share
 from scoreward.training.team import Team
 from tests.training.toys import make_trainer, rounds_of
 
@@ -158,19 +162,64 @@ def test_an_evaluation_of_nothing_is_refused(changes: dict, sentence: str) -> No
         settings(**changes)
 
 
-def test_drift_is_the_velocity_distance_to_the_reference() -> None:
-    """Means that differ by δ give velocities that differ by δ (ασ/S + 1 − α²c/S), S = α²c + σ²."""
+def moved(by: float) -> tuple[Model, Model]:
+    """A model whose means have moved, and the first one."""
     model, first = toy_model(), toy_model()
     with torch.no_grad():
         for parameter in model.network.parameters():
-            parameter += 0.3
-    numbers = evaluate(settings(), model, model.denoiser, Team(), first.denoiser).numbers["ode"]
-    times = [0.1 + 0.2 * (i % 5) for i in range(12)]  # three prompts of four noises
+            parameter += by
+    return model, first
+
+
+def drift(by: float, samples: range) -> float:
+    """Means that differ by δ give velocities that differ by δ (ασ/S + 1 − α²c/S), S = α²c + σ²."""
     gains = []
-    for t in times:
+    for t in [0.1 + 0.2 * (i % 5) for i in samples]:
         alpha, spread = 1 - t, (1 - t) ** 2 * 0.25 + t**2
         gains.append(alpha * t / spread + 1 - alpha**2 * 0.25 / spread)
-    assert numbers["drift"] == pytest.approx(sum(0.09 * g**2 for g in gains) / 12, rel=1e-4)
+    return sum((by * g) ** 2 for g in gains) / len(samples)
+
+
+def test_drift_is_the_velocity_distance_to_the_reference() -> None:
+    """Three prompts of four noises."""
+    model, first = moved(0.3)
+    numbers = evaluate(settings(), model, model.denoiser, Team(), first.denoiser).numbers["ode"]
+    assert numbers["drift"] == pytest.approx(drift(0.3, range(12)), rel=1e-4)
+
+
+class Second(Team):
+    """The second of two processes, which hears nothing of the first."""
+
+    rank, size = 1, 2  # pyright: ignore
+
+    def __init__(self) -> None:
+        self.device = torch.device("cpu")
+
+    def gather(self, items: Sequence) -> list:
+        return list(items)
+
+
+def test_the_times_of_a_drift_are_those_of_the_whole_evaluation() -> None:
+    """The second of two processes has the second of three prompts: samples 4 to 7."""
+    model, first = moved(0.3)
+    share = Share(settings(), model, model.denoiser, Sampling(steps=5).sampler(), Second())
+    found = share.spread(first.denoiser)["drift"]
+    assert found == pytest.approx(drift(0.3, range(4, 8)), rel=1e-4)
+    assert found != pytest.approx(drift(0.3, range(4)), rel=1e-2)
+
+
+def test_each_sample_of_a_drift_has_noise_of_its_own() -> None:
+    """From x0 = 0, where v = x_t against v = 0 is the mean of (σ ε)², σ = t."""
+
+    def answering(scale: float) -> Denoiser:
+        return lambda x, t, cond: Prediction.of("velocity", scale * x, x, t, RectifiedFlow())
+
+    model, keys = toy_model(), [Key(("drift", i)) for i in range(3)]
+    share = Share(settings(), model, answering(1.0), Sampling(steps=5).sampler(), Team())
+    found = share._drift(torch.zeros(3, 2), WORDS[:3], keys, answering(0.0), [0, 1, 7])
+    noise = [(k / "drift").normal(2) for k in keys]
+    expected = [(t * e).square().mean().item() for t, e in zip((0.1, 0.3, 0.5), noise, strict=True)]
+    assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_without_a_reference_there_is_no_drift_and_from_oneself_it_is_nothing() -> None:

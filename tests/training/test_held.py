@@ -66,6 +66,16 @@ def test_a_prompt_in_another_spelling_is_not_held_out(tmp_path: Path, spelling: 
     assert (one["held"], one["trained"], one["few"]) == (3, 1, True)
 
 
+def test_spellings_of_one_prompt_are_one_prompt(tmp_path: Path) -> None:
+    run = apart(toy(tmp_path / "run"))
+    words = list(CORNERS)
+    assert run.evaluation is not None
+    source = replace(online(run.source.geometry), prompts=[words[0], words[0].upper()])
+    twice = replace(run.evaluation, prompts=[words[1], words[1].upper(), words[2]])
+    (one,) = held_out(replace(run, source=source, evaluation=twice))
+    assert (one["held"], one["of"], one["measured"], one["trained"]) == (2, 3, 2, 0)
+
+
 def test_what_a_recipe_says_goes_before(tmp_path: Path) -> None:
     run = replace(toy(tmp_path / "run"), origin=told(Held("captions", 20, 200, 20), None))
     assert [one["sentence"] for one in held_out(run)] == ["20 of 200 captions are held out."]
