@@ -267,6 +267,12 @@ def test_samples_know_their_column_and_their_series() -> None:
     assert wide.group.bincount().tolist() == [6] * 18
 
 
+def test_a_start_stays_on_one_process() -> None:
+    shares = [source(3, 9, prompts=2, starts=2).geometry.share(rank, 3) for rank in range(3)]
+    assert [i for share in shares for i in share] == list(range(2 * 2 * 27))
+    assert all(share.start % 27 == len(share) % 27 == 0 for share in shares)
+
+
 def test_a_minibatch_holds_whole_series_and_half_of_the_branches() -> None:
     made = source(4, 9, prompts=2)
     made = replace(made, geometry=replace(made.geometry, minibatches=2))
@@ -283,6 +289,7 @@ def test_only_series_without_any_advantage_are_left_out() -> None:
     run = make_trainer(objective=TempFlowGRPO(kl=0.0), source=made)
     work, _ = run.work(0)
     got = made.collect(0, run.key, work)
+    assert got.flat is None  # which would be by columns
     advantage = torch.zeros(18, dtype=F64)
     advantage[3] = 1.0
     samples = replace(got.samples, advantage=advantage)
