@@ -25,7 +25,10 @@ from scoreward.training.run import Budget, Keeping
 
 EVALUATIONS = 30_000
 FOLDER = Path("runs/everyone")
-SIZES = {"fdfo": "--geometry.prompts 32 --geometry.group 2"}
+SIZES = {
+    "fdfo": "--geometry.prompts 32 --geometry.group 2",
+    "temp_flow": "--geometry.prompts 8 --geometry.group 6",  # at each of nine steps
+}
 USUAL = "--geometry.prompts 8 --geometry.group 8"
 
 
