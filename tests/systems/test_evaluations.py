@@ -10,7 +10,7 @@ from torch import Tensor
 from tests.systems.evaluated import everything
 from tests.systems.launch import team
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 Outcomes = dict[str, dict[str, Any]]
 NAMES = ["pictures_many", "pictures_one_prompt", "pictures_two_prompts", "labels_2", "labels_5"]

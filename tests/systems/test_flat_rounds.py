@@ -28,7 +28,7 @@ from tests.systems.flat import (
 )
 from tests.systems.launch import team
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 OWN = {"weights/disagreement", "gradient/signal_to_noise"}  # of teams, of one process
 MOVES = ("dpok", "score_as_action")  # the advantage is not that of a group but R − V
