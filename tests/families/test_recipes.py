@@ -34,7 +34,7 @@ STEPS = {
     "rollout": ["--rollout.steps", "4"],
 }
 WINDOWS = ("mixgrpo", "flow_grpo_fast")
-SAMPLING = ("vgrpo", "diffusion_nft", "awm")
+SAMPLING = ("vgrpo", "diffusion_nft", "awm", "epg", "pepg", "par")
 
 
 def words_of(recipe: str, folder: Path, prompts: Path) -> list[str]:

@@ -39,7 +39,7 @@ from scoreward.objectives.dmpo import DMPO
 from scoreward.objectives.dpok import DPOK
 from scoreward.objectives.draft import DRaFT
 from scoreward.objectives.dspo import DSPO
-from scoreward.objectives.epg import EPG
+from scoreward.objectives.epg import EPG, PAR, PEPG
 from scoreward.objectives.fdfo import FDFO
 from scoreward.objectives.few_step import FewStep
 from scoreward.objectives.flow_dpo import FlowDPO
@@ -129,8 +129,10 @@ SAMPLES: dict[str, Objective] = {
     "awm": AWM(pairs=3, anchor=0.1),
     "fpo": FPO(pairs=3, anchor=0.1),
     "epg": EPG(pairs=3, anchor=0.1),
+    "pepg": PEPG(anchor=0.1),
+    "par": PAR(anchor=0.1),
     "ram": RAM(pairs=3, anchor=0.1),
-    "dgpo": DGPO(pairs=3, clip=1e-2, anchor=0.1),
+    "dgpo": DGPO(pairs=2, fraction=1.0, clip=1e-2, anchor=0.1),
     "crd": CRD(pairs=3, anchor=0.1, anchor_guidance=1.0),
 }
 PAIRED: dict[str, Objective] = {
