@@ -112,7 +112,9 @@ def test_the_plan_is_told_and_nothing_is_made(cli: Cli, tmp_path: Path) -> None:
     assert " ".join(out.split()) == (
         "A round is 2 prompts x 4 samples = 8 samples. It is used for 1 optimiser step(s) of 8 "
         "samples: 1 epoch(s) x 1 minibatch(es). 1 process(es) hold 8 samples, generated 8 at a "
-        "time and trained 3 at a time; these only set memory, not the result."
+        "time and trained 3 at a time; these only set memory, not the result. Nothing is held "
+        "out of 4 prompts: what is measured is measured on training prompts, and says nothing of "
+        "others."
     )
     assert not files(tmp_path)
 
@@ -120,8 +122,8 @@ def test_the_plan_is_told_and_nothing_is_made(cli: Cli, tmp_path: Path) -> None:
 def test_a_run_says_how_it_went_and_where_the_time_did(cli: Cli, tmp_path: Path) -> None:
     code, out, _ = cli("train", "toy_vgrpo", *SMALL, "--profile", "--seed", "3", "--folder", "mine")
     assert code == 0
-    assert "held-out, round 0  ODE: reward" in out
-    assert "held-out, round 2  ODE: reward" in out
+    assert "measured on training prompts, round 0  ODE: reward" in out
+    assert "measured on training prompts, round 2  ODE: reward" in out
     assert "inside the network:" in out
     assert re.search(r"forward +\d+\.\d s", out)
     assert "report: mine/report.html" in out

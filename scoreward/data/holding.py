@@ -58,11 +58,12 @@ class Held:
                 f"Nothing is held out of {self.of} {self.unit}: what is measured is measured on "
                 f"training {self.unit}, and says nothing of others."
             )
-        some = "" if self.measured >= self.held else f", and {self.measured} of them measured on"
+        count = self.measured or "none"
+        some = "" if self.measured >= self.held else f", and {count} of them measured on"
         told = f"{self.held} of {self.of} {self.unit} are held out{some}"
         if self.trained:
             return f"{told}; {self.trained} more that are measured on are trained on as well."
-        if not self.few:
+        if not self.few or not self.measured:
             return f"{told}."
         return (
             f"{told}: too few to tell much, for a mean over {self.measured} has a standard error "

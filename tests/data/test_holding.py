@@ -168,3 +168,9 @@ def test_what_a_later_record_joins_is_joined_throughout() -> None:
     made = cut(list("vwxyz"), 0.5, marks=[["a"], ["b"], ["b"], ["a", "b"], ["c"]])
     assert (made.held, made.of) == (1, 2)
     assert {4} in (set(made.kept), set(made.away))
+
+
+def test_what_is_held_out_and_not_measured_on_is_said() -> None:
+    """Its standard error was asked for, and is that of no number."""
+    said = Held("pictures", held=3, of=24, measured=0).sentence
+    assert said == "3 of 24 pictures are held out, and none of them measured on."
