@@ -32,7 +32,7 @@ from scoreward.training.source import Online
 from tests.support import fake_device
 
 WINDOWS = ("mixgrpo", "flow_grpo_fast", "mixgrpo_flash")
-SAMPLING = ("vgrpo", "diffusion_nft", "awm")
+SAMPLING = ("vgrpo", "diffusion_nft", "awm", "epg", "pepg", "par")
 TINY = {
     "sd35": "sd3",
     "flux": "flux_dev",
@@ -88,7 +88,7 @@ def _of_pipelines(recipe: str, folder: Path) -> list[str]:
     if method == "sft":
         return [*words, "--pictures", str(_captioned(folder))]
     steps = "rollout.noise" if method in WINDOWS else "rollout"
-    steps = "sampling" if method in SAMPLING else steps
+    steps = "sampling" if method.startswith(SAMPLING) else steps
     few = {"sampling": "8", "rollout": "4"}.get(steps, "6")
     prompts = ["--task.prompts", str(_prompts(folder)), f"--{steps}.steps", few]
     return [*words, *prompts, "--geometry.group", "2", "--geometry.minibatches", "1"]
