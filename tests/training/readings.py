@@ -35,7 +35,12 @@ PAIRED = [f"portraits_{method}" for method in ON_PAIRS]
 PICTURES = [r for r in BUILT_IN if r.startswith("portraits_") and r != "portraits_pretrain"]
 TEXTS = [f"text_{name}" for name in OWN]
 ALL_PRECISIONS = ("no", "bf16")
-SIZES = {"portraits_branch_grpo": (1, 8), "portraits_fdfo": (3, 2), "portraits_few_step": (4, 1)}
+SIZES = {
+    "portraits_branch_grpo": (1, 8),
+    "portraits_fdfo": (3, 2),
+    "portraits_few_step": (4, 1),
+    "portraits_temp_flow": (1, 54),  # six branches at each of nine steps
+}
 LOOSE = Guards(ratio_tolerance=1.0, ratio_limit=1e6)
 FAST = Optimizer(lr=1e-2, ema=0.5)
 
@@ -68,6 +73,7 @@ def pictured(name: str) -> tuple[Any, Any]:
         data = PairData(x0[0], x0[1], list(WORDS), gap, noise[0], noise[1])
         return run.objective, Preferences(data, Geometry(prompts=4, group=2), 0.0)
     sizes = replace(run.source.geometry, prompts=prompts, group=group, micro_batch=16)
+    sizes = replace(sizes, minibatches=1)  # the live network then stays one until the end
     source: Any = replace(run.source, geometry=sizes)  # pyright: ignore
     if isinstance(source, Online):
         source = replace(source, rewards={"red": redness}, weights={})
