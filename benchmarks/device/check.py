@@ -30,13 +30,14 @@ from scoreward.objectives.vgrpo import VGRPO
 from scoreward.recipes.sampling import Noisy, Sampling
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
+from scoreward.training.run import Keeping
 from scoreward.training.source import Online
 from scoreward.training.team import Team
 from scoreward.training.trainer import Guards, Trainer
 
-LIMIT = 330.0  # seconds after which no further stage begins
+LIMIT = 330.0  # seconds after which no further stage begins on a card; a rehearsal has time
 DEMO = {"cuda": 60.0, "cpu": 10.0}  # seconds of training of the demo's recipe
-PATIENCE = 180.0  # seconds for the demo as a whole
+PATIENCE = {"cuda": 180.0, "cpu": 900.0}  # seconds for the demo as a whole
 STEPS = 4
 PROMPTS = ["a red square", "a blue cat on a mat"]
 
@@ -44,20 +45,21 @@ PROMPTS = ["a red square", "a blue cat on a mat"]
 class Notes:
     """Answers by stage, kept on disk."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limit: float) -> None:
+        self.limit = limit
         self.path, self.began = folder / "device.json", time.perf_counter()
         self.answers: dict[str, Any] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
     def stage(self, name: str, work: Callable[[], Any]) -> None:
         """Run a stage; an error is an answer."""
-        if self.seconds() > LIMIT:
+        if self.seconds() > self.limit:
             self.keep(name, {"skipped": f"{self.seconds():.0f} s were used"})
             return
         began = time.perf_counter()
         try:
             answer = work()
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a command line that is refused exits
             last = [
                 f for f in traceback.extract_tb(error.__traceback__) if "scoreward" in f.filename
             ]
@@ -88,13 +90,14 @@ def about(device: torch.device) -> dict[str, Any]:
 
 def demo(device: str, folder: Path) -> dict[str, Any]:
     """The demo's recipe by its command: strict success before and after, time in the network."""
-    seconds = DEMO.get(device.partition(":")[0], DEMO["cuda"])
+    kind = "cpu" if device == "cpu" else "cuda"
+    seconds = DEMO[kind]
     words = ["demo", "--folder", str(folder / "demo"), "--seconds", str(seconds)]
     done = subprocess.run(
         [sys.executable, "-m", "scoreward", *words, "--device", device],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=PATIENCE[kind],
     )
     if done.returncode:
         return {"error": (done.stderr or done.stdout)[-2000:]}
@@ -262,7 +265,7 @@ def resumed(device: str, folder: Path) -> dict[str, Any]:
         for budget in cuts:
             known = folder / name
             first = not known.exists()
-            words = ["toy_vgrpo", "--budget.rounds", "4", "--keeping.every", "1"]
+            words = ["toy_vgrpo", "--budget.rounds", "4"]
             words += ["--folder", str(known), "--device", device]
             ends[name] = last_weights(known, words, None if budget == 4 else budget, first)
     off = max(float((ends["whole"][n] - t).abs().max()) for n, t in ends["parts"].items())
@@ -277,7 +280,7 @@ def last_weights(
     from scoreward.training.checkpoint import newest, read_snapshot
 
     run, _ = build(words[0], words[1:], "check")
-    run = replace(run, folder=folder, evaluation=None)
+    run = replace(run, folder=folder, evaluation=None, keeping=Keeping(every=1))
     for moment in run.start() if first else run.resume():
         if stop_after is not None and moment.round == stop_after:
             break
@@ -304,8 +307,8 @@ def main() -> None:
     options.add_argument("--folder", type=Path, default=Path("runs/device"))
     options.add_argument("--families", default="", help="a few, separated by commas; default: all")
     given = options.parse_args()
-    notes, only = Notes(given.folder), set(filter(None, given.families.split(",")))
-    device = Team("no", given.device).device
+    device, only = Team("no", given.device).device, set(filter(None, given.families.split(",")))
+    notes = Notes(given.folder, float("inf") if device.type == "cpu" else LIMIT)
     notes.keep("about", about(device))
     with tempfile.TemporaryDirectory() as scratch:
         for name, work in stages(str(device), Path(scratch), only):
