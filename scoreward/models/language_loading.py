@@ -76,9 +76,7 @@ def prepared(
     network.eval()
     plain = _plain(network)
     if loading.adapters:
-        with torch.random.fork_rng():
-            torch.manual_seed(0)  # the same adapters on every process
-            add_lora(network, loading.lora)
+        add_lora(network, loading.lora)
     config: Any = network.config
     most = int(getattr(config, "max_position_embeddings", 0) or 2048)
     context = most if loading.context is None else min(loading.context, most)

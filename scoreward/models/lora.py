@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from logging import ERROR, getLogger
 
+import torch
 from torch import nn
 
 
@@ -48,4 +49,6 @@ def add_lora(network: nn.Module, settings: LoRA) -> nn.Module:
         lora_dropout=0.0,  # dropout would make old and new passes differ
         init_lora_weights=True,
     )
-    return inject_adapter_in_model(config, network)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # the same adapters on every process, and in every run of a process
+        return inject_adapter_in_model(config, network)

@@ -116,6 +116,18 @@ def test_a_snapshot_of_the_start_is_the_base_model_at_the_size_of_the_adapters()
     assert kept < 0.1 * sum(p.numel() for p in adapted.parameters())
 
 
+def test_adapters_begin_alike_in_every_run_and_process() -> None:
+    """Whatever was drawn before; and what is drawn after does not notice them."""
+    torch.manual_seed(1)
+    first = trainable(add_lora(network(), LoRA(rank=2)))
+    torch.manual_seed(2)
+    made = network()
+    before = torch.get_rng_state()
+    second = trainable(add_lora(made, LoRA(rank=2)))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(p, second[name]) for name, p in first.items())
+
+
 def test_defaults_are_those_of_flow_grpo() -> None:
     assert (LoRA().rank, LoRA().scale) == (32, 2.0)
 

@@ -290,9 +290,7 @@ def with_adapters(part: Any, loading: Loading, targets: tuple[str, ...]) -> None
             f"no layer of {type(part).__name__} is called {', '.join(targets)}; its linear layers "
             f"are called {', '.join(linear)}: choose some with loading.targets"
         )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)  # the same adapters on every process
-        add_lora(part, loading.adapters(present))
+    add_lora(part, loading.adapters(present))
     for parameter in part.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
