@@ -27,7 +27,7 @@ from scoreward.training import checkpoint
 from scoreward.training.health import check_round
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.precision import tolerance
-from scoreward.training.run import Budget, Run
+from scoreward.training.run import Budget, Keeping, Run
 from scoreward.training.source import Online
 from scoreward.training.team import Team
 from scoreward.training.trainer import Diverged, Guards, Trainer
@@ -323,3 +323,32 @@ def test_health_and_diagnosis_allow_what_rounding_explains() -> None:
     assert level(off | {"first/ratio/tolerance": 2e-3}) == "warn"
     assert level(off | {"first/ratio/tolerance": 2e-2}) == "ok"
     assert _distance(off) > OFF > _distance(off | {"first/ratio/tolerance": 2e-3})
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(precision: str, tmp_path: Path) -> None:
+    ends = []
+    for name, stop in (("whole", None), ("parts", 1)):
+        run = replace(run_of(tmp_path / name, precision), keeping=Keeping(every=1))
+        for moment in run.start():
+            if moment.round == stop:
+                break
+        if stop is not None:
+            again = replace(run_of(tmp_path / name, precision), keeping=Keeping(every=1))
+            list(again.resume())
+        path = checkpoint.newest(tmp_path / name / "checkpoints")
+        assert path is not None
+        ends.append(checkpoint.read_snapshot(path, "live"))
+    assert all(torch.equal(tensor, ends[1][name]) for name, tensor in ends[0].items())
+
+
+def test_runs_of_two_precisions_take_turns(tmp_path: Path) -> None:
+    """Round by round in one process, each as if it were alone."""
+    alone = {p: [m.metrics.get("loss") for m in run_of(tmp_path / p, p).start()] for p in FLOATS}
+    turns = {p: run_of(tmp_path / f"{p} in turn", p).start() for p in FLOATS}
+    heard: dict[str, list] = {p: [] for p in FLOATS}
+    for _ in range(len(alone["no"])):
+        for precision, moments in turns.items():
+            heard[precision].append(next(moments).metrics.get("loss"))
+    assert heard == alone
+    assert alone["no"] != alone["bf16"]
