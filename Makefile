@@ -59,6 +59,7 @@ format: $(VENV)/dev.stamp
 pages: $(VENV)/dev.stamp
 	$(BIN)/python -m tools.equations_page
 	$(BIN)/python -m tools.published_page
+	$(BIN)/python -m tools.matrix_page
 
 compatibility: $(VENV)/dev.stamp
 	$(BIN)/python -m tools.compatibility

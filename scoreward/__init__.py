@@ -1,3 +1,102 @@
-"""Post-training of diffusion and flow-matching models: rewards, preferences, continuous time."""
+"""Post-training of diffusion and flow-matching models: rewards, preferences, continuous time.
+
+import scoreward as sw
+
+run = sw.recipe("vgrpo", on="portraits").run(folder="runs/mine")
+for moment in run.start():
+    print(moment.round, moment.metrics["reward/mean"])
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+PUBLIC = {
+    # the nouns
+    "Process": "process",
+    "RectifiedFlow": "process",
+    "Prediction": "prediction",
+    "Denoiser": "denoiser",
+    "Kernel": "kernel",
+    "Sampler": "chain",
+    "Transitions": "chain",
+    "Reward": "rewards.base",
+    "Objective": "objectives.base",
+    "Policy": "objectives.base",
+    "Samples": "objectives.base",
+    "Model": "models.base",
+    "Online": "training.source",
+    "Offline": "training.source",
+    "Trainer": "training.trainer",
+    # a method on a task
+    "Method": "methods.base",
+    "Drawn": "methods.drawn",
+    "Task": "tasks.base",
+    "Goal": "tasks.base",
+    "HeldOut": "tasks.builtin",
+    "Recipe": "recipes",
+    "recipe": "recipes",
+    "reward": "public",
+    # a run and its settings
+    "Run": "training.run",
+    "Budget": "training.run",
+    "Geometry": "training.geometry",
+    "Advantages": "advantage",
+    "Optimizer": "training.optimizer",
+    "Evaluation": "training.evaluation",
+    "Sampling": "methods.sampling",
+    "Noisy": "methods.sampling",
+    "load": "public",
+    "resumed": "public",
+}
+"""Every public name and the module that it is imported from when it is first asked for."""
+LISTS = ("methods", "tasks")
+"""Packages that are also what they list: `sw.methods["vgrpo"]`, `list(sw.tasks)`."""
+
+if TYPE_CHECKING:
+    from scoreward.advantage import Advantages as Advantages
+    from scoreward.chain import Sampler as Sampler
+    from scoreward.chain import Transitions as Transitions
+    from scoreward.denoiser import Denoiser as Denoiser
+    from scoreward.kernel import Kernel as Kernel
+    from scoreward.methods.base import Method as Method
+    from scoreward.methods.drawn import Drawn as Drawn
+    from scoreward.methods.sampling import Noisy as Noisy
+    from scoreward.methods.sampling import Sampling as Sampling
+    from scoreward.models.base import Model as Model
+    from scoreward.objectives.base import Objective as Objective
+    from scoreward.objectives.base import Policy as Policy
+    from scoreward.objectives.base import Samples as Samples
+    from scoreward.prediction import Prediction as Prediction
+    from scoreward.process import Process as Process
+    from scoreward.process import RectifiedFlow as RectifiedFlow
+    from scoreward.public import load as load
+    from scoreward.public import resumed as resumed
+    from scoreward.public import reward as reward
+    from scoreward.recipes import Recipe as Recipe
+    from scoreward.recipes import recipe as recipe
+    from scoreward.rewards.base import Reward as Reward
+    from scoreward.tasks.base import Goal as Goal
+    from scoreward.tasks.base import Task as Task
+    from scoreward.tasks.builtin import HeldOut as HeldOut
+    from scoreward.training.evaluation import Evaluation as Evaluation
+    from scoreward.training.geometry import Geometry as Geometry
+    from scoreward.training.optimizer import Optimizer as Optimizer
+    from scoreward.training.run import Budget as Budget
+    from scoreward.training.run import Run as Run
+    from scoreward.training.source import Offline as Offline
+    from scoreward.training.source import Online as Online
+    from scoreward.training.trainer import Trainer as Trainer
+
+
+def __getattr__(name: str) -> Any:
+    if name in LISTS:
+        return import_module(f"scoreward.{name}")
+    if name not in PUBLIC:
+        raise AttributeError(f"module 'scoreward' has no attribute {name!r}")
+    return getattr(import_module(f"scoreward.{PUBLIC[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *PUBLIC, *LISTS})

@@ -1,4 +1,4 @@
-"""The command line: every setting of a recipe is an option, and wrong input is one sentence."""
+"""The command line: every setting of a run is an option, and wrong input is one sentence."""
 
 import sys
 from collections.abc import Sequence
@@ -8,8 +8,11 @@ from importlib import import_module
 # Command → (module of `scoreward.commands`, what it does); imported only when asked for.
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("train", "train the built-in model with a reward and write a report"),
-    "train": ("train", "run a recipe: scoreward train RECIPE, or my_recipe.py:function"),
-    "plan": ("plan", "memory and network evaluations of a recipe, before anything is loaded"),
+    "train": ("train", "train: scoreward train METHOD --on TASK, or my_recipe.py:function"),
+    "plan": ("plan", "memory and network evaluations of a method on a task, before anything loads"),
+    "methods": ("lists", "what can be trained by, one line each; --on TASK: what trains there"),
+    "tasks": ("lists", "what a method can be used on, one line each"),
+    "rewards": ("lists", "what can judge, one line each"),
     "resume": ("train", "go on with an interrupted run"),
     "pretrain": ("train", "train the built-in model from scratch on its pictures"),
     "sample": ("look", "draw pictures for prompts"),

@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import save_file
 
 from scoreward.cli import COMMANDS
-from scoreward.commands.recipes import BUILT_IN
+from scoreward.recipes import recipe
 from scoreward.training.folder import RunFolder
 from tests.golden.load import golden
+from tests.golden.options import agreed, fields_of
 from tests.support.command_line import Cli, calling
 from tests.systems.launch import command
 
@@ -78,7 +79,7 @@ def test_the_help_of_a_recipe_explains_every_setting(
     text = re.sub(r"[\s│]+", " ", out)
     assert code == 0
     assert "usage: scoreward train toy_vgrpo [-h] [OPTIONS]" in text
-    assert "V-GRPO on the toy." in text
+    assert "V-GRPO: clipped ratios of denoising errors" in text
     assert "--folder {None}|PATH run folder; default runs/RECIPE" in text
     assert "--sampling.eta FLOAT 0 is the ODE, 1 the reverse SDE" in text
     assert "--budget.seconds {None}|FLOAT of training, evaluations not counted" in text
@@ -95,26 +96,40 @@ def options(cli: Cli, *words: str) -> list[str]:
     return sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z0-9.-]*[a-z0-9]", out)) - {"--help"})
 
 
-@pytest.mark.parametrize("recipe", sorted(BUILT_IN))
-def test_the_options_of_a_recipe_are_the_agreed_ones(cli: Cli, recipe: str) -> None:
-    """A new setting becomes a flag; if it is meant to, add it to tests/golden/options.json."""
-    assert options(cli, "train", recipe) == golden("options")[f"train {recipe}"]
+def test_the_settings_of_every_pair_are_the_agreed_ones() -> None:
+    """A new setting becomes an option; if it is meant to, run python -m tests.golden.options."""
+    assert agreed() == {name: golden("options")[name] for name in ("classes", "pairs")}
 
 
 @pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"train", "pretrain"}))
 def test_the_options_of_a_command_are_the_agreed_ones(cli: Cli, command: str) -> None:
-    assert options(cli, command) == golden("options")[command]
+    assert " ".join(options(cli, command)) == golden("options")["commands"][command]
+
+
+@pytest.mark.parametrize("pair", ["vgrpo", "mixgrpo --on sd35", "simpo --on smollm"])
+def test_settings_become_options(cli: Cli, pair: str) -> None:
+    shown = options(cli, "train", *pair.split())
+    for name, setting in recipe(
+        pair.split()[0], on=pair.split()[-1] if "--on" in pair else None
+    ).settings.items():
+        head = "" if setting.flat else f"{name.replace('_', '-')}."
+        inner = fields_of(setting)
+        wanted = [f"--{head}{one.replace('_', '-')}" for one in inner] or [f"--{head[:-1]}"]
+        for option in wanted:
+            head, _, last = option.rpartition(".")
+            off = f"{head}.no-{last}" if head else f"--no-{last.removeprefix('--')}"
+            assert any(o in (option, off) or o.startswith(f"{option}.") for o in shown), option
 
 
 def test_the_plan_is_told_and_nothing_is_made(cli: Cli, tmp_path: Path) -> None:
     code, out, _ = cli("train", "toy_vgrpo", "--plan", *SMALL, "--geometry.micro-batch", "3")
     assert code == 0
     assert " ".join(out.split()) == (
-        "A round is 2 prompts x 4 samples = 8 samples. It is used for 1 optimiser step(s) of 8 "
-        "samples: 1 epoch(s) x 1 minibatch(es). 1 process(es) hold 8 samples, generated 8 at a "
-        "time and trained 3 at a time; these only set memory, not the result. Nothing is held "
-        "out of 4 prompts: what is measured is measured on training prompts, and says nothing of "
-        "others."
+        "settings: ours for toy A round is 2 prompts x 4 samples = 8 samples. It is used for 1 "
+        "optimiser step(s) of 8 samples: 1 epoch(s) x 1 minibatch(es). 1 process(es) hold 8 "
+        "samples, generated 8 at a time and trained 3 at a time; these only set memory, not the "
+        "result. Nothing is held out of 4 prompts: what is measured is measured on training "
+        "prompts, and says nothing of others."
     )
     assert not files(tmp_path)
 
@@ -152,14 +167,17 @@ def test_an_unknown_command_is_refused_with_a_suggestion(cli: Cli) -> None:
 
 def test_an_unknown_recipe_is_refused_with_a_suggestion(cli: Cli) -> None:
     said = refusal(cli, "train", "toy_vgpo")
-    assert said.startswith("unknown recipe 'toy_vgpo'; did you mean 'toy_vgrpo'?; recipes are ")
-    assert "my_recipe.py:run" in said
-    assert "did you mean" not in refusal(cli, "train", "zzz")
+    assert said.startswith("unknown method 'vgpo'; the nearest are vgrpo, ")
+    assert "FILE.py:NAME" in said
+    assert "nearest" not in refusal(cli, "train", "zzz")
+    assert "the nearest are sd35, " in refusal(cli, "train", "vgrpo", "--on", "sd35m")
+    assert refusal(cli, "train", "vgrpo", "--on").startswith("--on needs a name behind it")
 
 
 def test_train_without_a_recipe_says_how(cli: Cli) -> None:
-    assert refusal(cli, "train").startswith("which recipe? usage: scoreward train RECIPE [options]")
-    assert refusal(cli, "train", "--plan").startswith("which recipe?")
+    usage = "which method? usage: scoreward train METHOD [--on TASK] [options]"
+    assert refusal(cli, "train").startswith(usage)
+    assert refusal(cli, "train", "--plan").startswith("which method?")
 
 
 def test_an_unknown_option_is_refused_with_a_suggestion(cli: Cli) -> None:
@@ -259,7 +277,7 @@ def test_a_demo_replaces_only_demos(cli: Cli) -> None:
 
 RECIPE = '''
 from dataclasses import replace
-from scoreward.recipes.toy import toy_vgrpo
+from tests.support.recipes import toy_vgrpo
 from scoreward.training.geometry import Geometry
 from scoreward.training.run import Budget, Run
 
@@ -317,7 +335,7 @@ def test_a_recipe_of_ones_own_works_as_a_built_in_one(cli: Cli, tmp_path: Path) 
         ("my_recipe.py:bare", "setting 'rounds' of the recipe has no type, so it cannot become an"),
         ("my_recipe.py:nothing", "the recipe returned a int; it must return a Run"),
         ("other.py:run", "there is no file 'other.py'; a recipe is written FILE.py:FUNCTION"),
-        ("my_recipe.py", "unknown recipe 'my_recipe.py'"),
+        ("my_recipe.py", "unknown method 'my_recipe.py'"),
     ],
 )
 def test_a_file_without_that_recipe_is_refused(cli: Cli, name: str, sentence: str) -> None:
@@ -354,7 +372,8 @@ def test_a_run_started_from_python_is_resumed_there(cli: Cli, tmp_path: Path) ->
     RunFolder(tmp_path / "mine").create({"status": "running"})
     said = refusal(cli, "resume", "mine")
     assert said == (
-        "mine was started from Python, not from a recipe; resume it there with run.resume()"
+        "mine was started from Python, and no command line can say its method and task; resume it "
+        "there with run.resume()"
     )
 
 
@@ -362,6 +381,6 @@ def test_a_run_started_from_python_is_resumed_there(cli: Cli, tmp_path: Path) ->
 def test_a_refusal_is_an_exit_code_for_the_shell(tmp_path: Path) -> None:
     code, said = command(["train", "toy_vgpo"], tmp_path)
     assert code == 2
-    assert said.startswith("scoreward: unknown recipe 'toy_vgpo'; did you mean 'toy_vgrpo'?")
+    assert said.startswith("scoreward: unknown method 'vgpo'; the nearest are vgrpo, ")
     assert said.count("\n") == 1
     assert not list(tmp_path.iterdir())

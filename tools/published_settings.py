@@ -1,7 +1,6 @@
 """The settings that a row of rows.toml talks about, built without any weights."""
 
 import importlib
-import inspect
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
@@ -12,12 +11,13 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from scoreward.commands.recipes import BUILT_IN, find
+from scoreward.methods.drawn import Drawn
+from scoreward.methods.sampling import Noisy, Sampling, Windowed
 from scoreward.models.base import Model
 from scoreward.objectives.paths import PathObjective
 from scoreward.process import RectifiedFlow, time_grid
 from scoreward.published import Row, agrees, at
-from scoreward.recipes.sampling import Noisy, Sampling, Windowed
+from scoreward.recipes import recipe
 from scoreward.training.run import Run
 from scoreward.training.source import Online
 
@@ -46,23 +46,22 @@ def ours(row: Row) -> Any:
 @cache
 def holder(name: str) -> Any:
     """What the attribute of a row starts from: a recipe's settings, or a class or table."""
-    if name in BUILT_IN:
-        return recipe(name)
+    if ":" not in name:
+        return settings_of(name)
     module, _, thing = name.partition(":")
     return getattr(importlib.import_module(module), thing)
 
 
-def recipe(name: str) -> SimpleNamespace:
-    """The defaults of a recipe's options and, if it draws its samples, the run they make."""
-    function = find(name)
-    parameters = inspect.signature(function).parameters
-    given = {n: p.default for n, p in parameters.items()}
+def settings_of(name: str) -> SimpleNamespace:
+    """The defaults of a method on a task and, if it draws its samples, the run they make."""
+    made = recipe(name)
+    given = {n: s.default for n, s in made.settings.items()}
     loading = given["loading"]
     settings = SimpleNamespace(**given, full_weights=not loading.lora)
     settings.lora_alpha = loading.adapters().scale * loading.rank
-    if any(p.default is p.empty for p in parameters.values()):
+    if not isinstance(made.method, Drawn) or given["goal"].prompts is None:
         return settings  # it needs a file
-    run = without_weights(function, given)
+    run = without_weights(made.run, given)
     settings.run, settings.facts = run, Facts.of(run, settings)
     return settings
 
@@ -72,8 +71,11 @@ def without_weights(function: Any, given: dict[str, Any]) -> Run:
     frames = given["loading"].frames
     shape = (4, 8, 8) if frames is None else (4, frames // 4 + 1, 8, 8)
     with ExitStack() as stack:
-        for name, stub in (("load", lambda *_: blank(shape)), ("find", lambda _: nothing)):
-            stack.enter_context(patch(f"scoreward.recipes.pretrained.{name}", stub))
+        for name, stub in (
+            ("pretrained.load", lambda *_: blank(shape)),
+            ("base.find", lambda _: nothing),
+        ):
+            stack.enter_context(patch(f"scoreward.tasks.{name}", stub))
         return function(**given)
 
 
@@ -117,8 +119,7 @@ class Facts:
     def of(run: Run, settings: SimpleNamespace) -> "Facts":
         source, objective = run.source, run.objective
         assert isinstance(source, Online) and run.evaluation is not None  # noqa: S101, PT018
-        sampler, steps = source.sampler(0), rolled(settings)
-        noisy = steps.noise if isinstance(steps, Windowed) else steps
+        sampler, noisy = source.sampler(0), rolled(settings)
         trained = None
         if isinstance(objective, PathObjective):
             trained = len(objective.trained(sampler.stochastic(run.model.process), sampler.steps))
@@ -131,7 +132,7 @@ class Facts:
             shift=noisy.shift,
             eval_steps=run.evaluation.samplers["ode"].steps,
             trained=trained,
-            starts=steps.starts if isinstance(steps, Windowed) else None,
+            starts=source.rollout.starts if isinstance(source.rollout, Windowed) else None,
             shared_start=source.own_start == 0,
             guided=run.guidance != 1,
             reward={name: source.weights.get(name, 1.0) for name in source.rewards},

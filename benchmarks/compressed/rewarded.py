@@ -3,7 +3,7 @@
     python benchmarks/compressed/rewarded.py          # six minutes of one core
     python benchmarks/compressed/rewarded.py --tiny   # seconds; its numbers mean nothing
 
-Writes rewarded.jsonl and rewarded.png beside itself. V-GRPO as the recipe has it with three seeds,
+Writes rewarded.jsonl and rewarded.png beside itself. V-GRPO as it is on this task with three seeds,
 with a weaker anchor and with none, and a control that spends as many network evaluations on more
 pretraining. All are measured on the same noise.
 """
@@ -25,16 +25,13 @@ from benchmarks.compressed.results import write
 from scoreward.chain import draw
 from scoreward.data.digits import WORDS, load
 from scoreward.keys import Key, normal_each
+from scoreward.methods.sampling import Sampling
 from scoreward.models import digits
 from scoreward.models.base import Model
 from scoreward.objectives.vgrpo import VGRPO
-from scoreward.recipes.digits_compressed import (
-    Checked,
-    digits_compressed_pretrain,
-    digits_compressed_vgrpo,
-)
-from scoreward.recipes.sampling import Sampling
+from scoreward.recipes import recipe
 from scoreward.rewards.digits import DigitScore, NearestDigits, nearest_digit, small
+from scoreward.tasks.digits import DIGITS
 from scoreward.training.checkpoint import newest, read_snapshot
 from scoreward.training.evaluation import Evaluation, spread_of
 from scoreward.training.folder import RunFolder
@@ -74,8 +71,9 @@ def grain(media: Tensor, prompts: Sequence[str]) -> Tensor:
 
 
 def evaluation(effort: Effort) -> Evaluation:
-    """The recipe's, with two scorers more."""
-    usual = Checked(each=effort.each, every=effort.every).evaluation()
+    """The task's, with two scorers more."""
+    count = effort.each * len(WORDS)
+    usual = DIGITS.evaluation(replace(DIGITS.held_out, prompts=count, every=effort.every))
     return replace(usual, scorers={**usual.scorers, "unseen": unseen, "grain": grain})
 
 
@@ -104,14 +102,16 @@ def runs(effort: Effort) -> Iterator[tuple[str, int, list[dict], Model]]:
     with tempfile.TemporaryDirectory() as folder:
         for arm, (anchor, seeds) in ARMS.items():
             for seed in seeds:
-                run = digits_compressed_vgrpo(objective=VGRPO(clip=None, anchor=anchor))
+                run = recipe("vgrpo", on="digits_compressed").run(
+                    objective=VGRPO(clip=None, anchor=anchor)
+                )
                 budget, measuring = Budget(rounds=effort.rounds), evaluation(effort)
                 run = replace(run, budget=budget, evaluation=measuring, seed=seed)
                 curve, model = trained(run, Path(folder) / f"{arm}{seed}")
                 cost = max(cost, curve[-1]["evaluations"])
                 yield arm, seed, curve, model
         rounds = max(1, round(cost / (3 * 1280)))  # a trained sample counts three
-        run = digits_compressed_pretrain(
+        run = recipe("pretrain", on="digits_compressed").run(
             geometry=Geometry(prompts=1280, group=1, minibatches=10, micro_batch=128),
             budget=Budget(rounds=rounds),
         )

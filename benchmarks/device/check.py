@@ -21,13 +21,13 @@ from typing import Any
 
 import torch
 
+from scoreward.methods.sampling import Noisy, Sampling
 from scoreward.models.base import Model
 from scoreward.models.diffusers import load
 from scoreward.objectives.base import Objective
 from scoreward.objectives.ddpo import DDPO
 from scoreward.objectives.flow_grpo import FlowGRPO
 from scoreward.objectives.vgrpo import VGRPO
-from scoreward.recipes.sampling import Noisy, Sampling
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Keeping
@@ -106,10 +106,8 @@ def demo(device: str, folder: Path) -> dict[str, Any]:
     first = next(x for x in lines if x["kind"] == "evaluation")
     return {
         "rounds": last["evaluation"]["round"],
-        "strict": [
-            x["ode"].get("attributes", {}).get("strict") for x in (first, last["evaluation"])
-        ],
-        "reward": [x["ode"].get("reward") for x in (first, last["evaluation"])],
+        "strict": [x["ode"]["strict"] for x in (first, last["evaluation"])],
+        "reward": [x["ode"]["reward"] for x in (first, last["evaluation"])],
         "share_in_network": last["profile"]["share_in_network"],
     }
 

@@ -1,6 +1,6 @@
 """What is compared: a method that only follows the reward, and the remedies.
 
-Every arm is a recipe with options of the command line; `cautious` replaces the reward's one head by
+Every arm is a method with options of the command line; `cautious` replaces the reward's one head by
 the mean of four less one standard deviation. Early stopping and hybrid inference need no run of
 their own: they are other ways of using a free run.
 """
@@ -14,7 +14,7 @@ SHORT = "--sampling.solver dpmpp --sampling.steps 5 --optimizer.decay constant"
 
 @dataclass(frozen=True)
 class Arm:
-    """A recipe, its options, and whether the reward is the cautious one."""
+    """A method on the emoji, its options, and whether the reward is the cautious one."""
 
     recipe: str
     words: str

@@ -19,16 +19,16 @@ import torch
 from torch import Tensor
 
 from benchmarks.emoji.arms import ARMS, BUDGET, HYBRID, POINTS, Arm
+from benchmarks.online.tasks import rewarded
 from scoreward.chain import draw
 from scoreward.commands.train import build
 from scoreward.data import emoji as data
 from scoreward.denoiser import Denoiser, Switched
 from scoreward.keys import Key, normal_each
+from scoreward.methods.sampling import Sampling
 from scoreward.models.emoji import emoji, whole
-from scoreward.recipes.emoji import cautious, match, nearest_picture
-from scoreward.recipes.portraits import rewarded
-from scoreward.recipes.sampling import Sampling
 from scoreward.rewards.emoji import Found, Likeness, features
+from scoreward.tasks.emoji import cautious, match, nearest_picture
 from scoreward.training.checkpoint import newest, read_snapshot
 from scoreward.training.evaluation import Evaluation, evaluate
 from scoreward.training.folder import RunFolder, save_grid
@@ -105,7 +105,7 @@ def prepared(name: str, arm: Arm, seed: int, folder: Path, budget: int) -> Run:
     """The run of an arm."""
     run, _ = build(arm.recipe, shlex.split(arm.words), "benchmark")
     if arm.cautious:
-        run = rewarded(run, {"cautious": cautious()}, {})
+        run = rewarded(run, {"cautious": cautious()})
     every = max(1, round(budget / cost_of(run) / POINTS))
     shutil.rmtree(folder, ignore_errors=True)
     return replace(

@@ -6,11 +6,12 @@ pictures with the same careless captions, and starts from the shipped weights.
 
 from dataclasses import dataclass, replace
 
+from scoreward.methods.sampling import Sampling
 from scoreward.objectives.denoising import Denoising
 from scoreward.objectives.few_step import FewStep
-from scoreward.recipes.portraits import Captions, HeldOut
-from scoreward.recipes.portraits_few_step import portraits_few_step
-from scoreward.recipes.sampling import Sampling
+from scoreward.recipes import recipe
+from scoreward.tasks.builtin import HeldOut
+from scoreward.tasks.portraits import Captions
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Run
@@ -40,8 +41,8 @@ class Arm:
             weight_decay=self.weight_decay,
         )
         online = isinstance(self.objective, FewStep)
-        return portraits_few_step(
-            objective=self.objective,  # pyright: ignore
+        return recipe("few_step", on="portraits").run(
+            objective=self.objective,
             sampling=Sampling(steps=steps, eta=1.0),
             geometry=Geometry(prompts=self.batch, group=1),
             optimizer=optimizer,

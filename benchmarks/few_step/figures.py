@@ -14,8 +14,8 @@ from torch import Tensor
 from benchmarks.few_step.measure import drawn
 from benchmarks.few_step.run import WEIGHTS
 from scoreward.data import portraits as data
+from scoreward.methods.sampling import Sampling
 from scoreward.models import builtin
-from scoreward.recipes.sampling import Sampling
 from scoreward.training.checkpoint import read_tensors
 
 HERE = Path(__file__).parent

@@ -16,8 +16,8 @@ from scoreward.denoiser import Denoiser
 from scoreward.keys import Key, normal_each
 from scoreward.models import builtin
 from scoreward.models.base import Model
-from scoreward.recipes.portraits import scorers, verifier
 from scoreward.rewards.imagenet import frechet_distance
+from scoreward.tasks.portraits import scorers, verifier
 from scoreward.training.evaluation import spread_of
 
 PROMPTS, NOISES = 32, 8  # of diversity

@@ -12,8 +12,8 @@ from torch import Tensor
 from benchmarks.few_step.measure import drawn
 from benchmarks.few_step.run import COUNT, WEIGHTS
 from scoreward.data import portraits as data
+from scoreward.methods.sampling import Sampling
 from scoreward.models import builtin
-from scoreward.recipes.sampling import Sampling
 from scoreward.rewards.imagenet import frechet_distance
 from scoreward.training.checkpoint import read_tensors
 

@@ -9,11 +9,11 @@ START, END = "<!-- fits -->", "<!-- /fits -->"
 
 
 def rows() -> list[str]:
-    """One line a recipe: the peak with each setting, and what each card needs."""
+    """One line a run: the peak with each setting, and what each card needs."""
     content = json.loads((HERE / "results.json").read_text())
     steps = len(content["settings"]["ladder"])
     cards = list(content["results"][0]["fits"])
-    head = ["recipe", *(str(n) for n in range(steps)), *(f"{card} GB" for card in cards)]
+    head = ["method on a task", *(str(n) for n in range(steps)), *(f"{card} GB" for card in cards)]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for line in content["results"]:
         peaks = [f"{peak:.1f}" for peak in line["peaks"]]
@@ -21,7 +21,8 @@ def rows() -> list[str]:
             "no" if n is None else "as it is" if n == 0 else f"up to {n}"
             for n in line["fits"].values()
         ]
-        lines.append(f"| `{line['recipe']}` | {' | '.join([*peaks, *fits])} |")
+        task, _, method = line["recipe"].partition("_")
+        lines.append(f"| `{method} --on {task}` | {' | '.join([*peaks, *fits])} |")
     return lines
 
 

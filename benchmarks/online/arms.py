@@ -1,6 +1,6 @@
 """What is compared: methods, the settings each was allowed to try, budgets, ablations.
 
-A method is a recipe with options of the command line, so every line of the benchmark is also a
+A method has options of the command line, so every line of the benchmark is also a
 `scoreward train` command. Each method has the same number of trials on validation prompts; the
 best one is trained again with other seeds and measured on test prompts.
 """
@@ -13,7 +13,7 @@ TUNING = 0.5  # of it for a trial
 
 @dataclass(frozen=True)
 class Arm:
-    """A method: its recipe (without the task) and the options of each trial."""
+    """A method: its name on the command line and the options of each trial."""
 
     method: str
     recipe: str

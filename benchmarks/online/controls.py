@@ -13,11 +13,11 @@ import torch
 
 from benchmarks.online.arms import BUDGET
 from benchmarks.online.run import CURVES, POINTS, SAMPLERS, finished, save
-from benchmarks.online.tasks import HELD_OUT, PROMPTS
+from benchmarks.online.tasks import PROMPTS, TASKS
 from scoreward.denoiser import Guided
 from scoreward.models import builtin, lettering
-from scoreward.recipes.lettering import lettering_pretrain
-from scoreward.recipes.portraits import HeldOut, portraits_pretrain
+from scoreward.recipes import recipe
+from scoreward.tasks.builtin import HeldOut
 from scoreward.training.evaluation import evaluate
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
@@ -32,16 +32,15 @@ KEY = ("task", "method", "seed")
 
 MODELS = {"portraits": builtin.portraits, "lettering": lettering.lettering}
 WEIGHTS = {"portraits": builtin.PATH, "lettering": lettering.PATH}
-PRETRAINED = {"portraits": portraits_pretrain, "lettering": lettering_pretrain}
 
 
-def held_out(task: str) -> HeldOut:
-    return HELD_OUT[task](split="test", prompts=PROMPTS["test"])
+def held_out() -> HeldOut:
+    return HeldOut(split="test", prompts=PROMPTS["test"])
 
 
 def guidance(task: str) -> None:
     """The base model under guidance: no training, twice the evaluations per picture."""
-    model, settings = MODELS[task](), held_out(task).evaluation()
+    model, settings = MODELS[task](), TASKS[task].evaluation(held_out())
     samplers = {name: s.sampler() for name, s in SAMPLERS.items()}
     settings = replace(settings, samplers=samplers, tables={})
     for scale in SCALES:
@@ -54,16 +53,16 @@ def guidance(task: str) -> None:
 
 
 def pretraining(task: str, seed: int, runs: Path) -> None:
-    """The recipe's pretraining, gone on with from the shipped weights."""
+    """The task's pretraining, gone on with from the shipped weights."""
     rounds = BUDGET[task] // (STEPS * COST)
     settings = Optimizer(lr=5e-4, betas=(0.9, 0.99), weight_decay=1e-4, decay="linear", ema=0.99)
     folder = runs / f"{task}-pretraining-{seed}"
     shutil.rmtree(folder, ignore_errors=True)
-    run = PRETRAINED[task](
+    run = recipe("pretrain", on=task).run(
         optimizer=settings,
         geometry=Geometry(prompts=64 * STEPS, group=1, minibatches=STEPS),
         budget=Budget(rounds=rounds),
-        held_out=replace(held_out(task), every=max(1, rounds // POINTS["test"])),
+        held_out=replace(held_out(), every=max(1, rounds // POINTS["test"])),
         start=WEIGHTS[task],
     )
     if run.evaluation is not None:

@@ -1,6 +1,6 @@
 """What a round of each method costs: network evaluations, seconds, memory, time inside the network.
 
-    python benchmarks/online/costs.py            all methods, each in its own process; costs.json
+    python benchmarks/online/costs.py            online methods, each in its own process; costs.json
     python benchmarks/online/costs.py METHOD     one method, as JSON
 
 Rounds of 8 prompts × 8 samples on the portraits. The first round also checks the ratio and is left
@@ -17,21 +17,21 @@ from statistics import median
 
 import torch
 
-from scoreward.commands.recipes import BUILT_IN
 from scoreward.commands.train import build
+from scoreward.methods.pictures import GRADIENTS, PATHS, SAMPLES
 from scoreward.training.team import Team
 from scoreward.training.trainer import Evaluations, Trainer
 
 HERE = Path(__file__).parent
 ROUNDS = 4
 SIZES = ["--geometry.prompts", "8", "--geometry.group", "8"]
-TREES = {"portraits_branch_grpo"}  # whose group is what their tree has leaves
+TREES = {"branch_grpo"}  # whose group is what their tree has leaves
 
 
-def measure(recipe: str) -> dict:
+def measure(method: str) -> dict:
     """Evaluations, CPU seconds and peak memory of a round."""
     torch.set_num_threads(1)
-    run, _ = build(recipe, SIZES[:2] if recipe in TREES else SIZES, "costs")
+    run, _ = build(f"portraits_{method}", SIZES[:2] if method in TREES else SIZES, "costs")
     trainer = Trainer(run.model, run.objective, run.source, run.optimizer, Team())
     trainer.step()
     rows = []
@@ -53,21 +53,16 @@ def measure(recipe: str) -> dict:
         )
     line = {k: median(r[k] for r in rows) for k in rows[0]}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {
-        "method": recipe.removeprefix("portraits_"),
-        **line,
-        "peak_gib": peak,
-    }
+    return {"method": method, **line, "peak_gib": peak}
 
 
 def main() -> None:
     if len(sys.argv) > 1:
-        print(json.dumps(measure(f"portraits_{sys.argv[1]}")))
+        print(json.dumps(measure(sys.argv[1])))
         return
-    methods = [r for r in BUILT_IN if r.startswith("portraits_") and r != "portraits_pretrain"]
     found = []
-    for recipe in methods:
-        words = [sys.executable, __file__, recipe.removeprefix("portraits_")]
+    for method in (*SAMPLES, *PATHS, *GRADIENTS):
+        words = [sys.executable, __file__, method.name]
         answer = subprocess.run(words, capture_output=True, text=True, check=True).stdout
         found.append(json.loads(answer.splitlines()[-1]))
         print(found[-1], flush=True)

@@ -1,4 +1,4 @@
-"""Every recipe on the portraits with its default settings: does it train, and what does it cost?
+"""Every online method on the portraits with default settings: does it train, what does it cost?
 
     python -m benchmarks.online.everyone METHOD      one line of everyone.jsonl
     python -m benchmarks.online.everyone all         all of them, each in its own process
@@ -18,8 +18,8 @@ import torch
 
 from benchmarks.online.run import HERE, cost_of, finished, save
 from benchmarks.online.tasks import moved
-from scoreward.commands.recipes import BUILT_IN
 from scoreward.commands.train import build
+from scoreward.methods.pictures import GRADIENTS, PATHS, SAMPLES
 from scoreward.training.folder import RunFolder
 from scoreward.training.run import Budget, Keeping
 
@@ -33,9 +33,8 @@ USUAL = "--geometry.prompts 8 --geometry.group 8"
 
 
 def methods() -> list[str]:
-    """All online recipes on the portraits."""
-    names = [r.removeprefix("portraits_") for r in BUILT_IN if r.startswith("portraits_")]
-    return [name for name in names if name != "pretrain"]
+    """All online methods."""
+    return [method.name for method in (*SAMPLES, *PATHS, *GRADIENTS)]
 
 
 def measure(method: str) -> None:

@@ -22,8 +22,8 @@ import torch
 from benchmarks.online.arms import ABLATIONS, ARMS, BUDGET, TUNING, Arm
 from benchmarks.online.tasks import moved, regret, translated
 from scoreward.commands.train import build
+from scoreward.methods.sampling import Sampling
 from scoreward.models.weights import Snapshot
-from scoreward.recipes.sampling import Sampling
 from scoreward.report.comparison import curve_of
 from scoreward.training.checkpoint import newest, read_snapshot
 from scoreward.training.evaluation import evaluate
@@ -72,7 +72,7 @@ def prepared(task: str, of: Arm, words: str, split: str, seed: int, folder: Path
     every = max(1, round(budget / cost_of(run) / POINTS[split]))
     evaluation = run.evaluation
     if evaluation is None:
-        raise SystemExit(f"the recipe {base}_{of.recipe} has no evaluation to compare by")
+        raise SystemExit(f"{base}_{of.recipe} has no evaluation to compare by")
     samplers = {"ode": evaluation.samplers["ode"]}
     shutil.rmtree(folder, ignore_errors=True)
     return replace(

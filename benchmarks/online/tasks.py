@@ -1,18 +1,21 @@
-"""The tasks: a recipe's method with another model, other prompts and another reward."""
+"""The tasks: a method with another model, other prompts and another reward."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
 
-from scoreward.recipes.lettering import HeldOutWords
-from scoreward.recipes.portraits import HeldOut
-from scoreward.recipes.sampling import Sampling
-from scoreward.recipes.toy import CORNERS, closeness, toy_model
+from scoreward.methods.sampling import Sampling
+from scoreward.rewards.base import Reward
+from scoreward.tasks.builtin import HeldOut
+from scoreward.tasks.lettering import LETTERING
+from scoreward.tasks.portraits import PORTRAITS
+from scoreward.tasks.toy import CORNERS, closeness, toy_model
 from scoreward.training.evaluation import Evaluation
 from scoreward.training.run import Run
 from scoreward.training.source import Online
 
-HELD_OUT = {"portraits": HeldOut, "lettering": HeldOutWords}
+TASKS = {"portraits": PORTRAITS, "lettering": LETTERING}
 PROMPTS = {"validation": 192, "test": 256}
 RATES = {"toy": {"1e-4": "0.1", "2e-4": "0.2", "3e-4": "0.3"}}  # of a model with 8 parameters
 
@@ -29,19 +32,29 @@ def translated(task: str, words: str) -> str:
 
 def moved(run: Run, task: str, split: str) -> Run:
     """The same method on a task, measured on prompts of a split."""
-    if task in HELD_OUT:
-        evaluation = HELD_OUT[task](split=split, prompts=PROMPTS[split]).evaluation()
-        return replace(run, evaluation=evaluation)
-    if not isinstance(run.source, Online):
-        raise SystemExit(f"{run.name} is not an online method and cannot be moved")
+    if task in TASKS:
+        held_out = HeldOut(split=split, prompts=PROMPTS[split])
+        return replace(run, evaluation=TASKS[task].evaluation(held_out))
     if task == "toy":
-        return on_toy(run, run.source)
+        return on_toy(run, online_source(run))
     raise SystemExit(f"unknown task {task!r}")
+
+
+def online_source(run: Run) -> Online:
+    """The source of a run that draws its own samples."""
+    if not isinstance(run.source, Online):
+        raise SystemExit(f"{run.name} does not draw its own samples")
+    return run.source
+
+
+def rewarded(run: Run, rewards: Mapping[str, Reward]) -> Run:
+    """Other rewards, of equal weight."""
+    return replace(run, source=replace(online_source(run), rewards=rewards, weights={}))
 
 
 def on_toy(run: Run, source: Online) -> Run:
     """Four prompts, a Gaussian each; the reward's optimum is known."""
-    rewards = {"closeness": closeness}
+    rewards: dict[str, Reward] = {"closeness": closeness}
     if "variety" in source.rewards:
         rewards["variety"] = source.rewards["variety"]
     return replace(

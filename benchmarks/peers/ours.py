@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from benchmarks.peers import settings
 from scoreward.advantage import Advantages
+from scoreward.methods.sampling import Noisy, Sampling
 from scoreward.models.diffusers import Loading, load
 from scoreward.objectives.base import Objective
 from scoreward.objectives.ddpo import DDPO
 from scoreward.objectives.flow_grpo import FlowGRPO
 from scoreward.objectives.vgrpo import VGRPO
-from scoreward.recipes.sampling import Noisy, Sampling
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.source import Online

@@ -4,11 +4,10 @@
     python benchmarks/portraits/run.py all              everything, about 1.5 hours
     python benchmarks/portraits/run.py table            the figures of results.jsonl
 
-Arms: `vgrpo` is the demo's recipe; `unanchored` the same without anchor; `naive` without anchor,
-with the verifier's confidence as reward and group-wise deviations; `pretraining` goes on with the
-pretraining recipe for the same evaluations; `guidance` is the base with guidance 2.5 (twice the
-cost of a sample). Measured on test prompts, whose attribute combinations nothing was trained or
-tuned on.
+Arms: `vgrpo` is what the demo runs; `unanchored` the same without anchor; `naive` without anchor,
+with the verifier's confidence as reward and group-wise deviations; `pretraining` goes on with
+pretraining for the same evaluations; `guidance` is the base with guidance 2.5 (twice the cost of a
+sample). Measured on test prompts, whose attribute combinations nothing was trained or tuned on.
 """
 
 import argparse
@@ -26,8 +25,10 @@ from scoreward.advantage import Advantages
 from scoreward.denoiser import Guided
 from scoreward.models import builtin
 from scoreward.objectives.vgrpo import VGRPO
-from scoreward.recipes.portraits import HeldOut, portraits_pretrain, portraits_vgrpo, verifier
+from scoreward.recipes import recipe
 from scoreward.rewards.portraits import AttributeReward
+from scoreward.tasks.builtin import HeldOut
+from scoreward.tasks.portraits import PORTRAITS, verifier
 from scoreward.training.evaluation import evaluate
 from scoreward.training.folder import RunFolder
 from scoreward.training.geometry import Geometry
@@ -50,16 +51,18 @@ def held_out(every: int) -> HeldOut:
 
 
 def vgrpo() -> Run:
-    return portraits_vgrpo(held_out=held_out(EVERY))
+    return recipe("vgrpo", on="portraits").run(held_out=held_out(EVERY))
 
 
 def unanchored() -> Run:
-    return portraits_vgrpo(objective=VGRPO(clip=None, anchor=0.0), held_out=held_out(EVERY))
+    return recipe("vgrpo", on="portraits").run(
+        objective=VGRPO(clip=None, anchor=0.0), held_out=held_out(EVERY)
+    )
 
 
 def naive() -> Run:
     """No anchor, the verifier's confidence as reward, each group divided by its own deviation."""
-    run = portraits_vgrpo(
+    run = recipe("vgrpo", on="portraits").run(
         objective=VGRPO(clip=None, anchor=0.0),
         advantages=Advantages(scale="group", floor=1e-4),
         held_out=held_out(EVERY),
@@ -72,7 +75,7 @@ def pretraining() -> Run:
     """The evaluations of the `vgrpo` arm spent on pretraining steps instead."""
     steps = evaluations_of("vgrpo") // COST
     settings = Optimizer(lr=5e-4, betas=(0.9, 0.99), weight_decay=1e-4, decay="linear", ema=0.99)
-    return portraits_pretrain(
+    return recipe("pretrain", on="portraits").run(
         optimizer=settings,
         geometry=Geometry(prompts=64 * 10, group=1, minibatches=10),
         budget=Budget(rounds=steps // 10),
@@ -132,7 +135,7 @@ def guidance() -> None:
     """The base model with guidance 2.5: no training, twice the evaluations per picture."""
     model = builtin.portraits()
     denoiser = Guided(model.denoiser, 2.5, model.null)
-    numbers = evaluate(held_out(1).evaluation(), model, denoiser, Team()).numbers
+    numbers = evaluate(PORTRAITS.evaluation(held_out(1)), model, denoiser, Team()).numbers
     point = {"round": 0, "seconds": 0.0, "evaluations": 0, **numbers}
     save({"arm": "guidance", "seed": 0, "prompts": PROMPTS, "settings": {}, "curve": [point]})
 

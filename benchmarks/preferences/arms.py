@@ -1,11 +1,12 @@
-"""Train arms of preference recipes on the portraits and append what came out to a JSONL file.
+"""Train arms of preference methods on the portraits and append what came out to a JSONL file.
 
     python benchmarks/preferences/arms.py tune        choices, on validation prompts
     python benchmarks/preferences/arms.py test        Diffusion-DPO as shipped, on test prompts
     python benchmarks/preferences/arms.py methods     every other method, on test prompts
     python benchmarks/preferences/arms.py rainbow     RainbowPO's components
 
-An arm is a recipe with options, named by both. What is already in the file is not done again.
+An arm is a method on the portraits with options, named by both. What is already in the file is not
+done again.
 """
 
 import json
@@ -17,12 +18,13 @@ from pathlib import Path
 
 import torch
 
-from scoreward.commands.recipes import ON_PAIRS, ON_STEPS
 from scoreward.commands.train import build
+from scoreward.methods.pictures import PAIRS
 from scoreward.training.folder import RunFolder
 
 HERE = Path(__file__).parent
 SEEDS = (0, 1, 2)
+ON_STEPS = ("d3po", "spo", "lpo")
 
 
 def tune() -> list[str]:
@@ -41,7 +43,7 @@ def test() -> list[str]:
 
 def methods() -> list[str]:
     """Every other method as shipped, on test prompts."""
-    return [f"portraits_{method}" for method in (*ON_PAIRS[1:], *ON_STEPS)]
+    return [f"portraits_{method}" for method in (*(one.name for one in PAIRS[1:]), *ON_STEPS)]
 
 
 def rainbow() -> list[str]:

@@ -29,11 +29,11 @@ from scoreward.curation.portraits import (
 from scoreward.curation.stages import Edit
 from scoreward.data import portraits as data
 from scoreward.keys import Key
+from scoreward.methods.sampling import Sampling
 from scoreward.models import builtin
 from scoreward.preferences.winrate import wilson
-from scoreward.recipes.portraits import verifier
-from scoreward.recipes.sampling import Sampling
 from scoreward.rewards.portraits import AttributeReward, ShareRight
+from scoreward.tasks.portraits import verifier
 
 HERE = Path(__file__).parent
 TRIED = 4  # candidates of each picture

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scoreward.margins.pairs import Pairs
+from scoreward.methods.losses import TextLoss
 from scoreward.objectives.language import Preferences
-from scoreward.recipes.language_methods import Method
 
 LENGTH = 20.0  # mean tokens of the winners; turns settings per token into settings per sum
 
@@ -28,7 +28,7 @@ class Imitation:
 class Arm:
     """An objective and its data: best against worst, or after rejection sampling."""
 
-    method: Method
+    method: TextLoss
     data: Literal["best", "rso"] = "best"
     imitation: bool = False
 
@@ -37,18 +37,18 @@ class Arm:
         return Preferences(Imitation()) if self.imitation else self.method.preferences()
 
 
-RAINBOW = Method("rainbow_po")
+RAINBOW = TextLoss("rainbow_po")
 ARMS: Mapping[str, Arm] = {
-    "sft": Arm(Method("dpo"), imitation=True),
-    "dpo": Arm(Method("dpo")),
-    "ln_dpo": Arm(Method("ln_dpo")),
-    "simpo": Arm(Method("simpo")),
+    "sft": Arm(TextLoss("dpo"), imitation=True),
+    "dpo": Arm(TextLoss("dpo")),
+    "ln_dpo": Arm(TextLoss("ln_dpo")),
+    "simpo": Arm(TextLoss("simpo")),
     "rainbow": Arm(RAINBOW),
     "rainbow, sums": Arm(
-        Method("rainbow_po", length_exponent=0.0, beta=10 / LENGTH, gamma=0.1 * LENGTH)
+        TextLoss("rainbow_po", length_exponent=0.0, beta=10 / LENGTH, gamma=0.1 * LENGTH)
     ),
-    "rainbow, no mixing": Arm(Method("rainbow_po", alpha=1.0)),
-    "rainbow, no scaling": Arm(Method("rainbow_po", norm="off")),
+    "rainbow, no mixing": Arm(TextLoss("rainbow_po", alpha=1.0)),
+    "rainbow, no scaling": Arm(TextLoss("rainbow_po", norm="off")),
     "rainbow, rso": Arm(RAINBOW, data="rso"),
-    "dpo, rso": Arm(Method("dpo"), data="rso"),
+    "dpo, rso": Arm(TextLoss("dpo"), data="rso"),
 }

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from scoreward.data import instructions
 from scoreward.keys import Key
+from scoreward.methods.losses import TextLoss
 from scoreward.models.generation import Sampling, Writer
 from scoreward.models.language import LanguageModel, Prompt
 from scoreward.models.language_loading import LanguageLoading, TinyLlama, load_language, smollm
@@ -18,7 +19,6 @@ from scoreward.models.lora import LoRA
 from scoreward.objectives.base import Objective
 from scoreward.preferences.builtin import asked, instruction_groups
 from scoreward.preferences.records import TextGroup
-from scoreward.recipes.language_methods import Method
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.source import Source
@@ -175,7 +175,7 @@ def strings_task() -> Task:
     )
 
 
-def source(model: LanguageModel, pairs: Sequence, method: Method, task: Task) -> Source:
+def source(model: LanguageModel, pairs: Sequence, method: TextLoss, task: Task) -> Source:
     asked_of = ReferenceFile(method.reference, method.entropy)
     geometry = Geometry(prompts=task.batch, group=1, micro_batch=task.micro)
     return PairSource(PairTexts(model, pairs, asked_of), geometry)

@@ -30,18 +30,19 @@ from scoreward.curation.run import Curation
 from scoreward.curation.work import agenda
 from scoreward.data import portraits as data
 from scoreward.keys import Key, normal_each
+from scoreward.methods.sampling import Sampling
 from scoreward.models import builtin
 from scoreward.models.base import Model
 from scoreward.objectives.diffusion_dpo import DiffusionDPO
 from scoreward.preferences.files import read_image_pairs, write
 from scoreward.preferences.records import ImagePair
-from scoreward.recipes.curation import portraits
-from scoreward.recipes.portraits import HeldOut, verifier
-from scoreward.recipes.portraits_preferences import Paired, portraits_diffusion_dpo
-from scoreward.recipes.preference_data import in_space
-from scoreward.recipes.sampling import Sampling
+from scoreward.recipes import recipe
 from scoreward.report.statistics import Estimate, estimate
 from scoreward.rewards.portraits import AttributeReward
+from scoreward.tasks.builtin import HeldOut
+from scoreward.tasks.curating import portraits
+from scoreward.tasks.pairs import in_space
+from scoreward.tasks.portraits import verifier
 from scoreward.training.checkpoint import newest, read_snapshot
 from scoreward.training.folder import RunFolder
 from scoreward.training.geometry import Geometry
@@ -136,19 +137,17 @@ def trained(size: Size, arm: str, seed: int, beta: float, lr: float, final: bool
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         rounds = size.rounds if final else size.tuned
-        run = portraits_diffusion_dpo(
+        run = recipe("diffusion_dpo", on="portraits").run(
             objective=DiffusionDPO(beta=beta),
-            paired=Paired(
-                pairs=files(size) / "plain.parquet",  # replaced below
-                geometry=Geometry(prompts=size.batch, group=2),
-                optimizer=Optimizer(lr=lr, decay="linear"),
-                budget=Budget(rounds=rounds),
-            ),
+            pairs=files(size) / "plain.parquet",  # replaced below
+            geometry=Geometry(prompts=size.batch, group=2),
+            optimizer=Optimizer(lr=lr, decay="linear"),
+            budget=Budget(rounds=rounds),
             held_out=HeldOut("test" if final else "validation", size.prompts // 2, every=10**6),
         )
         pairs = in_space(arm_pairs(size, arm), run.model)
         if not isinstance(run.source, Preferences):
-            raise TypeError("the recipe does not learn from pairs")
+            raise TypeError("the method does not learn from pairs")
         source = replace(run.source, data=pairs)
         run = replace(run, source=source, seed=seed, folder=Path(folder) / "run")
         for _ in run.start():

@@ -20,9 +20,9 @@ from typing import Any
 
 import torch
 
+from scoreward.methods.losses import TextLoss
 from scoreward.models.language_loading import LanguageLoading, TinyLlama, smollm
 from scoreward.preferences.records import TextPair
-from scoreward.recipes.language_methods import Method
 from scoreward.rows import join
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
@@ -133,7 +133,7 @@ def main() -> None:
         data = PairTexts(model, pairs(asked.pairs, asked.longest), ReferenceFile(file=file))
         trainer = Trainer(
             model,
-            Method("dpo").objective(),
+            TextLoss("dpo").objective(),
             PairSource(data, geometry),
             Optimizer(lr=1e-5, ema=0.0),
             Team(),

@@ -19,11 +19,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from benchmarks.online.tasks import online_source
 from scoreward.commands.train import build
 from scoreward.models.analytic import Exact, Mixture
 from scoreward.models.base import Model
 from scoreward.process import RectifiedFlow, time_grid
-from scoreward.recipes.portraits import HeldOut, online_source
+from scoreward.tasks.builtin import HeldOut
 from scoreward.training.evaluation import Evaluation, measure_gap
 from scoreward.training.gap import Gap
 from scoreward.training.run import Run

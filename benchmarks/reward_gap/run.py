@@ -17,9 +17,11 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.online.tasks import online_source
 from benchmarks.reward_gap import toy
 from scoreward.commands.train import build
-from scoreward.recipes.portraits import HeldOut, online_source
+from scoreward.tasks.builtin import HeldOut
+from scoreward.tasks.portraits import PORTRAITS
 from scoreward.training.evaluation import Evaluation, measure_gap
 from scoreward.training.gap import Gap
 from scoreward.training.run import Budget, Run
@@ -87,7 +89,7 @@ def budget_of(task: str, method: str) -> int:
 
 
 def prepared(task: str, method: str, eta: float, rate: float, seed: int) -> Run:
-    """A recipe of the portraits, moved to the toy if asked."""
+    """A method on the portraits, or on the toy if asked."""
     words = METHODS[method].format(eta=eta, move=TASKS[task].move)
     words += f" {TASKS[task].words} --optimizer.lr {rate}"
     recipe = f"portraits_{method.removesuffix('_kl')}"
@@ -105,7 +107,7 @@ def held_out(task: str, split: str) -> Evaluation:
         start = {"validation": 1, "test": 0}[split]
         ode = HeldOut().samplers()
         return Evaluation([""] * 8192, ode, {"reward": toy.reward}, batch=4096, seed=start)
-    found = HeldOut(split=split).evaluation()
+    found = PORTRAITS.evaluation(HeldOut(split=split))
     scorers = {name: found.scorers[name] for name in SCORERS}
     return replace(found, scorers=scorers, batch=256)
 

@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from scoreward.denoiser import Denoiser
+from scoreward.methods.sampling import Sampling
 from scoreward.models.analytic import Exact, Mixture, gaussian
 from scoreward.models.base import Model
 from scoreward.prediction import Prediction
 from scoreward.process import VE, LinearVP, Process, time_grid
-from scoreward.recipes.sampling import Sampling
 from scoreward.theory.gaussian import Law, Levels, Quadratic, generalised
 from scoreward.theory.mixture import Sampling as Start
 from scoreward.theory.mixture import output_law

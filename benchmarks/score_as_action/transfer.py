@@ -18,22 +18,23 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.online.tasks import rewarded
 from scoreward.advantage import Advantages
 from scoreward.chain import Transitions, draw
 from scoreward.data import portraits as data
 from scoreward.denoiser import Denoiser
 from scoreward.keys import Key, normal_each
+from scoreward.methods.base import Shared
+from scoreward.methods.sampling import Noisy, Sampling
 from scoreward.models.base import Model
 from scoreward.objectives.actions import chosen
 from scoreward.objectives.base import Policy, Samples
 from scoreward.objectives.ddpo import DDPO
 from scoreward.objectives.replay import PathRows
 from scoreward.objectives.score_as_action import ScoreAsAction
-from scoreward.recipes.portraits import confident, verifier
-from scoreward.recipes.portraits_paths import portraits_ddpo, portraits_score_as_action
-from scoreward.recipes.sampling import Noisy, Sampling
-from scoreward.recipes.shared import Shared
+from scoreward.recipes import recipe
 from scoreward.rewards.portraits import AttributeReward, ShareRight
+from scoreward.tasks.portraits import verifier
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Budget, Run
@@ -71,9 +72,11 @@ def run_of(arm: str, rate: float, rounds: int) -> Run:
     rollout = Noisy("ddim", 1.0, steps=50)
     if arm == "score_as_action":
         objective = ScoreAsAction(clip=1e-4, fraction=FRACTION)
-        return confident(portraits_score_as_action(objective, rollout, shared))
-    theirs = replace(shared, advantages=Advantages(scale="prompt"))  # as the recipe has it
-    return confident(portraits_ddpo(PartOfDDPO(), rollout, theirs))
+    else:  # advantages by prompt, as DDPO has them
+        objective = PartOfDDPO()
+        shared = replace(shared, advantages=Advantages(scale="prompt"))
+    made = recipe(arm, on="portraits").run(objective=objective, rollout=rollout, shared=shared)
+    return rewarded(made, {"confidence": AttributeReward(verifier("a"))})
 
 
 def trained(arm: str, rate: float, seed: int, rounds: int) -> tuple[Model, dict]:

@@ -17,15 +17,15 @@ from torch import Tensor
 from scoreward.chain import Transitions, rollout
 from scoreward.data import portraits as data
 from scoreward.keys import Key, normal_each
+from scoreward.methods.sampling import Noisy
 from scoreward.models import builtin
 from scoreward.objectives.base import Policy, Samples
 from scoreward.objectives.critic import Critic
 from scoreward.objectives.denoised_value import DenoisedValue
 from scoreward.objectives.replay import path_rows
 from scoreward.objectives.visited import States, visited
-from scoreward.recipes.portraits import verifier
-from scoreward.recipes.sampling import Noisy
 from scoreward.rewards.portraits import AttributeReward
+from scoreward.tasks.portraits import verifier
 
 FILE = Path(__file__).parent / "values.json"
 PROMPTS, STEPS, SEEDS, PASSES, SHARE = 800, 20, 3, 12, 0.2

@@ -17,8 +17,8 @@ from scoreward.curation.records import STAGES
 from scoreward.curation.run import Curation, Progress
 from scoreward.curation.stages import Pipeline
 from scoreward.own import own
-from scoreward.recipes.curation import portraits
 from scoreward.report.curation import write_curation
+from scoreward.tasks.curating import portraits
 
 console = Console()
 USAGE = (

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
-from scoreward.commands.train import build
+from scoreward.commands.again import built
 from scoreward.diagnosis.causes import diagnose as explain
 from scoreward.diagnosis.evidence import Cause
 from scoreward.report.causes import FILE, evidence_of
 from scoreward.report.folder import read_run
-from scoreward.training.folder import RunFolder, RunFolderError
+from scoreward.training.folder import RunFolder
 from scoreward.training.probe import Probe, probe
 
 console = Console()
@@ -46,13 +46,7 @@ def diagnose(words: list[str]) -> int:
 
 def _probed(folder: RunFolder, options: DiagnoseOptions) -> dict[str, Any]:
     """What the probe measures of the run that the folder describes."""
-    about = folder.about()
-    if not about.get("origin_recipe"):
-        raise RunFolderError(
-            f"{folder.path} was started from Python, not from a recipe, so its rounds cannot be "
-            "repeated from here; add --no-probe, or call scoreward.training.probe.probe(run)"
-        )
-    run, _ = build(about["origin_recipe"], about["arguments"], "scoreward diagnose")
+    run = built(folder, "add --no-probe, or call scoreward.training.probe.probe(run)")
     run = replace(run, device=options.device or run.device)
     settings = Probe(rounds=options.rounds)
     return probe(run, settings, tell=lambda line: console.print(f"[dim]{line}[/dim]"))

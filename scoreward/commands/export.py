@@ -9,7 +9,7 @@ import tyro
 from rich.console import Console
 from safetensors.torch import save_file
 
-from scoreward.commands.train import build
+from scoreward.commands.again import built, fit
 from scoreward.device import chosen
 from scoreward.models.weights import Weights
 from scoreward.report.card import model_card
@@ -34,20 +34,17 @@ def export(words: list[str]) -> int:
     """scoreward export RUN --to FOLDER"""
     options = tyro.cli(ExportOptions, args=words, prog="scoreward export")
     folder = RunFolder(options.run)
-    about, last = folder.about(), newest(folder.checkpoints)
+    last = newest(folder.checkpoints)
     if last is None:
         raise CheckpointError(f"{options.run} has no checkpoint yet")
     if options.to.exists() and any(options.to.iterdir()):
         raise RunFolderError(f"{options.to} is not empty; name a folder that does not exist yet")
-    if not about.get("origin_recipe"):
-        raise RunFolderError(
-            f"{options.run} was started from Python; call run.model.save(weights, folder, merged)"
-        )
+    model = built(folder, "call run.model.save(weights, folder, merged)").model
     aside = options.to.with_name(f".{options.to.name}.writing")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     try:
-        kind = write(about, last, options, aside)
+        kind = write(model, folder, last, options, aside)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
@@ -59,13 +56,10 @@ def export(words: list[str]) -> int:
     return 0
 
 
-def write(about: dict[str, Any], last: Path, options: ExportOptions, target: Path) -> str:
+def write(model: Any, folder: RunFolder, last: Path, options: ExportOptions, target: Path) -> str:
     """The weights; returns what they are: "lora", "pipeline" or "weights"."""
-    tensors = read_snapshot(last, options.which)
-    model = build(about["origin_recipe"], about["arguments"], "scoreward")[0].model
-    ours = {n: p.shape for n, p in Weights(model.network).parameters.items()}
-    if ours != {n: t.shape for n, t in tensors.items()}:
-        raise CheckpointError(f"{last} does not fit the model of the recipe {about['recipe']!r}")
+    tensors, about = read_snapshot(last, options.which), folder.about()
+    fit(Weights(model.network), tensors, last, about)
     if model.save is None:
         if options.merged:
             raise ValueError(f"{about['recipe']} trains a built-in model; leave out --merged")

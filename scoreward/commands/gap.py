@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from scoreward.commands.train import build
+from scoreward.commands.again import built
 from scoreward.denoiser import Denoiser, Guided, InPrecision
 from scoreward.models.weights import Weights
 from scoreward.report import gap as drawing
@@ -94,18 +94,13 @@ def measure(folder: RunFolder, settings: Gap, talk: bool = True, device: str | N
 
 def _built(folder: RunFolder) -> Run:
     """The run a folder describes, with its model as it was before training."""
-    about = folder.about()
-    if not about.get("origin_recipe"):
-        raise RunFolderError(
-            f"{folder.path} has no gap in its records and was started from Python, so its model "
-            "cannot be built again here; train it with Evaluation(..., gap=Gap(etas=(1.0,)))"
-        )
+    run = built(folder, "train it with Evaluation(..., gap=Gap(etas=(1.0,)))")
     if checkpoint.newest(folder.checkpoints) is None:
         raise RunFolderError(
             f"{folder.path} has neither a gap in its records nor a checkpoint to measure; wait for "
             "its first checkpoint, or train with --held-out.gap.etas 0.5 1 1.5"
         )
-    return build(about["origin_recipe"], about["arguments"], "scoreward gap")[0]
+    return run
 
 
 def _evaluation(run: Run, settings: Gap) -> Evaluation:

@@ -1,6 +1,5 @@
 """Commands that look: `sample`, `evaluate`, `report`, `equations`."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,23 +11,18 @@ from rich.table import Table
 
 from scoreward import equations as index
 from scoreward.chain import draw
+from scoreward.commands.again import Precision, trained
 from scoreward.commands.gap import show
-from scoreward.commands.train import build
-from scoreward.denoiser import PRECISIONS, Denoiser, Guided, InPrecision
+from scoreward.denoiser import Denoiser, Guided, InPrecision
 from scoreward.device import chosen, placed
 from scoreward.keys import Key, normal_each
-from scoreward.models import builtin
+from scoreward.methods.sampling import Sampling
 from scoreward.models.base import Model
-from scoreward.models.emoji import emoji
-from scoreward.models.lettering import lettering
-from scoreward.models.weights import Weights
-from scoreward.recipes.emoji import HeldOutEmoji
-from scoreward.recipes.lettering import HeldOutWords
-from scoreward.recipes.portraits import HeldOut
-from scoreward.recipes.sampling import Sampling
 from scoreward.report import write_report
 from scoreward.report.gap import points
 from scoreward.rows import moved
+from scoreward.tasks import task
+from scoreward.tasks.builtin import BuiltIn, HeldOut
 from scoreward.training.checkpoint import CheckpointError, newest, read_snapshot, read_tensors
 from scoreward.training.evaluation import evaluate as measure
 from scoreward.training.evaluation import measure_gap
@@ -36,7 +30,6 @@ from scoreward.training.folder import LARGEST, RunFolder, save_grid, stills
 from scoreward.training.team import Team
 
 console = Console()
-Precision = torch.dtype | None  # of autocast; None: that of the weights
 
 
 @dataclass(frozen=True)
@@ -59,14 +52,14 @@ class Which:
             return _of_run(self.run)
         if self.weights is not None:
             return _fitting(read_tensors(self.weights), str(self.weights), self.built_in), None
-        return MODELS[self.built_in](None), None
+        return built_in(self.built_in).open(None), None
 
-    def task(self) -> str:
+    def task(self) -> BuiltIn:
         """Whose prompts and scorers fit the model."""
         if self.run is None:
-            return self.built_in
-        task = str(RunFolder(self.run).about().get("recipe", "")).partition("_")[0]
-        return task if task in MODELS else "portraits"
+            return built_in(self.built_in)
+        name = str(RunFolder(self.run).about().get("recipe", "")).partition("_")[0]
+        return built_in(name if name in DRAWN else "portraits")
 
     def denoiser(self, model: Model, precision: Precision) -> Denoiser:
         """The denoiser, guided if asked."""
@@ -76,42 +69,31 @@ class Which:
 
 def _of_run(folder: Path) -> tuple[Model, Precision]:
     """The model of a run with its newest averaged weights, adapters included."""
-    about, path = RunFolder(folder).about(), newest(folder / "checkpoints")
-    if path is None:
-        raise CheckpointError(f"{folder} has no checkpoint yet")
-    tensors = read_snapshot(path, "ema")
-    if not about.get("origin_recipe"):  # started from Python: taken to be the built-in model
-        return _fitting(tensors, str(folder), "portraits"), None
-    run = build(about["origin_recipe"], about["arguments"], "scoreward")[0]
-    model = run.model
-    if not isinstance(model, Model):
-        raise ValueError(f"{folder} is a run on texts; its report shows what it wrote")
-    weights = Weights(model.network)
-    if {n: p.shape for n, p in weights.parameters.items()} != {
-        n: t.shape for n, t in tensors.items()
-    }:
-        raise CheckpointError(f"{path} does not fit the model of the recipe {about['recipe']!r}")
-    weights.load(tensors)
-    return model, PRECISIONS.get(run.mixed_precision)
+    path = newest(folder / "checkpoints")
+    if path is None or RunFolder(folder).about().get("origin_recipe"):
+        return trained(folder)
+    return _fitting(read_snapshot(path, "ema"), str(folder), "portraits"), None  # from Python
 
 
-def _fitting(tensors: dict[str, torch.Tensor], name: str, built_in: str) -> Model:
+def _fitting(tensors: dict[str, torch.Tensor], name: str, model: str) -> Model:
     try:
-        return MODELS[built_in](tensors)
+        return built_in(model).open(tensors)
     except RuntimeError:
         raise CheckpointError(
-            f"{name} does not hold weights of the built-in model ({built_in}) of the default size; "
-            "sample and evaluate read runs of the portraits, lettering and emoji recipes, and "
+            f"{name} does not hold weights of the built-in model ({model}) of the default size; "
+            "sample and evaluate read runs of the portraits, lettering and emoji tasks, and "
             "--built-in says which model a weights file belongs to"
         ) from None
 
 
-MODELS: dict[str, Callable[[dict[str, torch.Tensor] | None], Model]] = {
-    "portraits": builtin.portraits,
-    "lettering": lettering,
-    "emoji": emoji,
-}
-HELD_OUT = {"portraits": HeldOut, "lettering": HeldOutWords, "emoji": HeldOutEmoji}
+def built_in(name: str) -> BuiltIn:
+    """A built-in task by name."""
+    found = task(name)
+    assert isinstance(found, BuiltIn)  # noqa: S101
+    return found
+
+
+DRAWN = ("portraits", "lettering", "emoji")
 Flat = tyro.conf.arg(prefix_name=False, name="")
 
 
@@ -168,8 +150,7 @@ def evaluate(words: list[str]) -> int:
     (model, precision), team = options.which.opened(), Team(device=options.which.device)
     model.network.to(team.device).eval()
     denoiser = options.which.denoiser(model, precision)
-    held_out = HELD_OUT[options.which.task()](**vars(options.held_out))
-    settings = held_out.evaluation()
+    settings = options.which.task().evaluation(options.held_out)
     numbers = measure(settings, model, denoiser, team).numbers
     samplers = [name for name in numbers if name != "gap"]
     table = Table("", *(f"{s.upper()} sampler" for s in samplers))

@@ -1,4 +1,4 @@
-"""Command `plan`: what a recipe needs, computed before anything is loaded."""
+"""Command `plan`: what a method on a task needs, computed before anything is loaded."""
 
 import tempfile
 from dataclasses import dataclass
@@ -27,8 +27,8 @@ OWN = 2**30  # bytes that a driver and its kernels take besides tensors; ours
 
 
 USAGE = (
-    "usage: scoreward plan RECIPE [--card GB] [options of the recipe], for example: scoreward plan "
-    "sd35_vgrpo --model FOLDER --card 24"
+    "usage: scoreward plan METHOD [--on TASK] [--card GB] [options of `train`], for example: "
+    "scoreward plan vgrpo --on sd35 --model FOLDER --card 24"
 )
 
 
@@ -65,12 +65,12 @@ LADDER = (
 
 
 def plan(words: list[str]) -> int:
-    """scoreward plan RECIPE [--card GB] [options]"""
+    """scoreward plan METHOD [--on TASK] [--card GB] [options]"""
     if words and words[0] in ("-h", "--help"):
         console.print(USAGE, highlight=False, markup=False)
         return 0
     if not words or words[0].startswith("-"):
-        raise ValueError(f"which recipe? {USAGE}")
+        raise ValueError(f"which method? {USAGE}")
     card, rest = _card(words[1:])
     used = () if card is None else fitting(words[0], rest, card)
     if used is None:

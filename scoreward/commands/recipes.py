@@ -1,181 +1,121 @@
-"""Finding recipes and turning their settings into options."""
+"""From words of a command line to a run: which method on which task, its settings as options."""
 
-import importlib
-import inspect
-from collections.abc import Callable
-from dataclasses import field, make_dataclass
-from difflib import get_close_matches
-from typing import Annotated, Any, TypeVar, cast, get_type_hints
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, make_dataclass
+from typing import Annotated, Any, TypeVar, cast
 
 import tyro
 
+from scoreward.methods.base import Method, Settings
+from scoreward.methods.drawn import Drawn
+from scoreward.methods.sampling import Noisy, Sampling
+from scoreward.objectives.base import Objective
 from scoreward.own import own
+from scoreward.recipes import Recipe, joined, of_function, recipe
 from scoreward.training.run import Run
 
 T = TypeVar("T")
-Recipe = Callable[..., Run]
-
-PATHS = (
-    "ddpo",
-    "dpok",
-    "score_as_action",
-    "flow_grpo",
-    "flow_grpo_fast",
-    "cps",
-    "dance_grpo",
-    "mixgrpo",
-    "mixgrpo_flash",
-    "branch_grpo",
-    "temp_flow",
-    "temp_flow_window",
-    "grpo_guard",
-    "flow_dppo",
-    "fdfo",
-)
-SAMPLES = (
-    "diffusion_nft",
-    "awm",
-    "fpo",
-    "epg",
-    "pepg",
-    "par",
-    "ram",
-    "dgpo",
-    "crd",
-    "refl",
-    "draft",
-    "align_prop",
-)
-ON_PAIRS = (
-    "diffusion_dpo",
-    "flow_dpo",
-    "diffusion_kto",
-    "mapo",
-    "diffusion_orpo",
-    "dspo",
-    "inpo",
-    "smpo",
-    "dmpo",
-    "sdpo",
-    "pnapo",
-    "curriculum_dpo",
-    "rainbow_po",
-)
-ON_STEPS = ("d3po", "spo", "lpo")
-DIFFERENTIATING = ("refl", "draft", "align_prop", "swift_direct")
-BUILT_IN = {
-    "portraits_vgrpo": "scoreward.recipes.portraits",
-    "portraits_pretrain": "scoreward.recipes.portraits",
-    **{f"portraits_{method}": "scoreward.recipes.portraits_paths" for method in PATHS},
-    **{f"portraits_{method}": "scoreward.recipes.portraits_samples" for method in SAMPLES},
-    **{f"portraits_{method}": "scoreward.recipes.portraits_preferences" for method in ON_PAIRS},
-    **{
-        f"portraits_{method}": "scoreward.recipes.portraits_preference_steps" for method in ON_STEPS
-    },
-    "portraits_few_step": "scoreward.recipes.portraits_few_step",
-    "portraits_swift": "scoreward.recipes.portraits_swift",
-    "portraits_swift_direct": "scoreward.recipes.portraits_swift",
-    "toy_vgrpo": "scoreward.recipes.toy",
-    "lettering_pretrain": "scoreward.recipes.lettering",
-    "emoji_pretrain": "scoreward.recipes.emoji",
-    "digits_compressed_pretrain": "scoreward.recipes.digits_compressed",
-    "digits_compressed_vgrpo": "scoreward.recipes.digits_compressed",
-}
-PRETRAINED = {
-    "pretrained_sd35": (
-        "sd35_vgrpo",
-        "sd35_diffusion_nft",
-        "sd35_mixgrpo",
-        "sd35_flow_grpo",
-        "sd35_flow_grpo_fast",
-        "sd35_awm",
-        "sd35_awm_geneval",
-        "sd35_awm_ocr",
-    ),
-    "pretrained_flux": (
-        "flux_vgrpo",
-        "flux_diffusion_nft",
-        "flux_mixgrpo",
-        "flux_dance_grpo",
-        "flux_flow_grpo",
-        "kontext_vgrpo",
-    ),
-    "pretrained_epg": ("sd35_epg", "sd35_pepg", "sd35_par"),
-    "pretrained_branches": ("sd35_temp_flow", "flux_temp_flow"),
-    "pretrained_sft": ("sd35_sft",),
-    "pretrained_preferences": ("sd15_diffusion_dpo", "sdxl_diffusion_dpo", "sd35_flow_dpo"),
-    "pretrained_more": (
-        "sd15_ddpo",
-        "sd15_score_as_action",
-        "sd15_vgrpo",
-        "sdxl_ddpo",
-        "wan_flow_grpo",
-        "wan_vgrpo",
-    ),
-}
-LANGUAGE = ("tiny_llama_dpo", "smollm_dpo", "smollm_simpo", "smollm_rainbow_po")
-BUILT_IN |= dict.fromkeys(LANGUAGE, "scoreward.recipes.language")
-BUILT_IN |= {name: f"scoreward.recipes.{f}" for f, names in PRETRAINED.items() for name in names}
-TASKS = {"lettering": "scoreward.recipes.lettering", "emoji": "scoreward.recipes.emoji"}
-ONLINE = ("vgrpo", "swift", *PATHS, *SAMPLES, "swift_direct")
-MOVED = {
-    f"{task}_{method}": f"portraits_{method}"
-    for task in TASKS
-    for method in ONLINE
-    if task != "lettering" or method not in DIFFERENTIATING
-}
 
 
-def find(name: str) -> Recipe:
-    """A built-in recipe by name, or a function of the user's own as FILE.py:FUNCTION."""
+@dataclass(frozen=True)
+class Command:
+    """What a command line asks to be run: settings that become options, and who makes the run."""
+
+    settings: Settings
+    run: Callable[..., Run]
+    about: str = ""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+
+def find(words: Sequence[str]) -> tuple[Command, list[str]]:
+    """METHOD [--on TASK], TASK_METHOD, FILE.py:FUNCTION, and the words that are left.
+
+    Raises ValueError for a name that there is not, and for a pair that cannot be.
+    """
+    name, rest = words[0], list(words[1:])
+    on, rest = taken(rest, "--on")
+    loss, rest = taken(rest, "--method.name")  # what losses on texts were called by
     if ":" in name:
-        return _from_file(name)
-    task, _, method = name.partition("_")
-    if task in TASKS and method in ONLINE:
-        return importlib.import_module(TASKS[task]).moved(find(f"portraits_{method}"))
-    if name not in BUILT_IN:
-        close = get_close_matches(name, [*BUILT_IN, *MOVED], 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(
-            f"unknown recipe {name!r}{hint}; recipes are {', '.join([*BUILT_IN, *MOVED])}, "
-            "or a function of your own as my_recipe.py:run"
-        )
-    return getattr(importlib.import_module(BUILT_IN[name]), name)
+        return _from_file(name, on), rest
+    if on is None and loss is not None and "_" in name:
+        on, name = next(p for p in ("tiny_llama", "smollm") if name.startswith(p)), loss
+    return _command(recipe(name, on)), rest
 
 
-def _from_file(name: str) -> Recipe:
-    recipe = own(name, "recipe")
+def _command(made: Recipe) -> Command:
+    return Command(made.settings, made.run, made.about, made.task.renamed)
+
+
+def _from_file(name: str, on: str | None) -> Command:
+    """A function that makes a run, a method of the user's own, or an objective."""
+    found = own(name, "recipe")
     path, _, function = name.rpartition(":")
-    if not callable(recipe):
+    if isinstance(found, type) and issubclass(found, Objective):
+        found = found()
+    if isinstance(found, Objective):
+        found = _drawn(function, found)
+    if isinstance(found, Method):
+        place = joined("vgrpo", on or "portraits").task
+        return _command(Recipe(found, place))
+    if isinstance(found, type) or not callable(found):
         raise ValueError(f"{path!r} has no function {function!r} that could be a recipe")
-    return cast(Recipe, recipe)
+    if on is not None:
+        raise ValueError(
+            f"{name} is a function that makes a whole run, so there is nothing to put it --on; an "
+            "objective or a Method of your own takes --on TASK"
+        )
+    made = cast(Callable[..., Run], found)
+    return Command(of_function(made), made, made.__doc__ or "")
 
 
-def parse(recipe: Recipe, options: type[T], words: list[str], program: str) -> tuple[T, Run]:
-    """Read `options` and the recipe's settings from one command line, and call the recipe.
+def _drawn(name: str, objective: Objective) -> Drawn:
+    """A method of the user's own: noise at every step if it learns from paths."""
+    about = (type(objective).__doc__ or name).strip().split("\n")[0]
+    steps = Noisy("ddim", 1.0) if objective.stores == "paths" else Sampling()
+    smooth = objective.stores == "starts"
+    return Drawn(name.lower(), about, objective, steps=steps, smooth=smooth)
+
+
+def taken(words: list[str], option: str) -> tuple[str | None, list[str]]:
+    """The value of one option, and the other words."""
+    for at, word in enumerate(words):
+        if word == option:
+            if at + 1 == len(words) or words[at + 1].startswith("--"):
+                raise ValueError(f"{option} needs a name behind it")
+            return words[at + 1], words[:at] + words[at + 2 :]
+        if word.startswith(f"{option}="):
+            return word.partition("=")[2], words[:at] + words[at + 1 :]
+    return None, words
+
+
+def renewed(words: Sequence[str], renamed: Mapping[str, str]) -> list[str]:
+    """Options by their present names."""
+    return [_renewed(word, renamed) for word in words]
+
+
+def _renewed(word: str, renamed: Mapping[str, str]) -> str:
+    name, equals, value = word.partition("=")
+    for before, now in renamed.items():
+        if name == before or (before.endswith(".") and name.startswith(before)):
+            return now + name.removeprefix(before) + equals + value
+    return word
+
+
+def parse(command: Command, options: type[T], words: list[str], program: str) -> tuple[T, Run]:
+    """Read `options` and the run's settings from one command line, and make the run.
 
     Exits with tyro's message for unknown options, which suggests the nearest one.
     """
-    hints = get_type_hints(recipe, include_extras=True)
-    parameters = inspect.signature(recipe).parameters
-    if bare := [n for n in parameters if n not in hints]:
-        raise ValueError(
-            f"setting {bare[0]!r} of the recipe has no type, so it cannot become an option; write "
-            f"{bare[0]}: int = 3, for example"
-        )
-    settings = [(n, hints[n], _default(p)) for n, p in parameters.items()]
     flat = Annotated[options, tyro.conf.arg(prefix_name=False, name="")]
-    whole = make_dataclass("Settings", [("own_options", flat), *settings])
-    whole.__doc__ = recipe.__doc__
-    parsed: Any = tyro.cli(whole, args=words, prog=program)
-    run = recipe(**{n: getattr(parsed, n) for n in parameters})
+    fields = [(name, s.hint, _default(s.default)) for name, s in command.settings.items()]
+    whole = make_dataclass("Settings", [("own_options", flat), *fields], kw_only=True)
+    whole.__doc__ = command.about
+    parsed: Any = tyro.cli(whole, args=renewed(words, command.renamed), prog=program)
+    run = command.run(**{name: getattr(parsed, name) for name in command.settings})
     if not isinstance(run, Run):
         raise ValueError(f"the recipe returned a {type(run).__name__}; it must return a Run")
     return parsed.own_options, run
 
 
-def _default(parameter: inspect.Parameter) -> Any:
-    if parameter.default is inspect.Parameter.empty:
-        return field()
-    value = parameter.default
-    return field(default_factory=lambda: value)
+def _default(value: Any) -> Any:
+    return field() if value is ... else field(default_factory=lambda: value)

@@ -13,7 +13,7 @@ import tyro
 from rich.console import Console
 
 from scoreward.commands.live import say_held_out, watch
-from scoreward.commands.recipes import find, parse
+from scoreward.commands.recipes import find, parse, taken
 from scoreward.report import write_report
 from scoreward.training.checkpoint import newest, read_snapshot
 from scoreward.training.folder import RunFolder, RunFolderError
@@ -27,7 +27,7 @@ console = Console()
 class Options:
     """What a run is called and what is said about it."""
 
-    folder: Path | None = None  # run folder; default runs/RECIPE
+    folder: Path | None = None  # run folder; default runs/TASK_METHOD
     seed: int = 0  # of everything random in training
     profile: bool = False  # print where the time went
     plan: bool = False  # explain the sizes of a round and stop
@@ -37,18 +37,19 @@ class Options:
 
 
 def train(words: list[str]) -> int:
-    """scoreward train RECIPE [options]"""
+    """scoreward train METHOD [--on TASK] [options]"""
     if not words or words[0].startswith("-"):
         raise ValueError(
-            "which recipe? usage: scoreward train RECIPE [options], for example: "
-            "scoreward train portraits_vgrpo --help"
+            "which method? usage: scoreward train METHOD [--on TASK] [options], for example: "
+            "scoreward train vgrpo --on portraits; `scoreward methods` and `scoreward tasks` list "
+            "them"
         )
     return _start(*build(words[0], words[1:], f"scoreward train {words[0]}"))
 
 
 def pretrain(words: list[str]) -> int:
-    """scoreward pretrain [options]: the recipe portraits_pretrain, and its weights as one file."""
-    run, own = build("portraits_pretrain", words, "scoreward pretrain")
+    """scoreward pretrain [options]: the method on the portraits, and its weights as one file."""
+    run, own = build("pretrain", words, "scoreward pretrain")
     code = _start(run, own)
     last = newest(run.folder / "checkpoints")
     if last is not None and not own.plan and run.team().leads:
@@ -62,13 +63,8 @@ def resume(words: list[str]) -> int:
     options = tyro.cli(ResumeOptions, args=words, prog="scoreward resume")
     folder = RunFolder(options.folder)
     about = folder.about()
-    if not about.get("origin_recipe"):
-        raise RunFolderError(
-            f"{options.folder} was started from Python, not from a recipe; resume it there with "
-            "run.resume()"
-        )
     torch.set_num_threads(int(about.get("threads", torch.get_num_threads())))
-    run, own = build(about["origin_recipe"], about["arguments"], "scoreward resume")
+    run, own = build(*command_of(folder, "resume it there with run.resume()"), "scoreward resume")
     run = replace(run, folder=options.folder, device=options.device or run.device)
     _explain(run)
     return _show(run, run.resume(), own)
@@ -117,9 +113,13 @@ def lesson() -> Path | None:
 
 def build(recipe: str, words: list[str], program: str) -> tuple[Run, Options]:
     """The run a command line means, with what is needed to build it again."""
-    own, run = parse(find(recipe), Options, words, program)
+    if Path(recipe).name == "run.json":
+        recipe, words = repeated(Path(recipe), words)
+    command, rest = find([recipe, *words])
+    own, run = parse(command, Options, rest, program)
+    known = {n: v for n, v in run.origin.items() if n not in ("made", "unspoken")}
     origin = {
-        **run.origin,  # what a recipe knows of its data
+        **known,  # what a task knows of its data
         "recipe": run.name,
         "origin_recipe": recipe,
         "arguments": words,
@@ -129,6 +129,30 @@ def build(recipe: str, words: list[str], program: str) -> tuple[Run, Options]:
     guards = run.guards if own.guards == Guards() else own.guards  # a recipe may have its own
     given = {"seed": own.seed, "device": own.device, "guards": guards}
     return replace(run, folder=folder, origin=origin, **given), own
+
+
+def repeated(record: Path, words: list[str]) -> tuple[str, list[str]]:
+    """What the run of a run.json was started as, with other options behind its own."""
+    if not record.is_file():
+        raise RunFolderError(f"there is no file {str(record)!r}; a run folder has a run.json")
+    started, before = command_of(RunFolder(record.parent), "start it there")
+    _, before = taken(before, "--folder")
+    return started, before + words
+
+
+def command_of(folder: RunFolder, instead: str) -> tuple[str, list[str]]:
+    """What a run was started as, and with which options.
+
+    Raises RunFolderError, which says what to do `instead`, for one that no command line can build.
+    """
+    about = folder.about()
+    if not about.get("origin_recipe"):
+        reason = about.get("unspoken", "which method and task it is")
+        raise RunFolderError(
+            f"{folder.path} was started from Python, and no command line can say {reason}; "
+            f"{instead}"
+        )
+    return about["origin_recipe"], about["arguments"]
 
 
 def export(path: Path, target: Path) -> None:
@@ -147,6 +171,8 @@ def _start(run: Run, own: Options) -> int:
 def _explain(run: Run) -> None:
     team = run.team()
     console.quiet = not team.leads  # of several processes one talks
+    if "source" in run.origin:
+        console.print(f"[dim]{run.origin['source']}[/dim]", highlight=False)
     for line in run.source.geometry.explain(team.size):
         console.print(f"[dim]{line}[/dim]")
     say_held_out(run, console)

@@ -13,14 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from scoreward.chain import Transitions
-from scoreward.denoiser import Cond
 from scoreward.keys import Key
 from scoreward.objectives.base import Policy, Samples
 from scoreward.objectives.paths import PathObjective
 from scoreward.objectives.replay import PathRows, Replay, place, reduced
+from scoreward.objectives.visited import described
 from scoreward.prediction import Prediction
 from scoreward.ratio import ratio_metrics
-from scoreward.rows import whole
 
 BETAS, TINY = (0.9, 0.999), 1e-8
 
@@ -67,20 +66,9 @@ class DPOK(PathObjective):
 
 def features(rows: PathRows) -> Float[Tensor, "rows width"]:
     """State, condition and time of each transition, flat."""
-    t = rows.path.t[:, None]
-    return torch.cat([rows.path.x.flatten(1), described(whole(rows.cond), len(t)).to(t), t], 1)
-
-
-def described(cond: Cond, count: int) -> Float[Tensor, "rows width"]:
-    """A condition as numbers: its mean phrase, its class number, or nothing.  ValueError else."""
-    if cond is None:
-        return torch.zeros(count, 0)
-    if not isinstance(cond, Tensor) or cond.ndim not in (1, 2, 3):
-        raise ValueError(
-            "DPOK's baseline reads conditions that are class numbers [batch], vectors [batch, dim] "
-            f"or phrases [batch, phrases, dim]; got {type(cond).__name__}"
-        )
-    return (cond.mean(1) if cond.ndim == 3 else cond.reshape(count, *cond.shape[1:] or [1])).float()
+    t, said = rows.path.t[:, None], described(rows.cond)
+    words = t[:, :0] if said is None else said.to(t)
+    return torch.cat([rows.path.x.flatten(1), words, t], 1)
 
 
 def critic(weights: list[Tensor], inputs: Tensor) -> Float[Tensor, " rows"]:

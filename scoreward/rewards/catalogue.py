@@ -14,27 +14,40 @@ from scoreward.rewards.base import Reward
 
 
 class Entry(NamedTuple):
-    """Where a reward is built, what it is, and what may follow its name after `=`."""
+    """Where a reward is built, what it is, what may follow its name after `=`."""
 
     module: str
     constructor: str
     what: str
     takes: str = ""
+    gradient: bool = True  # whether it can be differentiated in the media
 
 
 FOLDER = "FOLDER_OR_HUB_ID"
 NAMES: dict[str, Entry] = {
-    "legible": Entry("catalogue", "legible", "share of the quoted text that OCR reads"),
-    "exact_text": Entry("catalogue", "exact_text", "1 where OCR reads exactly the quoted text"),
+    "legible": Entry(
+        "catalogue", "legible", "share of the quoted text that OCR reads", gradient=False
+    ),
+    "exact_text": Entry(
+        "catalogue", "exact_text", "1 where OCR reads exactly the quoted text", gradient=False
+    ),
     "portraits": Entry("catalogue", "portraits", "attributes of the pixel portraits, probability"),
-    "jpeg_compressibility": Entry("rules", "Compressible", "minus kB as JPEG of quality 95"),
-    "jpeg_incompressibility": Entry("rules", "Incompressible", "kB as JPEG of quality 95"),
+    "jpeg_compressibility": Entry(
+        "rules", "Compressible", "minus kB as JPEG of quality 95", gradient=False
+    ),
+    "jpeg_incompressibility": Entry(
+        "rules", "Incompressible", "kB as JPEG of quality 95", gradient=False
+    ),
     "colorfulness": Entry("rules", "Colorfulness", "Hasler and Süsstrunk's, 0 to about 110"),
     "contrast": Entry("rules", "Contrast", "standard deviation of the brightness, 0 to 0.5"),
     "saturation": Entry("rules", "Saturation", "mean saturation as in HSV, 0 to 1"),
     "symmetry": Entry("rules", "Symmetry", "likeness to the mirror image, 0 to 1"),
-    "counting": Entry("rules", "Counting", "number of blobs of a colour: 'three red circles'"),
-    "color_share": Entry("rules", "ColorShare", "share of pixels in the named colour"),
+    "counting": Entry(
+        "rules", "Counting", "number of blobs of a colour: 'three red circles'", gradient=False
+    ),
+    "color_share": Entry(
+        "rules", "ColorShare", "share of pixels in the named colour", gradient=False
+    ),
     "clip_score": Entry("clip", "clip_score", "CLIP: likeness of picture and prompt", FOLDER),
     "siglip_score": Entry("clip", "siglip_score", "SigLIP: likeness to the prompt", FOLDER),
     "pickscore": Entry("clip", "pickscore", "PickScore: what users picked, / 26", FOLDER),
@@ -42,13 +55,25 @@ NAMES: dict[str, Entry] = {
     "aesthetic": Entry("clip", "Aesthetic", "LAION's aesthetic score, 1 to 10", "FOLDER_OR_FILE"),
     "hpsv3": Entry("hpsv3", "HPSv3", "HPSv3: human preference, by Qwen2-VL", "FOLDER_OR_FILE"),
     "image_reward": Entry("image_reward", "ImageReward", "ImageReward, −2 to 2", "FOLDER_OR_FILE"),
-    "unified_reward": Entry("judge", "unified_reward", "a vision-language judge, 0.2 to 1", "URL"),
-    "checklist": Entry("judge", "checklist", "a judge that answers yes or no, 0 to 1", "URL"),
+    "unified_reward": Entry(
+        "judge", "unified_reward", "a vision-language judge, 0.2 to 1", "URL", gradient=False
+    ),
+    "checklist": Entry(
+        "judge", "checklist", "a judge that answers yes or no, 0 to 1", "URL", gradient=False
+    ),
     "geneval": Entry(
-        "detection", "geneval", "1 if all objects asked for are there", "METADATA.jsonl"
+        "detection",
+        "geneval",
+        "1 if all objects asked for are there",
+        "METADATA.jsonl",
+        gradient=False,
     ),
     "geneval_graded": Entry(
-        "detection", "geneval_graded", "the same with partial credit", "METADATA.jsonl"
+        "detection",
+        "geneval_graded",
+        "the same with partial credit",
+        "METADATA.jsonl",
+        gradient=False,
     ),
     "imagenet_class": Entry(
         "imagenet", "imagenet_class", "p(class) of EfficientNet-lite0", "NUMBER"

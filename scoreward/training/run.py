@@ -1,29 +1,23 @@
 """A run: everything that trains, in one value, and the loop that records it.
 
-run = portraits_vgrpo(folder=Path("runs/mine"))
+run = recipe("vgrpo", on="portraits").run(folder=Path("runs/mine"))
 for moment in run.start():
     print(moment.round, moment.metrics["reward/mean"])
 """
 
-import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, is_dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-import scoreward
 from scoreward.objectives.base import Objective
 from scoreward.rewards.base import RewardError
 from scoreward.training import checkpoint, health
+from scoreward.training.about import about
 from scoreward.training.evaluation import Subject
-from scoreward.training.folder import RunFolder, RunFolderError, git_state, record
-from scoreward.training.held import held_out
+from scoreward.training.folder import RunFolder, RunFolderError, record
 from scoreward.training.interrupt import Stop, stop_after_round
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.source import Source
@@ -334,55 +328,3 @@ def _samplers(evaluation: Mapping[str, Any]) -> dict[str, dict[str, float]]:
         if isinstance(v, dict) and k not in ("evaluations", "gap")
     }
     return {k: {n: x for n, x in v.items() if isinstance(x, float)} for k, v in kept.items()}
-
-
-def about(run: Run) -> dict[str, Any]:
-    """run.json: all settings, versions, seed, git state."""
-    return {
-        "recipe": run.name,
-        "arguments": [],
-        **run.origin,
-        "held_out": held_out(run),
-        "settings": described(run),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "scoreward": scoreward.__version__,
-        },
-        "threads": torch.get_num_threads(),
-        "seed": run.seed,
-        "git": git_state(),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "status": "running",
-        "reason": None,
-    }
-
-
-def described(value: Any) -> Any:
-    """Settings as plain JSON: dataclasses by field, everything else by a short name."""
-    if isinstance(value, bool | int | float | str) or value is None:
-        return value
-    if isinstance(value, Tensor):
-        return f"tensor of shape {tuple(value.shape)}"
-    if isinstance(value, nn.Module):
-        count = sum(p.numel() for p in value.parameters())
-        return f"{type(value).__name__}, {count:,} parameters"
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: described(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(k): described(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return _listed(value)
-    return _named(value)
-
-
-def _listed(value: list | tuple) -> Any:
-    if len(value) > 64:
-        return f"{len(value)} items, the first {value[0]!r}"
-    return [described(v) for v in value]
-
-
-def _named(value: Callable | object) -> str:
-    if isinstance(value, Path):
-        return str(value)
-    return getattr(value, "__qualname__", type(value).__qualname__)

@@ -145,7 +145,7 @@ class Silent(Kernel):
 
 
 def test_a_kernel_whose_noise_is_not_declared_is_refused() -> None:
-    from scoreward.recipes.toy import toy_model
+    from scoreward.tasks.toy import toy_model
 
     model, keys = toy_model(), [Key((0,))]
     with pytest.raises(ValueError, match=r"^Silent draws noise in step 1 -> 0.5 of which"):

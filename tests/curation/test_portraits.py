@@ -31,8 +31,8 @@ from scoreward.models.base import Model
 from scoreward.models.builtin import portraits as built_in
 from scoreward.prediction import Prediction
 from scoreward.process import RectifiedFlow
-from scoreward.recipes.curation import portraits
 from scoreward.rewards.portraits import Verifier
+from scoreward.tasks.curating import portraits
 
 
 def edits(count: int, hat: str = "green") -> list[Edit]:

@@ -7,9 +7,8 @@ import pytest
 
 from scoreward.diagnosis.causes import diagnose
 from scoreward.diagnosis.evidence import Cause
+from scoreward.methods.sampling import Noisy
 from scoreward.objectives.flow_grpo import FlowGRPO
-from scoreward.recipes.sampling import Noisy
-from scoreward.recipes.toy import toy_vgrpo
 from scoreward.report.causes import evidence_of
 from scoreward.report.folder import read_run
 from scoreward.training.geometry import Geometry
@@ -18,6 +17,7 @@ from scoreward.training.probe import Probe, probe
 from scoreward.training.run import Budget, Run
 from scoreward.training.source import Online
 from tests.diagnosis.faults import FAULTS, Fault, trained
+from tests.support.recipes import toy_vgrpo
 
 
 def toy(paths: bool) -> Run:

@@ -11,16 +11,15 @@ import torch
 from PIL import Image
 
 from scoreward import cli
-from scoreward.commands.recipes import PRETRAINED
 from scoreward.commands.train import build
 from scoreward.data.prompts import PromptsError, from_file, listed, read, share_of
-from scoreward.recipes.pretrained import Task
+from scoreward.tasks.base import Goal
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 from tests.families import tiny, upstream
+from tests.support.recipes import FROM_FILES, PRETRAINED
 
-FROM_FILES = ("pretrained_sft", "pretrained_preferences")  # have tests of their own
-RECIPES = [name for file, names in PRETRAINED.items() for name in names if file not in FROM_FILES]
+RECIPES = [name for name in PRETRAINED if name not in FROM_FILES]  # which have tests of their own
 TINY = {
     "sd35": "sd3",
     "flux": "flux_dev",
@@ -133,9 +132,9 @@ def test_prompts_are_read_held_out_and_told_what_is_wrong(tmp_path: Path) -> Non
 
 def test_what_trains_is_measured_as_reward_and_the_first_judge_as_judge() -> None:
     """Health's alarm and the report look for these two names."""
-    one = Task(reward=("contrast",), judge=("symmetry", "saturation"))
+    one = Goal(reward=("contrast",), judge=("symmetry", "saturation"))
     assert [*one.measured(), *one.judges()] == ["reward", "judge", "judge_saturation"]
-    two = Task(reward=("contrast", "symmetry"), weights=(2.0, 0.5))
+    two = Goal(reward=("contrast", "symmetry"), weights=(2.0, 0.5))
     media, said = torch.rand(3, 3, 8, 8), two.measured()
     assert list(said) == ["reward", "contrast", "symmetry"]
     contrast, symmetry = (said[n](media, [""] * 3) for n in ("contrast", "symmetry"))

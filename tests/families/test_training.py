@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from scoreward.data.prompts import Instruction
+from scoreward.methods.sampling import Noisy, Sampling
 from scoreward.models.base import Model
 from scoreward.models.diffusers import Text, load
 from scoreward.objectives.base import Objective
@@ -17,7 +18,6 @@ from scoreward.objectives.diffusion_nft import DiffusionNFT
 from scoreward.objectives.draft import DRaFT
 from scoreward.objectives.flow_grpo import FlowGRPO
 from scoreward.objectives.vgrpo import VGRPO
-from scoreward.recipes.sampling import Noisy, Sampling
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.source import Online

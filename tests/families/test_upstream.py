@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from scoreward.chain import Sampler, draw
-from scoreward.denoiser import Denoiser, Guided
+from scoreward.denoiser import Denoiser, Guided, InPrecision
 from scoreward.kernel import ddim
 from scoreward.keys import Key
 from scoreward.models.base import Model
@@ -79,3 +79,22 @@ def test_the_same_pictures_with_guidance(
     guided = ours(model, Guided(model.denoiser, 3.0, model.null), z, upstream.PROMPTS, STEPS)
     assert (guided - theirs).abs().max() < 3e-4
     assert (guided - plain).abs().max() > 2e-3
+
+
+@pytest.mark.parametrize("name", tiny.PIPELINES)
+def test_rows_at_any_times_are_answered_together_in_fewer_bits(
+    name: str, saved: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Also where two networks share the times: both answer in one batch, and each its rows."""
+    model = load(saved(name), tiny.loading(name))
+    cond = model.encode(upstream.prompts_of(name, tmp_path)[:1] * 4)
+    x, t = (
+        upstream.noise(model.shape)[:1].repeat(4, *[1] * len(model.shape)),
+        torch.tensor([0.95, 0.1, 0.9, 0.2]),
+    )
+    with torch.no_grad():
+        whole = model.denoiser(x, t, cond).as_(model.kind)
+        coarse = InPrecision(model.denoiser, torch.bfloat16)(x, t, cond).as_(model.kind)
+    assert coarse.dtype == torch.float32
+    apart = (coarse - whole).flatten(1).norm(dim=1) / whole.flatten(1).norm(dim=1)
+    assert float(apart.max()) < 0.1, apart

@@ -8,10 +8,10 @@ from scoreward.chain import draw
 from scoreward.data import emoji as data
 from scoreward.denoiser import Guided
 from scoreward.keys import Key, normal_each
+from scoreward.methods.sampling import Sampling
 from scoreward.models import emoji as built_in
 from scoreward.models import minilm
 from scoreward.models.transformer import NetworkSize
-from scoreward.recipes.sampling import Sampling
 
 KEY = Key(("emoji",))
 SMALL = NetworkSize(hidden=16, depth=1, heads=2, patch=8, text=data.DIM, places="waves")

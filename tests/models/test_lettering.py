@@ -8,9 +8,9 @@ from scoreward.chain import draw
 from scoreward.data import lettering as data
 from scoreward.denoiser import Denoiser, Guided
 from scoreward.keys import Key, normal_each
+from scoreward.methods.sampling import Sampling
 from scoreward.models import lettering as built_in
 from scoreward.models.transformer import NetworkSize, places
-from scoreward.recipes.sampling import Sampling
 from scoreward.rewards.ocr import Legible, PaddleReader
 
 KEY = Key(("lettering",))

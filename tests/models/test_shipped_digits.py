@@ -10,14 +10,15 @@ from safetensors.torch import load_file, save_file
 from scoreward.chain import draw
 from scoreward.data.digits import WORDS, load
 from scoreward.keys import Key, normal_each
+from scoreward.methods.base import Shared
+from scoreward.methods.sampling import Sampling
 from scoreward.models import digits
 from scoreward.models.base import Model
 from scoreward.models.compressed import save, stored
 from scoreward.models.vectors import VectorNetwork, VectorSize
-from scoreward.recipes.digits_compressed import StartDigits, digits_compressed_vgrpo
-from scoreward.recipes.sampling import Sampling
-from scoreward.recipes.shared import Shared
+from scoreward.recipes import recipe
 from scoreward.rewards.digits import NearestDigits, nearest_digit
+from scoreward.tasks.digits import DIGITS, StartDigits
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.team import Team
@@ -64,17 +65,17 @@ def test_another_file_or_size_is_refused_in_a_sentence(tmp_path: Path) -> None:
     how, _ = stored(digits.PATH)
     small = VectorSize(hidden=16, depth=1, classes=10)
     save(path, how, VectorNetwork(how.latent, small))
-    assert StartDigits(path, small).build().shape == (1, 16, 16)
+    assert DIGITS.build(StartDigits(path, size=small)).shape == (1, 16, 16)
     with pytest.raises(ValueError, match=r"not those of VectorSize\(hidden=192.*they were trained"):
-        StartDigits(path).build()
+        DIGITS.build(StartDigits(path))
     save_file(load_file(digits.PATH), path)  # without what `save` says of it
     with pytest.raises(ValueError, match="holds no compressed model"):
-        StartDigits(path).build()
+        DIGITS.build(StartDigits(path))
 
 
 def test_a_few_rounds_of_vgrpo_raise_reward_and_judge() -> None:
     shared = Shared(geometry=Geometry(prompts=10, group=8))
-    run = digits_compressed_vgrpo(sampling=Sampling(steps=8), shared=shared)
+    run = recipe("digits_compressed_vgrpo").run(sampling=Sampling(steps=8), shared=shared)
     trainer = Trainer(run.model, run.objective, run.source, Optimizer(lr=5e-4), Team(), seed=1)
     rewards = [trainer.step().metrics["reward/mean"] for _ in range(6)]
     assert rewards[-1] > rewards[0] + 0.04

@@ -15,7 +15,7 @@ from scoreward.kernel import EulerMaruyama, ddim, flow_sde
 from scoreward.models.base import Model
 from scoreward.objectives.base import Objective
 from scoreward.process import time_grid
-from scoreward.recipes.toy import CORNERS, closeness, toy_model
+from scoreward.tasks.toy import CORNERS, closeness, toy_model
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.source import Online

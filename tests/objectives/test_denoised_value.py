@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from scoreward.keys import Key
+from scoreward.methods.sampling import Noisy
 from scoreward.objectives.critic import Critic
 from scoreward.objectives.denoised_value import DenoisedValue, Skip, weights_of
 from scoreward.objectives.score_as_action import ScoreAsAction
 from scoreward.objectives.visited import States, described, gathered, visited
-from scoreward.recipes.sampling import Noisy
 from scoreward.rewards.base import RewardError
 from scoreward.rows import Looked
 from scoreward.training.geometry import Geometry

@@ -10,7 +10,7 @@ from scoreward.advantage import Advantages
 from scoreward.objectives.answers import Answers
 from scoreward.objectives.diffusion_nft import DiffusionNFT, Mode
 from scoreward.objectives.vgrpo import VGRPO
-from scoreward.recipes.toy import closeness
+from scoreward.tasks.toy import closeness
 from scoreward.training.geometry import Geometry
 from tests.core.laws import F64, real
 from tests.objectives.learning import ODE, START, distances, trainer

@@ -13,7 +13,7 @@ from scoreward.objectives.diffusion_nft import DiffusionNFT
 from scoreward.objectives.epg import ELBO, EPG, PAR, PEPG
 from scoreward.objectives.ram import RAM
 from scoreward.objectives.vgrpo import VGRPO
-from scoreward.recipes.portraits_samples import portraits_epg, portraits_par, portraits_pepg
+from scoreward.recipes import recipe
 from scoreward.training.source import Online
 from tests.core.laws import F64, real
 from tests.objectives.learning import ODE, trainer
@@ -233,10 +233,10 @@ def test_advantages_are_cut_after_they_are_scaled() -> None:
     assert losses[0] == pytest.approx(0.8 * losses[1])
 
 
-@pytest.mark.parametrize("recipe", [portraits_epg, portraits_pepg, portraits_par])
-def test_the_recipes_cut_where_the_method_does(recipe: type) -> None:
+@pytest.mark.parametrize("name", ["epg", "pepg", "par"])
+def test_the_settings_cut_where_the_method_does(name: str) -> None:
     """No deviation, and no cut before 50 that would come ahead of the method's."""
-    run = recipe()
+    run = recipe(name).run()
     source, objective = run.source, run.objective
     assert isinstance(source, Online)
     assert isinstance(source.advantages, Advantages)

@@ -20,7 +20,7 @@ from scoreward.objectives.energy import WEIGHTS, Layout, energy
 from scoreward.objectives.few_step import FewStep, StepRows, check, fit, work
 from scoreward.prediction import Prediction
 from scoreward.process import LinearVP, RectifiedFlow, time_grid
-from scoreward.recipes.toy import CORNERS, toy_model
+from scoreward.tasks.toy import CORNERS, toy_model
 from scoreward.training import checkpoint
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer

@@ -5,6 +5,7 @@ import torch
 
 from scoreward.chain import Sampler, Tree, windowed
 from scoreward.kernel import DDIM, EulerMaruyama, coefficients_preserving, dance_sde, euler
+from scoreward.methods.sampling import Noisy, Windowed
 from scoreward.objectives.branch_grpo import BranchGRPO
 from scoreward.objectives.dance_grpo import DanceGRPO
 from scoreward.objectives.ddpo import DDPO
@@ -16,7 +17,6 @@ from scoreward.objectives.mixgrpo import MixGRPO
 from scoreward.objectives.paths import PathObjective
 from scoreward.objectives.replay import replay
 from scoreward.objectives.temp_flow import TempFlowGRPO
-from scoreward.recipes.sampling import Noisy, Windowed
 from scoreward.training.geometry import Geometry
 from scoreward.windows import Window
 from tests.objectives import rollouts

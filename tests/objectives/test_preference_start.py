@@ -11,6 +11,7 @@ from torch import nn
 from scoreward.chain import Sampler
 from scoreward.denoiser import Reading
 from scoreward.keys import Key
+from scoreward.methods.losses import TextLoss
 from scoreward.models.language_loading import LanguageLoading
 from scoreward.models.lora import LoRA, add_lora
 from scoreward.models.transformer import NetworkSize, PatchTransformer
@@ -19,7 +20,6 @@ from scoreward.objectives.base import Policy
 from scoreward.objectives.diffusion_dpo import DiffusionDPO
 from scoreward.objectives.preference_rows import PreferenceRows, Preferred
 from scoreward.process import RectifiedFlow
-from scoreward.recipes.language_methods import Method
 from scoreward.training.geometry import Geometry
 from tests.objectives.texts import SIZES, tales, trainer_of
 
@@ -102,7 +102,7 @@ def test_pictures_in_two_precisions_begin_near_log_2() -> None:
 
 def test_texts_in_two_precisions_begin_near_log_2(tmp_path: Path) -> None:
     model = SIZES.build(LanguageLoading(adapters=False))
-    trainer = trainer_of(Method("dpo"), tmp_path, tales(12), Geometry(prompts=12, group=1), model)
+    trainer = trainer_of(TextLoss("dpo"), tmp_path, tales(12), Geometry(prompts=12, group=1), model)
     work, _ = trainer.work(0)
     with torch.no_grad():
         rows = trainer.source.collect(0, trainer.key, work).samples

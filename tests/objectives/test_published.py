@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from scoreward.kernel import EulerMaruyama, dance_sde, linear_sde
+from scoreward.methods.sampling import Noisy
 from scoreward.objectives.awm import AWM
 from scoreward.objectives.base import Objective
 from scoreward.objectives.dance_grpo import DanceGRPO
@@ -15,7 +16,6 @@ from scoreward.objectives.grpo_guard import GRPOGuard
 from scoreward.objectives.score_as_action import ScoreAsAction, released
 from scoreward.prediction import Prediction
 from scoreward.process import RectifiedFlow, time_grid
-from scoreward.recipes.sampling import Noisy
 from scoreward.training.geometry import Geometry
 from tests.core.laws import F64, real
 from tests.golden.load import golden

@@ -1,7 +1,6 @@
 """TempFlow-GRPO as released: branches at every step of a trunk, its weights, its limits."""
 
 from dataclasses import replace
-from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ from scoreward.commands.plan import cost_of
 from scoreward.denoiser import Counted
 from scoreward.gaussian import Gaussian
 from scoreward.kernel import EulerMaruyama, euler, flow_sde
+from scoreward.methods.sampling import Forked, Noisy, Windowed
 from scoreward.objectives.base import Branched, Objective
 from scoreward.objectives.draft import DRaFT
 from scoreward.objectives.flow_grpo import FlowGRPOFast
@@ -25,9 +25,7 @@ from scoreward.objectives.temp_flow import TempFlowGRPO, noise_weights
 from scoreward.objectives.vgrpo import VGRPO
 from scoreward.prediction import Prediction
 from scoreward.process import time_grid
-from scoreward.recipes.portraits_paths import portraits_temp_flow
-from scoreward.recipes.pretrained_branches import flux_temp_flow, sd35_temp_flow
-from scoreward.recipes.sampling import Forked, Noisy, Windowed
+from scoreward.recipes import recipe
 from scoreward.training.branching import Branching, branching
 from scoreward.training.geometry import Geometry
 from scoreward.training.run import Run
@@ -353,8 +351,8 @@ def test_other_objectives_learn_from_the_same_samples() -> None:
 
 
 def test_a_round_of_the_recipe_is_the_released_one() -> None:
-    for recipe in (sd35_temp_flow, flux_temp_flow):
-        given = signature(recipe).parameters
+    for task in ("sd35", "flux"):
+        given = recipe("temp_flow", on=task).settings
         shared, rollout = given["shared"].default, given["rollout"].default
         straight = online(shared.geometry, rollout=rollout.sampler())
         made = rollout.source(straight, TempFlowGRPO())
@@ -365,7 +363,7 @@ def test_a_round_of_the_recipe_is_the_released_one() -> None:
 
 
 def test_a_group_smaller_than_the_branches_is_one_start() -> None:
-    run: Run = portraits_temp_flow()
+    run: Run = recipe("temp_flow").run()
     assert isinstance(run.source, Branching)
     assert run.source.layout == Layout(6, 9)
     few = branching(online(Geometry(prompts=2, group=3)), range(9))

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from scoreward.margins import methods
+from scoreward.methods.losses import Name, TextLoss
 from scoreward.models.language import Sequences
 from scoreward.objectives.kto import BASELINE, KTO, Labelled
 from scoreward.objectives.language import Preferences, Separate, TextPairs
 from scoreward.objectives.language_batch import AOT, BCO
-from scoreward.recipes.language_methods import Method, Name
 from tests.objectives.texts import Bench, bench
 
 
@@ -44,7 +44,7 @@ def test_every_process_has_the_same_baseline_and_it_is_never_negative(
     sign: int, tmp_path: Path
 ) -> None:
     """[kto] (baseline): the mean over the round, not the mean of the processes' means."""
-    ours = bench(Method("kto"), tmp_path, pairs=6)
+    ours = bench(TextLoss("kto"), tmp_path, pairs=6)
     if sign < 0:  # the policy and the reference change places
         ours.policy = replace(ours.policy, old=ours.policy.reference, reference=ours.policy.old)
     found, told = ranks(ours, KTO())
@@ -55,7 +55,7 @@ def test_every_process_has_the_same_baseline_and_it_is_never_negative(
 
 
 def test_no_gradient_reaches_the_baseline_of_kto(tmp_path: Path) -> None:
-    ours = bench(Method("kto"), tmp_path)
+    ours = bench(TextLoss("kto"), tmp_path)
     loss, _ = ours.loss()
     assert loss.requires_grad
     assert not ours.policy.memory[BASELINE].requires_grad
@@ -77,7 +77,7 @@ def padded(text: Sequences, width: int) -> Sequences:
 )
 def test_columns_outside_the_mask_change_no_loss(name: Name, tmp_path: Path) -> None:
     """With LD-DPO's tail where the loss is DPO."""
-    ours = bench(Method(name, tail=0.5 if name == "dpo" else 1.0), tmp_path)
+    ours = bench(TextLoss(name, tail=0.5 if name == "dpo" else 1.0), tmp_path)
     before, _ = ours.loss()
     rows: TextPairs = ours.rows
     ours.rows = replace(rows, winner=padded(rows.winner, 5), loser=padded(rows.loser, 5))
@@ -111,6 +111,6 @@ def test_a_separate_loss_of_equal_texts_has_its_start(tmp_path: Path) -> None:
         (Separate("apo_zero", 0.3), 1.0),
         (methods.dpo(0.3), 0.693147),
     ):
-        ours = bench(Method("dpo"), tmp_path, away=0)
+        ours = bench(TextLoss("dpo"), tmp_path, away=0)
         loss, _ = Preferences(method).loss(ours.rows, ours.policy)
         assert loss.item() == pytest.approx(wanted, abs=1e-5)

@@ -11,38 +11,38 @@ import pytest
 import torch
 from torch import Tensor
 
+from scoreward.methods.losses import TextLoss
 from scoreward.models.language import Sequences
-from scoreward.recipes.language_methods import Method
 from tests.objectives.texts import Bench, bench, tales
 
 BETA = 0.3
 # our method: TRL's loss and the settings it is compared with
 SAME = {
-    Method("dpo", beta=BETA): ("sigmoid", {}),
-    Method("ln_dpo", beta=BETA): ("sigmoid_norm", {}),
-    Method("ipo_per_token", tau=BETA): ("ipo", {}),
-    Method("hinge_dpo", beta=BETA): ("hinge", {}),
-    Method("robust_dpo", beta=BETA, flip=0.2): ("robust", {"label_smoothing": 0.2}),
-    Method("exo", beta=BETA, flip=0.2): ("exo_pair", {"label_smoothing": 0.2}),
-    Method("nca", beta=BETA): ("nca_pair", {}),
-    Method("sppo", beta=BETA): ("sppo_hard", {}),
-    Method("apo_zero", beta=BETA): ("apo_zero", {}),
-    Method("apo_down", beta=BETA): ("apo_down", {}),
-    Method("aot", beta=BETA): ("aot", {}),
-    Method("aot_unpaired", beta=BETA): ("aot_unpaired", {}),
-    Method("bco", beta=BETA, running=False): ("bco_pair", {}),
-    Method("discopop", beta=BETA): ("discopop", {}),
-    Method("wpo", beta=BETA): ("sigmoid", {"use_weighting": True}),
-    Method("dpo", beta=BETA, tail=0.4): ("sigmoid", {"ld_alpha": 0.4}),
-    Method("f_dpo", beta=BETA, divergence="js"): (
+    TextLoss("dpo", beta=BETA): ("sigmoid", {}),
+    TextLoss("ln_dpo", beta=BETA): ("sigmoid_norm", {}),
+    TextLoss("ipo_per_token", tau=BETA): ("ipo", {}),
+    TextLoss("hinge_dpo", beta=BETA): ("hinge", {}),
+    TextLoss("robust_dpo", beta=BETA, flip=0.2): ("robust", {"label_smoothing": 0.2}),
+    TextLoss("exo", beta=BETA, flip=0.2): ("exo_pair", {"label_smoothing": 0.2}),
+    TextLoss("nca", beta=BETA): ("nca_pair", {}),
+    TextLoss("sppo", beta=BETA): ("sppo_hard", {}),
+    TextLoss("apo_zero", beta=BETA): ("apo_zero", {}),
+    TextLoss("apo_down", beta=BETA): ("apo_down", {}),
+    TextLoss("aot", beta=BETA): ("aot", {}),
+    TextLoss("aot_unpaired", beta=BETA): ("aot_unpaired", {}),
+    TextLoss("bco", beta=BETA, running=False): ("bco_pair", {}),
+    TextLoss("discopop", beta=BETA): ("discopop", {}),
+    TextLoss("wpo", beta=BETA): ("sigmoid", {"use_weighting": True}),
+    TextLoss("dpo", beta=BETA, tail=0.4): ("sigmoid", {"ld_alpha": 0.4}),
+    TextLoss("f_dpo", beta=BETA, divergence="js"): (
         "sigmoid",
         {"f_divergence_type": "js_divergence"},
     ),
-    Method("f_dpo", beta=BETA, divergence="forward_kl"): (
+    TextLoss("f_dpo", beta=BETA, divergence="forward_kl"): (
         "sigmoid",
         {"f_divergence_type": "forward_kl"},
     ),
-    Method("f_dpo", beta=BETA, divergence="alpha", a=0.5): (
+    TextLoss("f_dpo", beta=BETA, divergence="alpha", a=0.5): (
         "sigmoid",
         {"f_divergence_type": "alpha_divergence", "f_alpha_divergence_coef": 0.5},
     ),
@@ -79,7 +79,7 @@ def settings(folder: Path, kind: Any, **more: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    return bench(Method("dpo", beta=BETA), tmp_path_factory.mktemp("dpo"))
+    return bench(TextLoss("dpo", beta=BETA), tmp_path_factory.mktemp("dpo"))
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,9 @@ def gradient(network: Any) -> Tensor:
 
 
 @pytest.mark.parametrize("method", SAME, ids=lambda m: f"{m.name}-{m.tail}-{m.divergence}")
-def test_losses_and_gradients_are_those_of_trl(method: Method, theirs: Any, tmp_path: Path) -> None:
+def test_losses_and_gradients_are_those_of_trl(
+    method: TextLoss, theirs: Any, tmp_path: Path
+) -> None:
     """[ld-dpo] (likelihood) [wpo] (weights) [f-dpo] (loss) [aot] (paired) and what DPO has."""
     name, changed = SAME[method]
     ours = bench(method, tmp_path)
@@ -153,7 +155,7 @@ def test_kto_is_that_of_trl(tmp_path: Path) -> None:
     from datasets import Dataset
     from trl import KTOConfig, KTOTrainer
 
-    method = Method("kto", beta=BETA, weight_desirable=1.2, weight_undesirable=0.8)
+    method = TextLoss("kto", beta=BETA, weight_desirable=1.2, weight_undesirable=0.8)
     ours = bench(method, tmp_path)
     policy, reference = networks(ours)
     texts = [{"prompt": "p", "completion": "abc", "label": bool(i % 2)} for i in range(6)]
@@ -191,25 +193,25 @@ def test_losses_without_a_reference_are_those_of_trl(tmp_path: Path) -> None:
     cpo_loss: Any = of_cpo.CPOTrainer.cpo_loss
     odds_ratio_loss: Any = of_orpo.ORPOTrainer.odds_ratio_loss
 
-    ours = bench(Method("dpo"), tmp_path)
+    ours = bench(TextLoss("dpo"), tmp_path)
     pairs = said_of(ours.policy.current, ours.rows, 1.0)
     (sum_w, sum_l), (len_w, len_l) = pairs.policy(), pairs.lengths()
     mean_w, mean_l = sum_w / len_w, sum_l / len_l
 
-    def ours_of(method: Method) -> Tensor:
+    def ours_of(method: TextLoss) -> Tensor:
         return method.preferences().method(pairs).detach()
 
     cpo = stand_in(loss_type="sigmoid", beta=BETA)
     expected = cpo_loss(cpo, sum_w, sum_l)[0] - mean_w
-    torch.testing.assert_close(ours_of(Method("cpo", beta=BETA, sft=1.0)), expected.detach())
+    torch.testing.assert_close(ours_of(TextLoss("cpo", beta=BETA, sft=1.0)), expected.detach())
     simpo = stand_in(loss_type="simpo", beta=2.0, simpo_gamma=0.5)
     expected = cpo_loss(simpo, mean_w, mean_l)[0]
-    torch.testing.assert_close(ours_of(Method("simpo", beta=2.0, gamma=0.5)), expected.detach())
+    torch.testing.assert_close(ours_of(TextLoss("simpo", beta=2.0, gamma=0.5)), expected.detach())
     simpo.alpha = 0.25
     expected = cpo_loss(simpo, mean_w, mean_l)[0]
-    method = Method("alpha_po", beta=2.0, gamma=0.5, a=0.25)
+    method = TextLoss("alpha_po", beta=2.0, gamma=0.5, a=0.25)
     torch.testing.assert_close(ours_of(method), expected.detach())
     odds = odds_ratio_loss(stand_in(beta=0.1), mean_w, mean_l)[0]
     expected = (-mean_w - odds).detach()
-    found = ours_of(Method("orpo", weight=0.1))
+    found = ours_of(TextLoss("orpo", weight=0.1))
     torch.testing.assert_close(found.float(), expected.float(), rtol=1e-5, atol=1e-5)

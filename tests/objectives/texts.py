@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scoreward.methods.losses import TextLoss
 from scoreward.models.language import LanguageModel
 from scoreward.models.language_loading import LanguageLoading, TinyLlama
 from scoreward.objectives.base import Objective
 from scoreward.preferences.records import TextBinary, TextPair
-from scoreward.recipes.language_data import sorted_digits
-from scoreward.recipes.language_methods import Method
+from scoreward.tasks.text_data import sorted_digits
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.source import Source
@@ -58,7 +58,7 @@ class Bench:
 
 
 def trainer_of(
-    method: Method,
+    method: TextLoss,
     folder: Path,
     records: Sequence[TextPair],
     geometry: Geometry,
@@ -89,7 +89,7 @@ def moved(trainer: Trainer, size: float = 0.2) -> None:
     trainer.weights.stepped()
 
 
-def bench(method: Method, folder: Path, pairs: int = 6, away: float = 0.6) -> Bench:
+def bench(method: TextLoss, folder: Path, pairs: int = 6, away: float = 0.6) -> Bench:
     """One round, ready for the loss."""
     trainer = trainer_of(method, folder, tales(pairs), Geometry(prompts=pairs, group=1))
     if away:

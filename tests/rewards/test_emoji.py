@@ -8,11 +8,11 @@ from torch import Tensor
 
 from scoreward.data import emoji as data
 from scoreward.models.emoji import whole
-from scoreward.recipes.emoji import cautious, match
 from scoreward.rewards import emoji as rewards
 from scoreward.rewards import imagenet
 from scoreward.rewards.base import RewardError, differentiated, scored
 from scoreward.rewards.emoji import EmojiMatch, Found, Heads, Likeness, features
+from scoreward.tasks.emoji import cautious, match
 
 REWARD, JUDGE = match("reward"), match("judge")
 

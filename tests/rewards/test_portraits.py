@@ -4,14 +4,6 @@ import pytest
 import torch
 
 from scoreward.data.portraits import FIELDS, load
-from scoreward.recipes.verifiers import (
-    SETTINGS,
-    figures,
-    half_of_train,
-    spoil,
-    train_verifier,
-    verifier_loss,
-)
 from scoreward.rewards.palette import (
     CHECKED,
     PaletteCheck,
@@ -26,6 +18,14 @@ from scoreward.rewards.portraits import (
     attribute_table,
 )
 from scoreward.training.evaluation import spread_of
+from tools.portraits.verifiers import (
+    SETTINGS,
+    figures,
+    half_of_train,
+    spoil,
+    train_verifier,
+    verifier_loss,
+)
 
 SAMPLE = 1000  # pictures of the test split; the standard error of 98 % is 0.4 %
 

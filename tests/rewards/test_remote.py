@@ -20,7 +20,7 @@ from scoreward.rewards.encodings import ENCODINGS, Encoding, quantised, restored
 from scoreward.rewards.fleet import Asking, RemoteError
 from scoreward.rewards.remote import Remote, remote_rewards, sizes
 from scoreward.rewards.secret import Secret
-from scoreward.training.run import described
+from scoreward.training.about import described
 from tests.rewards.serving import QUICK, Script, brightness, metric, number, running, scripted
 
 FAST = Asking(deadline=10.0, timeout=5.0, rest=0.01)

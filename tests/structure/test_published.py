@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scoreward import published
-from scoreward.commands.recipes import BUILT_IN, PRETRAINED, find
 from scoreward.published import Row, rows, tables, unlisted
+from scoreward.recipes import recipe
+from scoreward.settings.row import row
 from tests.structure.source import ROOT
+from tests.support.recipes import BUILT_IN, PRETRAINED
 from tools.published_page import PAGE, page
 from tools.published_settings import fault, ours
 
@@ -18,6 +20,8 @@ SETTINGS = re.compile(
     r"\b(settings|defaults) of (the|those)\b.*\b(code|codes|implementations?)\b", re.I
 )
 
+
+none = row("", "", "")
 
 # The rows
 
@@ -47,25 +51,19 @@ def test_a_reason_for_a_difference_that_is_gone_is_a_fault() -> None:
     )
 
 
-def test_every_pretrained_recipe_has_rows_or_is_ours() -> None:
+def test_every_row_of_settings_on_a_pretrained_model_is_compared_or_ours() -> None:
     listed = {row.ours for row in rows()}
-    names = [n for file, group in PRETRAINED.items() if file != "pretrained_sft" for n in group]
-    bare = [n for n in names if n not in listed and "ours" not in (find(n).__doc__ or "")]
+    names = {name: recipe(name) for name in PRETRAINED}
+    bare = [n for n, r in names.items() if n not in listed and "ours" not in (r.row or none).about]
     assert not bare
 
 
-def test_every_recipe_that_names_its_source_has_rows() -> None:
+def test_settings_that_name_their_source_have_rows() -> None:
     """Also those on built-in models, and the constants of which pretrained ones are made."""
     listed = {row.ours for row in rows()}
-    said = {name: find(name).__doc__ or "" for name in BUILT_IN}
+    said = {name: (recipe(name).row or none).about for name in BUILT_IN}
     named = [n for n, words in said.items() if NAMED.search(words) and "ours" not in words]
     assert not [name for name in named if name not in listed]
-    files = {find(name).__module__ for name in listed if name in BUILT_IN}
-    for path in sorted((ROOT / "scoreward" / "recipes").glob("pretrained*.py")):
-        lines = path.read_text(encoding="utf-8").splitlines()
-        comments = [line.partition("  # ")[2] for line in lines if "  # " in line]
-        if any(NAMED.search(comment) for comment in comments):
-            assert f"scoreward.recipes.{path.stem}" in files, path.name
 
 
 def test_a_recipe_is_built_without_weights() -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from scoreward.margins.diffusion import AutomaticBeta
+from scoreward.methods.sampling import Forked, Noisy
 from scoreward.objectives.base import Objective
 from scoreward.objectives.denoised_value import DenoisedValue
 from scoreward.objectives.diffusion_dpo import DiffusionDPO
@@ -23,9 +24,8 @@ from scoreward.objectives.flow_grpo import FlowGRPO
 from scoreward.objectives.score_as_action import ScoreAsAction
 from scoreward.objectives.temp_flow import TempFlowGRPO
 from scoreward.objectives.vgrpo import VGRPO
-from scoreward.recipes.sampling import Forked, Noisy
-from scoreward.recipes.toy import closeness
 from scoreward.rewards.base import RewardError
+from scoreward.tasks.toy import closeness
 from scoreward.training.checkpoint import newest, read_snapshot
 from scoreward.training.evaluation import evaluate
 from scoreward.training.geometry import Geometry

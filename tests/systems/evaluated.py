@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scoreward.methods.losses import Name, TextLoss
+from scoreward.methods.sampling import Sampling
 from scoreward.models.generation import Sampling as Drawing
 from scoreward.models.generation import Writer
 from scoreward.preferences.records import TextBinary
-from scoreward.recipes.language_methods import Method, Name
-from scoreward.recipes.sampling import Sampling
-from scoreward.recipes.toy import CORNERS, closeness
+from scoreward.tasks.toy import CORNERS, closeness
 from scoreward.training.evaluation import Evaluation, Measured, Measuring, Subject
 from scoreward.training.gap import Gap
 from scoreward.training.geometry import Geometry
@@ -89,7 +89,7 @@ def word_length(texts: Sequence[str], prompts: Sequence[str]) -> Tensor:
 
 def texts(name: Name, pairs: int, folder: Path) -> dict[str, Any]:
     """Accuracies, margins and what is written, by a language model that has moved."""
-    method = Method(name)
+    method = TextLoss(name)
     trainer = trainer_of(method, folder, tales(6), Geometry(prompts=6, group=1))
     moved(trainer)
     trainer.weights.commit("ema")
@@ -104,7 +104,7 @@ def texts(name: Name, pairs: int, folder: Path) -> dict[str, Any]:
 
 
 def labels(texts: int, folder: Path) -> dict[str, Any]:
-    trainer = trainer_of(Method("kto"), folder, tales(6), Geometry(prompts=6, group=1))
+    trainer = trainer_of(TextLoss("kto"), folder, tales(6), Geometry(prompts=6, group=1))
     moved(trainer)
     trainer.weights.commit("ema")
     records = [TextBinary(r.prompt, r.chosen, bool(i % 2)) for i, r in enumerate(tales(texts))]

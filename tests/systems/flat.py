@@ -17,6 +17,8 @@ from torch import Tensor
 
 from scoreward.chain import Tree
 from scoreward.margins.diffusion import AutomaticBeta
+from scoreward.methods.losses import Name, TextLoss
+from scoreward.methods.sampling import Noisy, Sampling
 from scoreward.models.analytic import GaussianPolicy
 from scoreward.models.base import Model
 from scoreward.objectives.align_prop import AlignProp
@@ -61,9 +63,7 @@ from scoreward.objectives.spo import SPO
 from scoreward.objectives.temp_flow import TempFlowGRPO
 from scoreward.objectives.vgrpo import VGRPO
 from scoreward.preferences.records import TextPair
-from scoreward.recipes.language_methods import Method, Name
-from scoreward.recipes.sampling import Noisy, Sampling
-from scoreward.recipes.toy import CORNERS, closeness, toy_model
+from scoreward.tasks.toy import CORNERS, closeness, toy_model
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.preferences import PairData, Preferences
@@ -244,13 +244,13 @@ def written() -> dict[str, Callable[[Path], Trainer]]:
 
     def make(name: Name, sizes: Geometry) -> Callable[[Path], Trainer]:
         same = [TextPair(r.prompt, r.chosen, r.chosen, r.score_w, r.score_l) for r in tales(5)]
-        return lambda folder: trainer_of(Method(name), folder, same, sizes)
+        return lambda folder: trainer_of(TextLoss(name), folder, same, sizes)
 
     return {
         f"{name}-{count}": make(name, Geometry(prompts=count, group=1))
         for name in TEXTS
         for count in (1, 3)
-        if count > 1 or not Method(name).objective().collective
+        if count > 1 or not TextLoss(name).objective().collective
     }
 
 

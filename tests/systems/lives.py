@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from scoreward.recipes.toy import closeness, toy_vgrpo
+from scoreward.tasks.toy import closeness
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Budget, Keeping, Run
 from scoreward.training.source import Online
+from tests.support.recipes import toy_vgrpo
 
 
 @dataclass

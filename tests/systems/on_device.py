@@ -21,7 +21,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scoreward.commands.recipes import BUILT_IN, LANGUAGE, MOVED, ON_PAIRS, PRETRAINED
 from scoreward.commands.train import build
 from scoreward.models.transformer import PatchTransformer
 from scoreward.rewards.base import Reward
@@ -30,6 +29,7 @@ from scoreward.training.gap import Gap
 from scoreward.training.run import Keeping, Run, Session
 from scoreward.training.source import Online
 from tests.support import fake_device
+from tests.support.recipes import BUILT_IN, LANGUAGE, MOVED, ON_PAIRS, PRETRAINED
 
 WINDOWS = ("mixgrpo", "flow_grpo_fast", "mixgrpo_flash")
 SAMPLING = ("vgrpo", "diffusion_nft", "awm", "epg", "pepg", "par")
@@ -42,7 +42,7 @@ TINY = {
     "wan": "wan21",
 }
 REFUSED = tuple(f"lettering_{m}" for m in ("refl", "draft", "align_prop", "swift_direct"))
-PRETRAINED_NAMES = tuple(name for names in PRETRAINED.values() for name in names)
+PRETRAINED_NAMES = PRETRAINED
 EVERY = tuple(name for name in (*BUILT_IN, *MOVED) if name not in REFUSED)
 
 

@@ -19,10 +19,10 @@ from scoreward.commands.serve import ServeOptions
 from scoreward.commands.train import build
 from scoreward.kernel import DDIM, DPMSolverPP, EulerMaruyama, Heun, flow_sde, generalised
 from scoreward.keys import Key, normal_each
+from scoreward.methods.sampling import Noisy
 from scoreward.objectives.flow_grpo import FlowGRPO
 from scoreward.process import DiscreteVP, Process, time_grid
-from scoreward.recipes.sampling import Noisy
-from scoreward.recipes.toy import corner_of, toy_model
+from scoreward.tasks.toy import corner_of, toy_model
 from scoreward.training.clock import Clock
 from scoreward.training.geometry import Geometry
 from scoreward.training.run import Keeping, Run

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from scoreward.commands.recipes import BUILT_IN
 from tests.structure.source import ROOT
 from tests.support import fake_device
+from tests.support.recipes import BUILT_IN
 from tests.systems.on_device import EVERY, PRETRAINED_NAMES
 
 pytestmark = [

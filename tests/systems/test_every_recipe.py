@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from scoreward.commands.recipes import BUILT_IN, ON_PAIRS
 from scoreward.commands.train import build
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
+from tests.support.recipes import BUILT_IN, ON_PAIRS
 
 PAIRED = [f"portraits_{method}" for method in ON_PAIRS]
 OFFLINE = ["portraits_pretrain", *PAIRED]

@@ -1,25 +1,22 @@
 """Methods of the portraits, moved to lettering: one round on the command line, and a report."""
 
-import inspect
 import json
 from pathlib import Path
-from typing import get_type_hints
 
 import pytest
 import torch
 from PIL import Image
 
 from scoreward.cli import main
-from scoreward.commands.recipes import MOVED, find
 from scoreward.commands.train import build
-from scoreward.recipes.lettering import HeldOutWords, StartLettering, moved, nearest_picture
-from scoreward.recipes.portraits import portraits_vgrpo
-from scoreward.recipes.portraits_samples import portraits_refl
+from scoreward.recipes import recipe
 from scoreward.report.tiles import cut
 from scoreward.rewards.ocr import Confidence, Legible
 from scoreward.rewards.variety import Variety
+from scoreward.tasks.lettering import nearest_picture
 from scoreward.training.run import Run
 from scoreward.training.source import Online
+from tests.support.recipes import MOVED
 
 TINY = ["--geometry.prompts", "2", "--geometry.group", "4", "--held-out.prompts", "8"]
 
@@ -30,11 +27,9 @@ def rewards(run: Run) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("name", sorted(n for n in MOVED if n.startswith("lettering_")))
-def test_a_moved_recipe_has_the_settings_of_the_portraits(name: str) -> None:
-    ours, theirs = (inspect.signature(find(n)).parameters for n in (name, MOVED[name]))
-    assert list(ours) == list(theirs)
-    hints = get_type_hints(find(name), include_extras=True)
-    assert (hints["held_out"], hints["model"]) == (HeldOutWords, StartLettering)
+def test_a_method_has_the_settings_that_it_has_on_the_portraits(name: str) -> None:
+    assert recipe(name).settings == recipe(name.replace("lettering", "portraits")).settings
+    assert recipe(name).source == "settings: as chosen on the portraits"
 
 
 def test_the_reward_is_what_an_ocr_reads_and_other_rewards_stay() -> None:
@@ -51,16 +46,9 @@ def test_the_reward_is_what_an_ocr_reads_and_other_rewards_stay() -> None:
 
 def test_a_method_that_differentiates_its_reward_is_refused() -> None:
     with pytest.raises(ValueError, match="differentiates its reward, and the OCR of lettering"):
-        moved(portraits_refl)()
+        recipe("refl", on="lettering").run()
     with pytest.raises(ValueError, match="lettering has no gradient; choose another method"):
         build("lettering_refl", [], "test")
-
-
-def test_the_recipe_of_the_portraits_is_not_changed() -> None:
-    find("lettering_vgrpo")
-    assert inspect.signature(portraits_vgrpo).parameters["model"].default != StartLettering()
-    run, _ = build("portraits_vgrpo", [], "test")
-    assert run.model.shape == (3, 16, 16)
 
 
 def test_a_drawn_picture_is_at_distance_0_of_the_drawn_ones() -> None:

@@ -10,10 +10,10 @@ from safetensors.torch import load_file
 from scoreward.cli import main
 from scoreward.data import portraits as data
 from scoreward.keys import Key
+from scoreward.methods.sampling import Sampling
 from scoreward.models import builtin
 from scoreward.objectives.base import Policy
 from scoreward.objectives.vgrpo import VGRPO
-from scoreward.recipes.sampling import Sampling
 from scoreward.training.clock import Clock
 from scoreward.training.folder import RunFolder
 from scoreward.training.geometry import Geometry

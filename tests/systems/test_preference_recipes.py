@@ -9,16 +9,18 @@ import torch
 from datasets import config
 from PIL import Image
 
-from scoreward.commands.recipes import ON_PAIRS
 from scoreward.commands.train import build
 from scoreward.data import portraits
+from scoreward.methods.stored import Making
 from scoreward.models import builtin
 from scoreward.preferences.files import write
 from scoreward.preferences.records import ImagePair
-from scoreward.recipes.preference_data import Making, from_file, in_space, stored
+from scoreward.tasks.pairs import from_file, in_space, own_pairs, stored
+from scoreward.tasks.portraits import PORTRAITS
 from scoreward.training.preferences import HeldOutPairs, Preferences
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
+from tests.support.recipes import ON_PAIRS
 
 TINY = ["--making.prompts", "10", "--making.group", "3", "--making.held-out", "4"]
 SMALL = ["--geometry.prompts", "3"]
@@ -85,7 +87,9 @@ def test_held_out_pairs_are_of_other_prompts() -> None:
 
 def test_own_pairs_are_the_same_from_the_disk() -> None:
     model, making = builtin.portraits(), Making(prompts=10, group=3, held_out=4)
-    once, again = making.split(model, "test"), making.split(model, "test")
+    asked = portraits.load("train").captions, portraits.load("test").captions
+    reward, judged = PORTRAITS.reward(False)["attributes"], "a judge"
+    once, again = (own_pairs(making, model, asked, reward, judged) for _ in range(2))
     assert torch.equal(once.train.winner, again.train.winner)
     assert list(once.held_out.prompts) == list(again.held_out.prompts)
 

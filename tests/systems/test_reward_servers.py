@@ -17,15 +17,16 @@ import torch
 from torch import Tensor
 
 from scoreward.models.base import Model
-from scoreward.recipes.toy import CORNERS, closeness, toy_vgrpo
 from scoreward.rewards.base import Reward, RewardError, scored
 from scoreward.rewards.encodings import quantised, restored
 from scoreward.rewards.fleet import Asking
 from scoreward.rewards.remote import Remote
+from scoreward.tasks.toy import CORNERS, closeness
 from scoreward.training.folder import RunFolder
 from scoreward.training.geometry import Geometry
 from scoreward.training.run import Budget, Run
 from scoreward.training.source import Online
+from tests.support.recipes import toy_vgrpo
 from tests.systems.launch import ROOT, environment, free_port
 from tests.training.toys import finish
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 
 from scoreward.keys import Key
+from scoreward.methods.sampling import Sampling
 from scoreward.objectives.base import Objective
 from scoreward.objectives.diffusion_dpo import DiffusionDPO
-from scoreward.recipes.sampling import Sampling
-from scoreward.recipes.toy import CORNERS, closeness, toy_model
+from scoreward.tasks.toy import CORNERS, closeness, toy_model
 from scoreward.training.evaluation import Evaluation
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer

@@ -10,15 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scoreward.commands.recipes import BUILT_IN, ON_PAIRS
 from scoreward.commands.train import build
 from scoreward.keys import Key
+from scoreward.methods.losses import OWN, TextLoss
 from scoreward.models.builtin import SHAPE, around
 from scoreward.models.language_loading import LanguageLoading
 from scoreward.models.lora import LoRA, add_lora
 from scoreward.models.transformer import NetworkSize, fresh
 from scoreward.objectives.base import Objective, Policy
-from scoreward.recipes.language_methods import OWN, Method
 from scoreward.rows import Rows
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
@@ -28,6 +27,7 @@ from scoreward.training.source import Online
 from scoreward.training.team import Team
 from scoreward.training.trainer import Guards, Trainer
 from tests.objectives import texts
+from tests.support.recipes import BUILT_IN, ON_PAIRS
 
 SMALL = NetworkSize(hidden=16, depth=1, heads=2)
 ADAPTERS = LoRA(rank=2, alpha=4.0)
@@ -100,7 +100,7 @@ def trainer(name: str, precision: str, lora: bool, folder: Path) -> Trainer:
 def text_trainer(name: Any, precision: str, lora: bool, folder: Path) -> Trainer:
     loading = LanguageLoading(adapters=lora, lora=LoRA(2, 4.0, ("q_proj", "v_proj", "down_proj")))
     model, geometry = texts.SIZES.build(loading), Geometry(prompts=4, group=1)
-    plain = texts.trainer_of(Method(name), folder, texts.tales(4), geometry, model)
+    plain = texts.trainer_of(TextLoss(name), folder, texts.tales(4), geometry, model)
     return Trainer(plain.model, plain.objective, plain.source, FAST, Team(precision), guards=LOOSE)
 
 

@@ -12,7 +12,7 @@ from scoreward.models.lora import LoRA, add_lora
 from scoreward.objectives.awm import AWM
 from scoreward.objectives.base import Objective
 from scoreward.objectives.diffusion_nft import DiffusionNFT
-from scoreward.recipes.toy import toy_model
+from scoreward.tasks.toy import toy_model
 from scoreward.training import checkpoint
 from scoreward.training.checkpoint import CheckpointError
 from scoreward.training.geometry import Geometry

@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from scoreward.recipes.toy import toy_model
+from scoreward.tasks.toy import toy_model
 from scoreward.training.clock import Clock, Watched
 from scoreward.training.interrupt import Stop, stop_after_round
 

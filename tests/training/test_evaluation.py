@@ -9,12 +9,12 @@ from torch import Tensor
 
 from scoreward.denoiser import Denoiser
 from scoreward.keys import Key
+from scoreward.methods.sampling import Sampling
 from scoreward.models.base import Model
 from scoreward.prediction import Prediction
 from scoreward.process import RectifiedFlow
-from scoreward.recipes.sampling import Sampling
-from scoreward.recipes.toy import CORNERS, closeness, toy_model
 from scoreward.rewards.base import RewardError
+from scoreward.tasks.toy import CORNERS, closeness, toy_model
 from scoreward.training.evaluation import Evaluation, Measured, evaluate
 from scoreward.training.evaluation import Tester as Share
 from scoreward.training.team import Team

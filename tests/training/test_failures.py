@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.recipes.toy import closeness, toy_model
 from scoreward.rewards.base import Reward, RewardError
+from scoreward.tasks.toy import closeness, toy_model
 from scoreward.training import checkpoint
 from scoreward.training.checkpoint import CheckpointError
 from scoreward.training.folder import RunFolderError

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from scoreward.denoiser import Cond, Denoiser
+from scoreward.methods.sampling import Sampling
 from scoreward.models.analytic import Exact, Mixture, gaussian
 from scoreward.models.base import Model
 from scoreward.prediction import Prediction
 from scoreward.process import VE, LinearVP, Process, RectifiedFlow, time_grid
-from scoreward.recipes.emoji import HeldOutEmoji
-from scoreward.recipes.lettering import HeldOutWords
-from scoreward.recipes.portraits import HeldOut
-from scoreward.recipes.pretrained import Measured, Task
-from scoreward.recipes.sampling import Sampling
-from scoreward.recipes.toy import CORNERS, closeness, toy_model, toy_vgrpo
+from scoreward.tasks import task
+from scoreward.tasks.base import Goal
+from scoreward.tasks.builtin import BuiltIn, HeldOut
+from scoreward.tasks.pretrained import Measured
+from scoreward.tasks.toy import CORNERS, closeness, toy_model
 from scoreward.theory.gaussian import Law, Levels, Linear, Quadratic, generalised, output
 from scoreward.theory.reward_gap import Setting, discretised, linear, quadratic
 from scoreward.training.evaluation import Evaluation, evaluate, measure_gap
@@ -30,6 +30,7 @@ from scoreward.training.gap import Gap, compared, estimate
 from scoreward.training.geometry import Geometry
 from scoreward.training.run import Budget, Run
 from scoreward.training.team import Team
+from tests.support.recipes import toy_vgrpo
 
 DIM = 64
 
@@ -310,21 +311,17 @@ def test_a_run_records_what_it_was_asked_for_and_nothing_else(tmp_path: Path) ->
     assert others[0] == others[1]  # measuring changes nothing
 
 
-@pytest.mark.parametrize(
-    ("held_out", "module"),
-    [(HeldOut, "portraits"), (HeldOutWords, "lettering"), (HeldOutEmoji, "emoji")],
-)
-def test_the_built_in_tasks_pass_the_setting_on(
-    held_out: type[HeldOut], module: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(f"scoreward.recipes.{module}.scorers", dict)
-    gap = Gap((1.2,))
-    assert held_out(gap=gap).evaluation().gap == gap
-    assert not held_out().evaluation().gap.etas
+@pytest.mark.parametrize("name", ["portraits", "lettering", "emoji"])
+def test_the_built_in_tasks_pass_the_setting_on(name: str) -> None:
+    place, gap = task(name), Gap((1.2,))
+    assert isinstance(place, BuiltIn)
+    bare = replace(place, scorers=dict, tables=dict)
+    assert bare.evaluation(HeldOut(gap=gap)).gap == gap
+    assert not bare.evaluation(HeldOut()).gap.etas
 
 
 def test_pretrained_models_pass_it_on_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Task, "rewards", lambda task, video: {"closeness": closeness})
+    monkeypatch.setattr(Goal, "rewards", lambda goal, video: {"closeness": closeness})
     gap, model = Gap((1.2,), (40,)), vectors(RectifiedFlow())
-    assert Measured(gap=gap).evaluation(model, Task(), ["a"]).gap == gap
-    assert not Measured().evaluation(model, Task(), ["a"]).gap.etas
+    assert Measured(gap=gap).evaluation(model, Goal(), ["a"]).gap == gap
+    assert not Measured().evaluation(model, Goal(), ["a"]).gap.etas

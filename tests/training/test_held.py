@@ -8,12 +8,12 @@ from rich.console import Console
 
 from scoreward.commands.live import say_held_out
 from scoreward.data.holding import Held
-from scoreward.recipes.shared import told
-from scoreward.recipes.toy import CORNERS
 from scoreward.report.card import model_card
 from scoreward.report.folder import read_run
 from scoreward.report.tables import facts
 from scoreward.report.words import ends, verdict
+from scoreward.tasks.base import told
+from scoreward.tasks.toy import CORNERS
 from scoreward.training.held import held_out
 from scoreward.training.run import Budget, Run
 from tests.training.toys import about, finish, online, toy

@@ -11,7 +11,7 @@ from torch import Tensor
 from scoreward.chain import uniform
 from scoreward.kernel import ddim
 from scoreward.models.diffusers.text import Store
-from scoreward.recipes.toy import CORNERS, closeness, toy_model
+from scoreward.tasks.toy import CORNERS, closeness, toy_model
 from scoreward.training.own_pairs import OwnPairs
 
 MAKING = OwnPairs(uniform(ddim(), 200), closeness, group=4, batch=8)

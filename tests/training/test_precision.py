@@ -21,7 +21,7 @@ from scoreward.objectives.ddpo import DDPO
 from scoreward.objectives.flow_grpo import FlowGRPO
 from scoreward.objectives.vgrpo import VGRPO
 from scoreward.process import RectifiedFlow
-from scoreward.recipes.portraits import portraits_vgrpo
+from scoreward.recipes import recipe
 from scoreward.rewards.base import Reward
 from scoreward.training import checkpoint
 from scoreward.training.health import check_round
@@ -50,7 +50,7 @@ def seen_by(reward: list[tuple[bool, torch.dtype]]) -> Reward:
 def run_of(folder: Path, precision: str, reward: Reward = redness, lora: bool = True) -> Run:
     """V-GRPO on a tiny network, two rounds."""
     objective, source = pictured("portraits_vgrpo")
-    full = portraits_vgrpo()
+    full = recipe("vgrpo").run()
     assert full.evaluation is not None
     few = replace(full.evaluation, prompts=full.evaluation.prompts[:2], spread_prompts=1, noises=2)
     few = replace(few, scorers={"red": reward}, tables={}, every=1)

@@ -23,8 +23,8 @@ from scoreward.objectives.mapo import MaPO
 from scoreward.objectives.pnapo import PNAPO
 from scoreward.objectives.preference_rows import Preferred
 from scoreward.objectives.smpo import SmPO
-from scoreward.recipes.toy import CORNERS, toy_model
 from scoreward.rows import Rows
+from scoreward.tasks.toy import CORNERS, toy_model
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.preferences import Curriculum, HeldOutPairs, PairData, Preferences

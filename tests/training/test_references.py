@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from scoreward.denoiser import PRECISIONS
-from scoreward.recipes.language_methods import Method
+from scoreward.methods.losses import TextLoss
 from scoreward.training.geometry import Geometry
 from tests.objectives.texts import tales, trainer_of
 
 
 def asked(folder: Path, precision: str = "no") -> bool:
     """Whether the numbers were read from the file."""
-    trainer = trainer_of(Method("dpo"), folder, tales(4), Geometry(prompts=4, group=1))
+    trainer = trainer_of(TextLoss("dpo"), folder, tales(4), Geometry(prompts=4, group=1))
     trainer.team.precision = PRECISIONS.get(precision)
     work, _ = trainer.work(0)
     trainer.source.collect(0, trainer.key, work)

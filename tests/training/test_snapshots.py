@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from scoreward.advantage import Advantages
+from scoreward.methods.sampling import Noisy
 from scoreward.objectives.awm import AWM
 from scoreward.objectives.base import Objective
 from scoreward.objectives.diffusion_nft import DiffusionNFT
 from scoreward.objectives.dpok import DPOK
-from scoreward.recipes.sampling import Noisy
 from scoreward.training.geometry import Geometry
 from scoreward.training.run import Keeping, Run
 from scoreward.training.source import Online

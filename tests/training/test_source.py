@@ -16,7 +16,7 @@ from scoreward.objectives.base import Objective, Policy
 from scoreward.objectives.vgrpo import VGRPO
 from scoreward.prediction import Prediction
 from scoreward.process import RectifiedFlow
-from scoreward.recipes.toy import CORNERS, closeness, toy_model
+from scoreward.tasks.toy import CORNERS, closeness, toy_model
 from scoreward.training.clock import Clock
 from scoreward.training.geometry import Geometry
 from scoreward.training.source import Collected, Offline, Source, Work

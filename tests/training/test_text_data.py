@@ -7,22 +7,15 @@ import pytest
 from datasets import config
 
 from scoreward.data import instructions
+from scoreward.methods.losses import TextLoss
+from scoreward.methods.texts import Cached, HeldOutTexts, TextSettings, on_texts
 from scoreward.models.language_loading import TinyLlama
 from scoreward.preferences import builtin
 from scoreward.preferences.faults import said
 from scoreward.preferences.files import write
 from scoreward.preferences.records import TextBinary, TextPair
 from scoreward.preferences.sorting import split
-from scoreward.recipes.language import Cached, TextSettings, on_texts
-from scoreward.recipes.language_data import (
-    HeldOutTexts,
-    TextFile,
-    built_in,
-    from_file,
-    score,
-    success,
-)
-from scoreward.recipes.language_methods import Method
+from scoreward.tasks.text_data import TextFile, built_in, from_file, score, success
 from scoreward.training.geometry import Geometry
 from scoreward.training.run import Budget
 from scoreward.training.text import LabelledSource
@@ -75,7 +68,7 @@ def test_a_run_writes_answers_and_has_them_judged(tmp_path: Path) -> None:
     data = replace(data, train=data.train[:4])
     sizes = TextSettings(Geometry(prompts=4, group=1), budget=Budget(rounds=1))
     run = on_texts(
-        "checked", model, data, Method(), sizes, held_out, Cached(tmp_path / "reference")
+        "checked", model, data, TextLoss(), sizes, held_out, Cached(tmp_path / "reference")
     )
     moments = list(replace(run, folder=tmp_path / "run").start())
     measured = [m.evaluation["held_out"] for m in moments if m.evaluation is not None]

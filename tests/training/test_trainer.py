@@ -15,8 +15,8 @@ from scoreward.objectives.base import Objective
 from scoreward.objectives.crd import CRD
 from scoreward.objectives.dgpo import DGPO
 from scoreward.objectives.vgrpo import VGRPO
-from scoreward.recipes.toy import toy_model
 from scoreward.rewards.base import RewardError
+from scoreward.tasks.toy import toy_model
 from scoreward.training.geometry import Geometry
 from scoreward.training.trainer import Diverged, Guards, Trainer, combined
 from tests.training.toys import (

@@ -13,9 +13,9 @@ from scoreward.keys import Key
 from scoreward.models.base import Model
 from scoreward.objectives.base import Objective, Policy, Samples
 from scoreward.objectives.vgrpo import VGRPO
-from scoreward.recipes.toy import closeness, toy_model, toy_vgrpo
 from scoreward.rewards.base import Reward
 from scoreward.rows import Rows
+from scoreward.tasks.toy import closeness, toy_model
 from scoreward.training import checkpoint
 from scoreward.training.folder import RunFolder
 from scoreward.training.geometry import Geometry
@@ -24,6 +24,7 @@ from scoreward.training.run import Budget, Moment, Run
 from scoreward.training.source import Collected, Online, Source, Work
 from scoreward.training.team import Team
 from scoreward.training.trainer import Guards, Round, Trainer
+from tests.support.recipes import toy_vgrpo
 
 SMALL = Geometry(prompts=4, group=4)
 

@@ -67,10 +67,11 @@ class Wan(Family):
             return self._ask(network, "transformer", x_t, t, cond)
         if bool(late.all()):
             return self._ask(network, "transformer_2", x_t, t, cond)
-        answer = torch.empty_like(x_t)
+        order, answers = [], []  # joined, not written into x_t's like: autocast answers in bf16
         for part, rows in (("transformer", ~late), ("transformer_2", late)):
-            answer[rows] = self._ask(network, part, x_t[rows], t[rows], cond[rows])
-        return answer
+            answers.append(self._ask(network, part, x_t[rows], t[rows], cond[rows]))
+            order.append(rows.nonzero()[:, 0])
+        return torch.cat(answers)[torch.cat(order).argsort()]
 
     def _ask(self, network: Network, part: str, x_t: Tensor, t: Tensor, cond: Text) -> Tensor:
         times = t * 1000

@@ -1,0 +1,59 @@
+"""Every task by name, where a method can be used: `tasks["sd35"]`, `list(tasks)`.
+
+>>> import scoreward as sw
+>>> sw.tasks["flux"].about
+'FLUX.1-dev'
+>>> len(sw.tasks) > 10
+True
+"""
+
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from types import ModuleType
+
+from scoreward.tasks.base import Task
+
+PLACES = {
+    "portraits": "portraits:PORTRAITS",
+    "emoji": "emoji:EMOJI",
+    "lettering": "lettering:LETTERING",
+    "digits_compressed": "digits:DIGITS",
+    "toy": "toy:TOY",
+    "sd15": "models:MODELS",
+    "sdxl": "models:MODELS",
+    "sd35": "models:MODELS",
+    "flux": "models:MODELS",
+    "kontext": "models:MODELS",
+    "wan": "models:MODELS",
+    "diffusers": "models:MODELS",
+    "tiny_llama": "texts:TEXTS",
+    "smollm": "texts:TEXTS",
+}
+"""Where each row stands; a module is imported when its task is asked for."""
+
+
+def task(name: str) -> Task:
+    """A task by name.  KeyError for one that there is not."""
+    module, _, rows = PLACES[name].partition(":")
+    found = getattr(import_module(f"scoreward.tasks.{module}"), rows)
+    return found if isinstance(found, Task) else next(one for one in found if one.name == name)
+
+
+class _Listed(ModuleType):
+    """This package as what it lists."""
+
+    def __getitem__(self, name: str) -> Task:
+        return task(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(PLACES)
+
+    def __len__(self) -> int:
+        return len(PLACES)
+
+    def __contains__(self, name: object) -> bool:
+        return name in PLACES
+
+
+sys.modules[__name__].__class__ = _Listed
