@@ -15,6 +15,7 @@ from scoreward.control.stake_environment import StakeTrading, following, watchin
 from scoreward.control.stake_optimum import solve
 from scoreward.keys import Key
 from tests.control.stake_cases import CASES, Case
+from tests.support.matrix import long
 
 KEY = Key((0,))
 
@@ -158,7 +159,7 @@ def judged(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     return torch.cat([powers(t) * (x[:, :1] / 0.2) ** k for k in range(3)], 1)
 
 
-@pytest.mark.parametrize("update", [CPG(), CPPO(radius=0.1, epochs=5)], ids=["CPG", "CPPO"])
+@pytest.mark.parametrize("update", [CPG(), long(CPPO(radius=0.1, epochs=5))], ids=["CPG", "CPPO"])
 def test_learning_comes_near_the_optimum(update: CPG | CPPO) -> None:
     """L1 from a policy that holds: nine tenths of what there is to gain, in 20 small rounds.
 

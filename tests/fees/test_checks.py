@@ -197,6 +197,7 @@ def test_ties_count_only_what_money_can_do() -> None:
     assert small.gain == whole.gain / 10 == F(9, 40)
 
 
+@pytest.mark.long
 def test_four_places_five_users_and_twelve_values_are_searched_in_a_minute() -> None:
     """All three properties, coalitions of one and of two users, any number of fakes."""
     start = time.process_time()

@@ -29,6 +29,7 @@ from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 from tests.core.laws import F64, real
 from tests.objectives.slopes import differences
+from tests.support.matrix import long
 
 KEY, FLOW = Key(("few step",)), RectifiedFlow()
 NOISY = uniform(DDIM(generalised(1.0)), 4)
@@ -340,7 +341,7 @@ def distance(trainer: Trainer) -> Tensor:
     return (mean.detach() - torch.tensor(list(CORNERS.values()))).norm(dim=1)
 
 
-@pytest.mark.parametrize("descent", ["ctrl", "dxmi"])
+@pytest.mark.parametrize("descent", ["ctrl", long("dxmi")])
 def test_the_sampler_goes_where_the_data_is(descent: Descent) -> None:
     """Without a reward each prompt's mean comes near its corner, 1.41 away at the start."""
     trainer = toy(descent)

@@ -28,6 +28,7 @@ from tests.core.laws import F64, real
 from tests.objectives import p1
 from tests.objectives.p1 import BETA, GOAL, KAPPA, MU, PROCESS, S2, Law, Shifted, acting, chain
 
+LONG = (pytest.mark.slow, pytest.mark.long)
 BARE = ScoreAsAction(normalise="none", bound=None, clip=None, per_dimension=False)
 PRINTED = [  # θ = 0.9: η, J, dJ/dθ
     (0.0, -0.99489789, 0.37997033),
@@ -232,8 +233,8 @@ def loss_of(policy: Policy, eta: float) -> float:
     ("eta", "estimator"),
     [
         (1.0, "plain"),
-        pytest.param(0.5, "pathwise", marks=pytest.mark.slow),
-        pytest.param(2.0, "pathwise", marks=pytest.mark.slow),
+        pytest.param(0.5, "pathwise", marks=LONG),
+        pytest.param(2.0, "pathwise", marks=LONG),
     ],
 )
 def test_the_best_shift_of_the_score_is_learned(eta: float, estimator: str) -> None:
@@ -275,6 +276,7 @@ def reaches(eta: float) -> Policy:
     return policy
 
 
+@pytest.mark.long
 def test_the_best_affine_score_is_learned_and_sampled_by_other_solvers() -> None:
     """Heun and DPM-Solver++ were not there in training and take another number of steps.
 
@@ -292,6 +294,7 @@ def test_the_best_affine_score_is_learned_and_sampled_by_other_solvers() -> None
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("eta", [0.5, 2.0])
 def test_the_best_affine_score_of_another_noise_is_learned(eta: float) -> None:
     reaches(eta)
