@@ -14,6 +14,7 @@ from scoreward.data.captioned import CaptionsError, captioned
 from scoreward.models.diffusers import load
 from scoreward.models.diffusers.latents import PictureFiles
 from tests.families import tiny
+from tests.support.matrix import long
 
 Folder = Callable[[str], Path]
 
@@ -87,7 +88,7 @@ def test_captions_are_beside_or_listed_and_missing_ones_named(pictures: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sd3", "sd15"])
+@pytest.mark.parametrize("name", ["sd3", long("sd15")])
 def test_fine_tuning_lowers_the_loss_on_its_pictures(
     name: str, pictures: Path, saved: Folder, tmp_path: Path
 ) -> None:
