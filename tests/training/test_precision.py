@@ -31,6 +31,7 @@ from scoreward.training.run import Budget, Keeping, Run
 from scoreward.training.source import Online
 from scoreward.training.team import Team
 from scoreward.training.trainer import Diverged, Guards, Trainer
+from tests.support.matrix import long
 from tests.training.readings import FAST, network, pictured, redness, trainer
 
 FLOATS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -67,7 +68,7 @@ def run_of(folder: Path, precision: str, reward: Reward = redness, lora: bool = 
     )
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("precision", ["bf16", long("fp16")])
 def test_rewards_and_decoding_are_float32_in_training_as_in_evaluation(
     precision: str, tmp_path: Path
 ) -> None:
@@ -325,7 +326,7 @@ def test_health_and_diagnosis_allow_what_rounding_explains() -> None:
     assert _distance(off) > OFF > _distance(off | {"first/ratio/tolerance": 2e-3})
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("precision", [long("bf16"), "fp16"])
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(precision: str, tmp_path: Path) -> None:
     ends = []
     for name, stop in (("whole", None), ("parts", 1)):
@@ -342,6 +343,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(precision: str, tmp_pat
     assert all(torch.equal(tensor, ends[1][name]) for name, tensor in ends[0].items())
 
 
+@pytest.mark.long
 def test_runs_of_two_precisions_take_turns(tmp_path: Path) -> None:
     """Round by round in one process, each as if it were alone."""
     alone = {p: [m.metrics.get("loss") for m in run_of(tmp_path / p, p).start()] for p in FLOATS}
