@@ -44,7 +44,7 @@ def earned(env: StakeTrading, policy: Policy, steps: int, paths: int = 1) -> tor
     return returns(env, policy, begin(env, paths, KEY), steps, 5.0 / steps, KEY)
 
 
-@pytest.mark.parametrize("name", ["L1", "L2", "L3", "L4", "L6", "C4"])
+@pytest.mark.parametrize("name", ["L1", long("L2"), long("L3"), long("L4"), "L6", long("C4")])
 def test_the_optimal_strategy_earns_the_optimal_value(name: str) -> None:
     """[pos-trading] (SDE): up to the first-order error of the step, which extrapolation removes."""
     case = CASES[name]

@@ -300,6 +300,7 @@ def test_the_best_affine_score_of_another_noise_is_learned(eta: float) -> None:
     reaches(eta)
 
 
+@pytest.mark.long
 def test_the_ode_is_trained_by_the_gradient_of_the_value() -> None:
     """No noise and no KL: the mean goes to the goal, 1.5, from 0.4977."""
     policy = trained(Shifted(), 0.0, "pathwise", 50, 0.25)
