@@ -265,7 +265,7 @@ def test_half_weights_under_adapters_are_scaled_without_autocast(tmp_path: Path)
 
 @pytest.mark.parametrize("rounding", [2.0**-24, 2.0**-9])
 @pytest.mark.parametrize("guidance", [1.0, 5.0])
-@pytest.mark.parametrize("elements", [48, 768, 16384])
+@pytest.mark.parametrize("elements", [48, 768, long(16384)])
 def test_the_tolerance_is_above_what_rounding_does_and_not_far(
     rounding: float, guidance: float, elements: int
 ) -> None:
