@@ -18,9 +18,11 @@ from scoreward.recipes.pretrained import Task
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 from tests.families import tiny, upstream
+from tests.support.matrix import mostly_long
 
 FROM_FILES = ("pretrained_sft", "pretrained_preferences")  # have tests of their own
 RECIPES = [name for file, names in PRETRAINED.items() for name in names if file not in FROM_FILES]
+FEW = ("sd35_vgrpo", "flux_mixgrpo", "sd15_ddpo", "kontext_vgrpo", "wan_flow_grpo")
 TINY = {
     "sd35": "sd3",
     "flux": "flux_dev",
@@ -71,7 +73,7 @@ def prompts(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", mostly_long(RECIPES, FEW))
 def test_a_recipe_makes_a_round(recipe: str, saved: Callable[[str], Path], prompts: Path) -> None:
     name = TINY.get(recipe.partition("_")[0], "wan21")
     run, _ = build(recipe, words_of(recipe, saved(name), prompts), "test")
