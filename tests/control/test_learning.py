@@ -15,6 +15,7 @@ from scoreward.control.lq import LQ, Linear
 from scoreward.control.policies import Bounded, LinearPolicy, NetworkPolicy, mean_action, mlp
 from scoreward.control.sde import Environment, Transitions, begin, collect
 from scoreward.keys import Key
+from tests.support.matrix import long
 
 KEY = Key(("learning",))
 
@@ -61,7 +62,7 @@ def estimate(env: LQ, policy: LinearPolicy, critic: Critic, dt: float) -> list[l
     return results
 
 
-@pytest.mark.parametrize("critic", ["exact", "lstd"])
+@pytest.mark.parametrize("critic", [long("exact"), "lstd"])
 def test_the_policy_gradient_is_the_closed_form(critic: str) -> None:
     """[ct-policy-opt] (CPG): minus the loss's gradient against L2's printed one.
 

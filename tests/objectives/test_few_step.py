@@ -156,7 +156,7 @@ def descended(steps: int, eta: float, clip: float | None) -> float:
     return torch.autograd.grad(total, theta)[0].item()
 
 
-@pytest.mark.parametrize("eta", [0.0, 1.0])
+@pytest.mark.parametrize("eta", [long(0.0), 1.0])
 def test_for_small_steps_it_is_the_continuous_policy_gradient(eta: float) -> None:
     """[score-as-action] (few-step loss): −dJ/dθ of that chain, the error falls like the step."""
     errors = []

@@ -27,6 +27,7 @@ from scoreward.theory import score_control as theory
 from tests.core.laws import F64, real
 from tests.objectives import p1
 from tests.objectives.p1 import BETA, GOAL, KAPPA, MU, PROCESS, S2, Law, Shifted, acting, chain
+from tests.support.matrix import long
 
 LONG = (pytest.mark.slow, pytest.mark.long)
 BARE = ScoreAsAction(normalise="none", bound=None, clip=None, per_dimension=False)
@@ -251,7 +252,7 @@ def test_the_oracle_of_the_family_is_the_printed_one() -> None:
 
 @pytest.mark.parametrize(
     ("eta", "mean", "variance"),
-    [(0.5, 0.878747, 0.131323), (1.0, 0.993493, 0.125037), (2.0, 0.999995, 0.125)],
+    [long(0.5, 0.878747, 0.131323), (1.0, 0.993493, 0.125037), long(2.0, 0.999995, 0.125)],
 )
 def test_the_best_law_of_a_chain_goes_to_the_printed_one(
     eta: float, mean: float, variance: float
