@@ -27,7 +27,6 @@ from tests.families import tiny, upstream
 from tests.support.matrix import mostly_long
 
 STEPS = 4
-FEW = ("sd15", "sd3", "qwen_image", "wan22")
 OBJECTIVES: dict[str, Objective] = {
     "path": FlowGRPO(kl=0.01),
     "samples": VGRPO(pairs=2, clip=None, anchor=0.1),
@@ -57,7 +56,7 @@ def trainer(name: str, model: Model, objective: Objective, prompts: list[str]) -
 
 
 @pytest.mark.parametrize("kind", OBJECTIVES)
-@pytest.mark.parametrize("name", mostly_long(tiny.PIPELINES, FEW))
+@pytest.mark.parametrize("name", mostly_long(tiny.PIPELINES, tiny.FEW))
 def test_a_round_trains_the_adapters_and_nothing_else(
     name: str, kind: str, saved: Callable[[str], Path], tmp_path: Path
 ) -> None:
