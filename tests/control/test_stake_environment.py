@@ -159,7 +159,8 @@ def judged(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     return torch.cat([powers(t) * (x[:, :1] / 0.2) ** k for k in range(3)], 1)
 
 
-@pytest.mark.parametrize("update", [CPG(), long(CPPO(radius=0.1, epochs=5))], ids=["CPG", "CPPO"])
+@pytest.mark.long
+@pytest.mark.parametrize("update", [CPG(), CPPO(radius=0.1, epochs=5)], ids=["CPG", "CPPO"])
 def test_learning_comes_near_the_optimum(update: CPG | CPPO) -> None:
     """L1 from a policy that holds: nine tenths of what there is to gain, in 20 small rounds.
 

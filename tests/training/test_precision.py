@@ -90,6 +90,7 @@ def test_rewards_and_decoding_are_float32_in_training_as_in_evaluation(
     assert set(inside) == {True}  # in rollouts, updates and evaluations
 
 
+@pytest.mark.long
 def test_runs_of_every_precision_live_in_one_process(tmp_path: Path) -> None:
     """Accelerate's state, which allows one, is not asked for it."""
     drifts = {}
