@@ -16,7 +16,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 help:
 	@echo "make demo     train the built-in model with a reward, in under ten minutes, and write a report"
 	@echo "make test     run the tests"
-	@echo "make long     run the whole matrices of which make test tries a part"
+	@echo "make long     run the rest of the matrices of which make test tries a part"
 	@echo "make check    formatter, linter, types, import rule, size budget, equation index"
 	@echo "make format   apply the formatter and the linter's own fixes"
 	@echo "make pages    write the generated pages of docs/ anew"
@@ -30,7 +30,7 @@ test: $(VENV)/dev.stamp
 	@sh tools/programs.sh
 	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not long"
 
-# Every method in every precision, every recipe on a device: after `make test`, in CI.
+# Every method in every precision, every recipe on a device, long training: after `make test`, in CI.
 long: $(VENV)/dev.stamp
 	$(PYTEST) -n $(WORKERS) --dist worksteal -m long
 

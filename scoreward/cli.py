@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "curate": ("curate", "make rich preference pairs by critique and editing: curate portraits"),
     "pairs": ("pairs", "preference files: inspect, convert, make pairs from rewards, split"),
     "fees": ("fees", "what a fee mechanism does with bids, and which incentives hold"),
-    "equations": ("look", "where each equation of each paper is, and its test"),
+    "equations": ("equations", "where each equation of each paper is, and its test"),
 }
 
 

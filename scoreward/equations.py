@@ -11,7 +11,8 @@ import io
 import re
 import tokenize
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -84,23 +85,51 @@ def index(folders: Iterable[Path] | None = None) -> list[Tag]:
     return sorted(tag for path in files for tag in _tags(path))
 
 
+def by_equation(tags: Iterable[Tag]) -> Mapping[tuple[str, str], list[Tag]]:
+    """Tags under (paper, equation)."""
+    found: dict[tuple[str, str], list[Tag]] = defaultdict(list)
+    for tag in tags:
+        found[tag.paper, tag.equation].append(tag)
+    return found
+
+
 def _tags(path: Path) -> Iterator[Tag]:
     source = path.read_text(encoding="utf-8")
+    if TAG.search(source) is None:  # most files; to parse them takes longer than all else
+        return
     shown = path.relative_to(PACKAGE.parent) if path.is_relative_to(PACKAGE.parent) else path
-    for first, text in _prose(source):
-        for offset, line in enumerate(text.splitlines()):
-            for paper, equation in TAG.findall(line):
-                yield Tag(paper, equation, shown.as_posix(), first + offset)
+    for line, text in _prose(source):
+        for paper, equation in TAG.findall(text):
+            yield Tag(paper, equation, shown.as_posix(), line)
 
 
 def _prose(source: str) -> Iterator[tuple[int, str]]:
-    """(first line, text) of every comment and docstring: a tag in other strings is only data."""
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            yield token.start[0], token.string
-    for node in ast.walk(ast.parse(source)):
+    """Lines of docstrings and comments, comments only if a tag is in one: others are only data."""
+    lines = source.split("\n")
+    for node in _statements(ast.parse(source)):
         if isinstance(node, ast.Expr) and _is_text(node.value):
-            yield node.lineno, ast.get_source_segment(source, node) or ""
+            yield from _segment(lines, node)
+    if any("#" in line and TAG.search(line) for line in lines):
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type == tokenize.COMMENT:
+                yield token.start[0], token.string
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """All below it, without the expressions, which are most of a tree."""
+    for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for inner in getattr(node, block, ()):
+            yield inner
+            yield from _statements(inner)
+
+
+def _segment(lines: list[str], node: ast.Expr) -> Iterator[tuple[int, str]]:
+    """The numbered lines of a node; its columns are in bytes."""
+    last = node.end_lineno or node.lineno
+    for number in range(node.lineno, last + 1):
+        text = lines[number - 1].encode()
+        start = node.col_offset if number == node.lineno else 0
+        yield number, text[start : node.end_col_offset if number == last else None].decode()
 
 
 def _is_text(node: ast.expr) -> bool:
@@ -125,9 +154,10 @@ def _unknown(tags: list[Tag], table: dict[str, Paper]) -> Iterator[str]:
 
 
 def _untold(tags: list[Tag], table: dict[str, Paper]) -> Iterator[str]:
+    found = by_equation(tags)
     for paper in table.values():
         for equation in paper.equations:
-            places = [tag for tag in tags if (tag.paper, tag.equation) == (paper.key, equation)]
+            places = found.get((paper.key, equation), [])
             listed = f"[{paper.key}] ({equation}) is listed in papers.toml"
             if all(tag.in_tests for tag in places):
                 yield f"{listed}, but no line has its tag"
@@ -143,12 +173,13 @@ def unknown_paper(key: str, table: dict[str, Paper]) -> str:
 
 def describe(paper: str | None = None) -> Iterator[str]:
     """Lines of the index: key, equation, line, test and meaning, for one paper or for all."""
-    table, tags = papers(), index()
+    table = papers()
     if paper is not None and paper not in table:
         raise ValueError(unknown_paper(paper, table))
+    found = by_equation(index())
     for key in table if paper is None else [paper]:
         for name, equation in table[key].equations.items():
-            here = [tag for tag in tags if (tag.paper, tag.equation) == (key, name)]
+            here = found.get((key, name), [])
             source = next((tag.place for tag in here if not tag.in_tests), "-")
             test = next((tag.place for tag in here if tag.in_tests), "-")
             note = "" if equation.provenance == "verified" else f" ({equation.provenance})"

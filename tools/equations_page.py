@@ -5,10 +5,11 @@ Names of functions stand for lines, so that the page changes only when the index
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
-from scoreward.equations import Paper, Tag, index, papers
+from scoreward.equations import Paper, Tag, by_equation, index, papers
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "equations.md"
@@ -25,18 +26,20 @@ paper it belongs to. The formula itself is tested in each case.
 
 def page() -> str:
     """The whole page as text."""
-    tags = index()
-    sections = [section(paper, tags) for paper in papers().values() if paper.equations]
+    found = by_equation(index())
+    sections = [section(paper, found) for paper in papers().values() if paper.equations]
     return "\n".join([HEAD, *sections])
 
 
-def section(paper: Paper, tags: list[Tag]) -> str:
+def section(paper: Paper, found: Mapping[tuple[str, str], list[Tag]]) -> str:
     link = f", [arXiv:{paper.arxiv}](https://arxiv.org/abs/{paper.arxiv})" if paper.arxiv else ""
-    rows = [
-        f"| {name} | {equation.meaning} | {places(paper.key, name, tags, False)} "
-        f"| {places(paper.key, name, tags, True)} | {equation.provenance} |"
-        for name, equation in paper.equations.items()
-    ]
+    rows = []
+    for name, equation in paper.equations.items():
+        tags = found.get((paper.key, name), [])
+        rows.append(
+            f"| {name} | {equation.meaning} | {places(tags, False)} "
+            f"| {places(tags, True)} | {equation.provenance} |"
+        )
     return "\n".join(
         [
             f"## {paper.key}",
@@ -51,24 +54,27 @@ def section(paper: Paper, tags: list[Tag]) -> str:
     )
 
 
-def places(paper: str, equation: str, tags: list[Tag], in_tests: bool) -> str:
-    """Links to the functions that carry the tag, each once."""
-    here = [tag for tag in tags if (tag.paper, tag.equation) == (paper, equation)]
-    names = [f"[{name(tag)}](../{tag.path})" for tag in here if tag.in_tests == in_tests]
+def places(tags: list[Tag], in_tests: bool) -> str:
+    """Links to the functions that carry the tags, each once."""
+    names = [f"[{name(tag)}](../{tag.path})" for tag in tags if tag.in_tests == in_tests]
     return ", ".join(dict.fromkeys(names)) or "-"
 
 
 def name(tag: Tag) -> str:
     """The innermost function or class around a tag, or the file for a module's own."""
-    tree = ast.parse((ROOT / tag.path).read_text(encoding="utf-8"))
-    around = [node.name for node in scopes(tree, tag.line)]
+    around = [node.name for node in scopes(tag.path, tag.line)]
     return ".".join(around) if around else Path(tag.path).name
 
 
-def scopes(tree: ast.AST, line: int) -> Iterator[ast.FunctionDef | ast.ClassDef]:
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.FunctionDef | ast.ClassDef):
-            continue
+@cache
+def definitions(path: str) -> tuple[ast.FunctionDef | ast.ClassDef, ...]:
+    """Functions and classes of a file, outer ones first."""
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    return tuple(n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef))
+
+
+def scopes(path: str, line: int) -> Iterator[ast.FunctionDef | ast.ClassDef]:
+    for node in definitions(path):
         if node.lineno <= line <= (node.end_lineno or node.lineno):
             yield node
 

@@ -1,4 +1,4 @@
-"""Commands that look: `sample`, `evaluate`, `report`, `equations`."""
+"""Commands that look: `sample`, `evaluate`, `report`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,6 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from scoreward import equations as index
 from scoreward.chain import draw
 from scoreward.commands.again import Precision, trained
 from scoreward.commands.gap import show
@@ -180,18 +179,4 @@ def report(words: list[str]) -> int:
     """scoreward report FOLDER"""
     options = tyro.cli(ReportOptions, args=words, prog="scoreward report")
     console.print(f"report: {write_report(options.folder, options.beside)}")
-    return 0
-
-
-@dataclass(frozen=True)
-class EquationsOptions:
-    """Where each equation is: file and line, its test, and what it says."""
-
-    paper: Annotated[str | None, tyro.conf.Positional] = None  # a key of papers.toml
-
-
-def equations(words: list[str]) -> int:
-    """scoreward equations [PAPER]"""
-    options = tyro.cli(EquationsOptions, args=words, prog="scoreward equations")
-    index.print_index(options.paper)
     return 0

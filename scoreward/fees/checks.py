@@ -92,7 +92,9 @@ def check_mic(mechanism: Mechanism, market: Market) -> Verdict:
 
     Raises ValueError for a grid too large.
     """
-    return _search(Grid(mechanism, market), 0)
+    grid = Grid(mechanism, market)
+    _affordable(grid, 0)
+    return _search(grid, 0)
 
 
 def check_scp(mechanism: Mechanism, market: Market, colluders: int) -> Verdict:
@@ -104,6 +106,8 @@ def check_scp(mechanism: Mechanism, market: Market, colluders: int) -> Verdict:
         raise ValueError(f"a coalition has 1 colluding user or more, got {colluders}")
     grid = Grid(mechanism, market)
     sizes = range(1, min(colluders, market.users) + 1)
+    for size in sizes:  # before the first of them is searched
+        _affordable(grid, size)
     found = [_search(grid, size) for size in sizes]
     worst = max(found, key=lambda verdict: verdict.gain)
     return Verdict("c-SCP", worst.holds, worst.deviation, sum(v.searched for v in found))
@@ -236,7 +240,6 @@ def _subsets(outsiders: np.ndarray, grid: Grid) -> list[int]:
 def _search(grid: Grid, size: int) -> Verdict:
     """The best deviation of the miner and `size` users, over all profiles."""
     values = multisets(size, grid.top)
-    _affordable(grid, size, len(values))
     filed = _file(grid, size, values)
     others = multisets(grid.market.users - size, grid.top)
     best, found = 0, None
@@ -267,10 +270,12 @@ def _few_profiles(grid: Grid, size: int, each: int, most: int) -> None:
         )
 
 
-def _affordable(grid: Grid, size: int, kinds: int) -> None:
+def _affordable(grid: Grid, size: int) -> None:
+    """Raises ValueError for a coalition of that size that would take too long."""
     outsiders = grid.market.users - size
     subsets = sum(comb(outsiders, n) for n in range(min(outsiders, grid.block) + 1))
     _few_profiles(grid, size, subsets, CHOICES)
+    kinds = comb(size + grid.top, size)  # of values of the coalition
     work = len(grid.bids) * kinds * (size + 3) ** grid.block
     if work > MANY:
         raise ValueError(

@@ -15,6 +15,7 @@ from scoreward.control.lq import LQ, Linear
 from scoreward.control.policies import Bounded, LinearPolicy, NetworkPolicy, mean_action, mlp
 from scoreward.control.sde import Environment, Transitions, begin, collect
 from scoreward.keys import Key
+from tests.support.matrix import long
 
 KEY = Key(("learning",))
 
@@ -61,7 +62,7 @@ def estimate(env: LQ, policy: LinearPolicy, critic: Critic, dt: float) -> list[l
     return results
 
 
-@pytest.mark.parametrize("critic", ["exact", "lstd"])
+@pytest.mark.parametrize("critic", [long("exact"), "lstd"])
 def test_the_policy_gradient_is_the_closed_form(critic: str) -> None:
     """[ct-policy-opt] (CPG): minus the loss's gradient against L2's printed one.
 
@@ -123,6 +124,7 @@ def cppo(env: LQ, seed: int = 0, sampling: Sampling | None = None) -> Learner:
     return Learner(env, policy, LinearCritic(), update, optimizer, sampling, seed, slower)
 
 
+@pytest.mark.long
 def test_cpg_learns_l1_as_the_reference_study_does() -> None:
     """[ct-policy-opt] (CPG): η* = 0.58535; printed 0.48 after 30 and 0.572 to 0.575 after 150.
 
@@ -134,6 +136,7 @@ def test_cpg_learns_l1_as_the_reference_study_does() -> None:
     assert gaps[49] < 0.07
 
 
+@pytest.mark.long
 def test_cppo_learns_l1_faster() -> None:
     """[ct-policy-opt] (CPPO): printed 0.485 to 0.490 after 30; ours, with its stop, as good."""
     gaps = run(cppo(problems.l1(), sampling=Sampling(paths=500)), 40)
@@ -155,6 +158,7 @@ def test_cppo_learns_correlated_actions() -> None:
     assert gaps[39] < 0.05
 
 
+@pytest.mark.long
 def test_learning_does_not_degrade_with_a_smaller_step() -> None:
     """The same simulated time at dt = 0.1 and 0.01 gives the same gap, up to sampling noise."""
     coarse = run(cpg(problems.l1(), sampling=Sampling(300, 10, 0.1)), 20)[-1]

@@ -77,6 +77,7 @@ def test_the_value_on_a_path_starts_at_the_value_and_ends_at_what_the_stakes_are
     assert 0 < int(buys.sum()) < len(buys)
 
 
+@pytest.mark.long
 def test_the_drawn_price_has_the_moments_of_geometric_brownian_motion() -> None:
     """log P(T) − log p₀ has mean (μ − σ²/2)T and variance σ²T; 200 paths, six standard errors."""
     problem = moving(0.5)

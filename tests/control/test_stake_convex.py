@@ -27,6 +27,7 @@ from scoreward.control.stake_optimum import solve
 from scoreward.control.stake_paths import follow
 from scoreward.control.stake_solvers import dynamic_programming
 from tests.control.stake_cases import CASES, CONVEX, Case
+from tests.support.matrix import long
 
 C2, C3, C4 = (CASES[name] for name in ("C2", "C3", "C4"))
 
@@ -105,7 +106,7 @@ def test_what_a_stake_is_worth_along_the_path_is_the_marginal_value_for_linear_u
     torch.testing.assert_close(path.kept, psi, rtol=1e-11, atol=0)
 
 
-@pytest.mark.parametrize("exponent", [0.3, 0.5, 1.5, 3.0])
+@pytest.mark.parametrize("exponent", [long(0.3), 0.5, 1.5, long(3.0)])
 def test_any_nondecreasing_utility_switches_once_at_most(exponent: float) -> None:
     """Concave and convex: dynamic programming over all strategies gains nothing."""
     problem = StakeProblem(PowerIssuance(10.0, 1.0), GeometricPrice(0.8, 0.12))

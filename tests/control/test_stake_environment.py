@@ -15,6 +15,7 @@ from scoreward.control.stake_environment import StakeTrading, following, watchin
 from scoreward.control.stake_optimum import solve
 from scoreward.keys import Key
 from tests.control.stake_cases import CASES, Case
+from tests.support.matrix import long
 
 KEY = Key((0,))
 
@@ -43,7 +44,7 @@ def earned(env: StakeTrading, policy: Policy, steps: int, paths: int = 1) -> tor
     return returns(env, policy, begin(env, paths, KEY), steps, 5.0 / steps, KEY)
 
 
-@pytest.mark.parametrize("name", ["L1", "L2", "L3", "L4", "L6", "C4"])
+@pytest.mark.parametrize("name", ["L1", long("L2"), long("L3"), long("L4"), "L6", long("C4")])
 def test_the_optimal_strategy_earns_the_optimal_value(name: str) -> None:
     """[pos-trading] (SDE): up to the first-order error of the step, which extrapolation removes."""
     case = CASES[name]
@@ -158,6 +159,7 @@ def judged(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     return torch.cat([powers(t) * (x[:, :1] / 0.2) ** k for k in range(3)], 1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("update", [CPG(), CPPO(radius=0.1, epochs=5)], ids=["CPG", "CPPO"])
 def test_learning_comes_near_the_optimum(update: CPG | CPPO) -> None:
     """L1 from a policy that holds: nine tenths of what there is to gain, in 20 small rounds.

@@ -19,9 +19,12 @@ from scoreward.control.stake_optimum import solve
 from scoreward.control.stake_paths import Strategy, share
 from scoreward.control.stake_solvers import dynamic_programming, linear_program
 from tests.control.stake_cases import CASES, CONVEX, LINEAR, Case
+from tests.support.matrix import mostly_long
+
+FEW = [CASES[name] for name in ("L1", "L6", "L9")]
 
 
-@pytest.mark.parametrize("case", LINEAR, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", mostly_long(LINEAR, FEW), ids=lambda case: case.name)
 def test_the_linear_program_agrees_with_the_published_value(case: Case) -> None:
     """[pos-trading] (linear program)"""
     plan = linear_program(case.problem, case.utility, case.x, cells=1200)
@@ -30,7 +33,9 @@ def test_the_linear_program_agrees_with_the_published_value(case: Case) -> None:
     assert plan.regime == case.regime
 
 
-@pytest.mark.parametrize("case", [*LINEAR, *CONVEX], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", mostly_long([*LINEAR, *CONVEX], [*FEW, CASES["C4"]]), ids=lambda case: case.name
+)
 def test_dynamic_programming_agrees_with_the_published_value(case: Case) -> None:
     """[pos-trading] (HJB): to 1e-5 also where the account must not be overdrawn (L6)."""
     plan = dynamic_programming(case.problem, case.utility, case.x)

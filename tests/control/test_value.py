@@ -14,6 +14,7 @@ from scoreward.control.policies import LinearPolicy, mlp
 from scoreward.control.sde import Environment, Transitions, begin, collect
 from scoreward.keys import Key
 from tests.control.clock import Clock
+from tests.support.matrix import long
 
 KEY = Key(("value",))
 GAIN, INTERCEPT, VARIANCE = -0.2, -0.3, exp(-1)
@@ -206,7 +207,7 @@ def test_returns_stop_where_a_path_is_cut() -> None:
     torch.testing.assert_close(found, double([first, middle, last]))
 
 
-@pytest.mark.parametrize("fit_to", ["martingale loss", "orthogonality"])
+@pytest.mark.parametrize("fit_to", ["martingale loss", long("orthogonality")])
 def test_a_network_learns_the_value(fit_to: Literal["martingale loss", "orthogonality"]) -> None:
     """[ct-policy-opt] (martingale loss): a network finds L1's value, by either way.
 

@@ -19,6 +19,7 @@ from tests.families import pictures, tiny
 from tests.families.coders import table, vae
 from tests.families.encoders import clip, tokenizer
 from tests.rewards.tiny import save_clip
+from tests.support.matrix import mostly_long
 
 diffusers: Any = installed
 
@@ -103,7 +104,7 @@ def far(one: list[Image.Image], other: list[Image.Image]) -> float:
     return float(np.mean([np.abs(np.asarray(a, float) - np.asarray(b, float)) for a, b in pairs]))
 
 
-@pytest.mark.parametrize("name", sorted(BUILD))
+@pytest.mark.parametrize("name", mostly_long(BUILD, ("pix2pix", "kontext")))
 def test_an_editor_uses_picture_instruction_and_seed(
     name: str, folder: Callable[[str], Path]
 ) -> None:

@@ -189,6 +189,7 @@ def test_guidance_leads_from_one_description_to_the_other() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_pairs_are_better_by_the_judge_that_decided_nothing(tmp_path: Path) -> None:
     """A small copy of the measurement in docs/curation.md: at least 0.8 of 60.
 

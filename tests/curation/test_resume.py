@@ -111,6 +111,7 @@ def test_two_workers_make_what_one_makes(unbroken: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_workers_end_with_a_parent_that_is_killed(unbroken: Path, tmp_path: Path) -> None:
     context = get_context("spawn")
     process = context.Process(target=work, args=(tmp_path, partial(pipeline, pause=0.3), 2))

@@ -15,9 +15,9 @@ from tests.training.toys import finish, toy
 SMALL = ["--budget.rounds", "8", "--every", "8", "--optimizer.lr", "0.1"]
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    folder = tmp_path / "run"
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("diagnosed") / "run"
     assert main(["train", "toy_vgrpo", *SMALL, "--folder", str(folder)]) == 0
     return folder
 

@@ -344,6 +344,7 @@ def test_a_round_of_the_recipe_moves_the_network(
     assert sum(moved) > 0.95 * len(moved)
 
 
+@pytest.mark.long
 def test_a_path_method_has_ratio_one_before_its_step(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

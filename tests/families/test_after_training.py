@@ -12,7 +12,9 @@ from scoreward.denoiser import InPrecision
 from scoreward.keys import Key
 from scoreward.models.diffusers import load
 from tests.families import tiny
+from tests.support.matrix import mostly_long
 
+KINDS = [("lora", "bf16"), ("lora", "fp16"), ("no-lora", "bf16")]
 PROMPTS = "a red cat\na blue dog\na green bird\na white cow\n"
 
 
@@ -36,9 +38,7 @@ def trained(
     return tmp_path / "run", dtype
 
 
-@pytest.mark.parametrize(
-    "trained", [("lora", "bf16"), ("lora", "fp16"), ("no-lora", "bf16")], indirect=True
-)
+@pytest.mark.parametrize("trained", mostly_long(KINDS, [("lora", "bf16")]), indirect=True)
 def test_a_run_is_looked_at_in_its_own_precision(
     trained: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

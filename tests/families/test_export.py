@@ -18,6 +18,7 @@ from scoreward.models.base import Model
 from scoreward.models.diffusers import load
 from scoreward.models.diffusers.export import ExportError
 from tests.families import tiny, upstream
+from tests.support.matrix import mostly_long
 
 STEPS = 2
 LOADABLE = [n for n in tiny.PIPELINES if n != "pixart"]
@@ -54,7 +55,7 @@ def theirs(name: str, folder: Path, z: Tensor, adapters: Path | None, tmp_path: 
     return upstream.drawn(name, pipe, z, STEPS, 1.0, tmp_path)
 
 
-@pytest.mark.parametrize("name", LOADABLE)
+@pytest.mark.parametrize("name", mostly_long(LOADABLE, tiny.FEW))
 def test_adapters_are_read_by_load_lora_weights(
     name: str, saved: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -69,7 +70,7 @@ def test_adapters_are_read_by_load_lora_weights(
     assert (plain - after).abs().max() < 3e-4
 
 
-@pytest.mark.parametrize("name", tiny.PIPELINES)
+@pytest.mark.parametrize("name", mostly_long(tiny.PIPELINES, tiny.FEW))
 def test_merged_adapters_are_a_whole_pipeline(
     name: str, saved: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -30,6 +30,7 @@ def blocks(page: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_bring_your_own_is_followed_literally(saved: Callable[[str], Path], tmp_path: Path) -> None:
     (tmp_path / "my-model").symlink_to(saved("sd3"))
     scoreward = tmp_path / "scoreward"

@@ -16,6 +16,7 @@ from scoreward.training.run import Run
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 from tests.families.test_recipes import TINY, prompts, words_of
+from tests.support.matrix import mostly_long
 
 assert prompts  # a fixture, used by name
 CASES = [
@@ -30,6 +31,7 @@ CASES = [
     "wan_flow_grpo",
     "wan_vgrpo",
 ]
+FEW = ("flux_vgrpo", "sd35_flow_grpo")
 
 
 def measured(run: Run) -> tuple[int, tuple[int, int], Trainer]:
@@ -60,7 +62,7 @@ def measured(run: Run) -> tuple[int, tuple[int, int], Trainer]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", CASES)
+@pytest.mark.parametrize("recipe", mostly_long(CASES, FEW))
 def test_the_planned_peak_is_the_measured_one(
     recipe: str, saved: Callable[[str], Path], prompts: Path
 ) -> None:

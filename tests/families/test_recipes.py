@@ -17,9 +17,11 @@ from scoreward.tasks.base import Goal
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 from tests.families import tiny, upstream
+from tests.support.matrix import mostly_long
 from tests.support.recipes import FROM_FILES, PRETRAINED
 
 RECIPES = [name for name in PRETRAINED if name not in FROM_FILES]  # which have tests of their own
+FEW = ("sd35_vgrpo", "flux_mixgrpo", "sd15_ddpo", "kontext_vgrpo", "wan_flow_grpo")
 TINY = {
     "sd35": "sd3",
     "flux": "flux_dev",
@@ -70,7 +72,7 @@ def prompts(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", mostly_long(RECIPES, FEW))
 def test_a_recipe_makes_a_round(recipe: str, saved: Callable[[str], Path], prompts: Path) -> None:
     name = TINY.get(recipe.partition("_")[0], "wan21")
     run, _ = build(recipe, words_of(recipe, saved(name), prompts), "test")

@@ -24,6 +24,7 @@ from scoreward.training.source import Online
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 from tests.families import tiny, upstream
+from tests.support.matrix import mostly_long
 
 STEPS = 4
 OBJECTIVES: dict[str, Objective] = {
@@ -55,7 +56,7 @@ def trainer(name: str, model: Model, objective: Objective, prompts: list[str]) -
 
 
 @pytest.mark.parametrize("kind", OBJECTIVES)
-@pytest.mark.parametrize("name", tiny.PIPELINES)
+@pytest.mark.parametrize("name", mostly_long(tiny.PIPELINES, tiny.FEW))
 def test_a_round_trains_the_adapters_and_nothing_else(
     name: str, kind: str, saved: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from scoreward.keys import Key
 from scoreward.models.base import Model
 from scoreward.models.diffusers import load
 from tests.families import tiny, upstream
+from tests.support.matrix import mostly_long
 
 STEPS = 4  # divides 1000: for others CogVideoX's scheduler rounds a step and its time apart
 GUIDED = [n for n in tiny.PIPELINES if n not in ("qwen_image", "flux2_dev", "flux_kontext")]
@@ -67,7 +68,7 @@ def test_the_same_predictions_and_the_same_pictures(
     assert (media - theirs).abs().max() < 2e-4
 
 
-@pytest.mark.parametrize("name", GUIDED)
+@pytest.mark.parametrize("name", mostly_long(GUIDED, [n for n in tiny.FEW if n in GUIDED]))
 def test_the_same_pictures_with_guidance(
     name: str, saved: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -30,6 +30,8 @@ PIPELINES: dict[str, Callable[[], Any]] = {
     "hunyuan_video": video.hunyuan_video,
     "cogvideox": video.cogvideox,
 }
+FEW = ("sd15", "sd3", "flux_kontext", "qwen_image", "wan22", "cogvideox")
+"""What make test tries where it does not try all: every kind of process, editing and video."""
 
 CLASSES = {
     "sd15": "StableDiffusionPipeline",

@@ -15,6 +15,7 @@ from scoreward.fees.checks import check_mic, check_scp, check_uic
 from scoreward.fees.grid import Grid, Market
 from scoreward.fees.mechanism import EIP1559, FirstPrice, Mechanism, Outcome, SecondPrice
 from tests.fees.plain import Bid, Game, best_coalition, best_user, earned, lottery
+from tests.support.matrix import mostly_long
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,11 @@ SMALL: list[Mechanism] = [
     Arbitrary(2),
     Arbitrary(3),
 ]
+FEW = [FirstPrice(2), EIP1559(2, F(1), F(1, 2)), BSP(3, 1, 1, F(1, 2)), Arbitrary(2)]
 WAYS = [(F(1), F(1, 3), F(0)), (F(1, 2), F(3, 4), F(1, 7))]  # γ, x, r₀
 
 
-@pytest.mark.parametrize("mechanism", SMALL, ids=str)
+@pytest.mark.parametrize("mechanism", mostly_long(SMALL, FEW), ids=str)
 @pytest.mark.parametrize("accounting", ["one-shot", "mixed", "consistent"])
 def test_the_quick_search_of_coalitions_finds_what_the_plain_one_finds(
     mechanism: Mechanism, accounting: str
@@ -197,6 +199,7 @@ def test_ties_count_only_what_money_can_do() -> None:
     assert small.gain == whole.gain / 10 == F(9, 40)
 
 
+@pytest.mark.long
 def test_four_places_five_users_and_twelve_values_are_searched_in_a_minute() -> None:
     """All three properties, coalitions of one and of two users, any number of fakes."""
     start = time.process_time()

@@ -26,6 +26,7 @@ from tests.objectives.p1 import Law, clock, reward
 from tests.training.toys import live_after, records, toy
 
 KEY = Key(("value",))
+LONG = (pytest.mark.slow, pytest.mark.long)
 SKIPS: tuple[Skip, ...] = ("cosine", "one_minus_cosine", "linear")
 
 
@@ -143,9 +144,9 @@ Rule = Literal["monte_carlo", "martingale", "orthogonality"]
     ("learning", "passes", "last"),
     [
         ("monte_carlo", 8, 0.05),
-        pytest.param("monte_carlo", 40, 0.02, marks=pytest.mark.slow),
-        pytest.param("martingale", 8, 0.25, marks=pytest.mark.slow),
-        pytest.param("orthogonality", 12, 0.25, marks=pytest.mark.slow),
+        pytest.param("monte_carlo", 40, 0.02, marks=LONG),
+        pytest.param("martingale", 8, 0.25, marks=LONG),
+        pytest.param("orthogonality", 12, 0.25, marks=LONG),
     ],
 )
 def test_the_printed_values_are_learned_from_paths(

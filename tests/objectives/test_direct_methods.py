@@ -23,6 +23,7 @@ from scoreward.training.geometry import Geometry
 from tests.core.laws import F64
 from tests.objectives.learning import ODE, START, distances, learned, trainer
 from tests.objectives.slopes import differences
+from tests.support.matrix import long
 
 KEY, FLOW, STEPS = Key(("direct",)), RectifiedFlow(), 6
 NOISY = uniform(DDIM(generalised(1.0)), STEPS)
@@ -231,7 +232,9 @@ def test_what_a_round_costs(objective: StartObjective, behaviour: int, trained: 
     assert run.evaluations.training_backward - before.training_backward == 64 * trained
 
 
-@pytest.mark.parametrize("objective", [ReFL(weight=1.0), DRaFT(), AlignProp(weight=1.0, target=0)])
+@pytest.mark.parametrize(
+    "objective", [long(ReFL(weight=1.0)), DRaFT(), long(AlignProp(weight=1.0, target=0))]
+)
 def test_a_toy_with_a_known_optimum_is_learned(objective: StartObjective) -> None:
     assert learned(objective).max() < 0.5 * START
 

@@ -29,6 +29,7 @@ from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 from tests.core.laws import F64, real
 from tests.objectives.slopes import differences
+from tests.support.matrix import long
 
 KEY, FLOW = Key(("few step",)), RectifiedFlow()
 NOISY = uniform(DDIM(generalised(1.0)), 4)
@@ -155,7 +156,7 @@ def descended(steps: int, eta: float, clip: float | None) -> float:
     return torch.autograd.grad(total, theta)[0].item()
 
 
-@pytest.mark.parametrize("eta", [0.0, 1.0])
+@pytest.mark.parametrize("eta", [long(0.0), 1.0])
 def test_for_small_steps_it_is_the_continuous_policy_gradient(eta: float) -> None:
     """[score-as-action] (few-step loss): −dJ/dθ of that chain, the error falls like the step."""
     errors = []
@@ -340,7 +341,7 @@ def distance(trainer: Trainer) -> Tensor:
     return (mean.detach() - torch.tensor(list(CORNERS.values()))).norm(dim=1)
 
 
-@pytest.mark.parametrize("descent", ["ctrl", "dxmi"])
+@pytest.mark.parametrize("descent", ["ctrl", long("dxmi")])
 def test_the_sampler_goes_where_the_data_is(descent: Descent) -> None:
     """Without a reward each prompt's mean comes near its corner, 1.41 away at the start."""
     trainer = toy(descent)

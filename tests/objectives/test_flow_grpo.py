@@ -1,5 +1,6 @@
 """Flow-GRPO and its fast form: published steps, gradients, and learning."""
 
+import pytest
 import torch
 
 from scoreward.chain import windowed
@@ -15,10 +16,12 @@ def test_flow_grpo_learns_the_toy() -> None:
     assert learned(FlowGRPO(kl=0.0), SDE).max() < 0.5 * START
 
 
+@pytest.mark.long
 def test_the_fast_form_learns_the_toy() -> None:
     assert learned(FlowGRPOFast(), FAST).max() < 0.5 * START
 
 
+@pytest.mark.long
 def test_a_strong_kl_holds_the_policy_at_its_start() -> None:
     held = learned(FlowGRPO(kl=100.0, kl_form="paper"), SDE)
     assert held.min() > 0.9 * START

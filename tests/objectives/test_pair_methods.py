@@ -32,6 +32,7 @@ from tests.objectives.pairing import (
     published_answers,
     slope,
 )
+from tests.support.matrix import mostly_long
 
 PAIRED = {"pairs": 4, "share": "group", "times": "stratified"}
 
@@ -244,11 +245,12 @@ def test_turned_advantages_turn_the_gradient(objective: PairObjective) -> None:
     torch.testing.assert_close(slope(objective, using, -1.0), -slope(objective, using))
 
 
-@pytest.mark.parametrize("objective", METHODS, ids=NAMES)
+@pytest.mark.parametrize("objective", mostly_long(METHODS, METHODS[:2]), ids=NAMES)
 def test_a_toy_with_a_known_optimum_is_learned(objective: PairObjective) -> None:
     assert learned(objective).max() < 0.5 * START
 
 
+@pytest.mark.long
 def test_ram_and_dgpo_go_as_far_as_their_reference_lets_them() -> None:
     """RAM's target is the reference's velocity shifted by A; a larger scale goes further."""
     near_start, further = learned(RAM()).max(), learned(RAM(scale=4.0)).max()

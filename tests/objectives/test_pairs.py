@@ -20,6 +20,7 @@ from scoreward.objectives.vgrpo import VGRPO
 from scoreward.training.geometry import Geometry
 from tests.objectives.learning import ODE, START, distances, trainer
 from tests.objectives.pairing import BARE, GROUP, KEY, policy, prepared, samples, slope
+from tests.support.matrix import mostly_long
 
 EVERY = pytest.mark.parametrize("name", list(BARE))
 
@@ -136,7 +137,7 @@ def test_a_distance_to_the_guided_reference_is_not_called_drift() -> None:
         assert (value > 1e-3) == guided
 
 
-@EVERY
+@pytest.mark.parametrize("name", mostly_long(BARE, ("vgrpo", "fpo")))
 def test_a_turned_reward_leads_away(name: str) -> None:
     """The same run with the reward's sign changed ends further from every corner than it began."""
     run, model = trainer(BARE[name], ODE, weights={"closeness": -1.0})

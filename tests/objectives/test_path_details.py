@@ -363,6 +363,7 @@ def test_halves_of_a_pair_are_each_others_negatives() -> None:
     near(halved(real(3.0, 1.0, 0.0, 4.0)), [1.0, -1.0, -2.0, 2.0])
 
 
+@pytest.mark.long
 def test_fdfo_moves_towards_the_better_half_of_a_pair() -> None:
     """At the old policy the gradient is −E[dR · d log ρ], so the means follow the reward."""
     gamma = 0.0025

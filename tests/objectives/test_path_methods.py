@@ -22,6 +22,7 @@ from scoreward.windows import Window
 from tests.objectives import rollouts
 from tests.objectives.learning import SDE, START, learned
 from tests.objectives.rollouts import drawn, policy, prepared, score_function, slope, turned
+from tests.support.matrix import long
 
 # A method, and the factor its on-policy gradient has beside −E[A ∇ log p / d]
 PLAIN: list[tuple[PathObjective, float]] = [
@@ -103,13 +104,16 @@ CASES: list[tuple[PathObjective, object]] = [
     (TempFlowGRPO(), Windowed(FULL, Window("random", width=1))),
 ]
 LEARNERS = [f"{type(o).__name__}-{i}" for i, (o, _) in enumerate(CASES)]
+FEW = (DDPO, FlowGRPO, TempFlowGRPO)
+TAUGHT = [case if type(case[0]) in FEW else long(*case) for case in CASES]
 
 
-@pytest.mark.parametrize(("objective", "sampler"), CASES, ids=LEARNERS)
+@pytest.mark.parametrize(("objective", "sampler"), TAUGHT, ids=LEARNERS)
 def test_a_toy_with_a_known_optimum_is_learned(objective: PathObjective, sampler: Sampler) -> None:
     assert learned(objective, sampler).max() < 0.5 * START
 
 
+@pytest.mark.long
 def test_branches_are_learned() -> None:
     tree, geometry = Tree((0, 1, 2, 3)), Geometry(prompts=4, group=16)
     assert learned(BranchGRPO(), SDE, geometry=geometry, tree=tree).max() < 0.5 * START

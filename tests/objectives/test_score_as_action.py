@@ -243,6 +243,7 @@ def test_settings_are_checked(settings: dict, said: str) -> None:
         ScoreAsAction(**settings)
 
 
+@pytest.mark.long
 def test_the_toy_of_all_methods_is_learned() -> None:
     """Through the real trainer, with a black-box reward of the denoised prediction."""
     assert learned(ScoreAsAction(), SDE, rounds=40).max() < 0.5 * START

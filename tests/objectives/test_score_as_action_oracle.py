@@ -27,7 +27,9 @@ from scoreward.theory import score_control as theory
 from tests.core.laws import F64, real
 from tests.objectives import p1
 from tests.objectives.p1 import BETA, GOAL, KAPPA, MU, PROCESS, S2, Law, Shifted, acting, chain
+from tests.support.matrix import long
 
+LONG = (pytest.mark.slow, pytest.mark.long)
 BARE = ScoreAsAction(normalise="none", bound=None, clip=None, per_dimension=False)
 PRINTED = [  # θ = 0.9: η, J, dJ/dθ
     (0.0, -0.99489789, 0.37997033),
@@ -232,8 +234,8 @@ def loss_of(policy: Policy, eta: float) -> float:
     ("eta", "estimator"),
     [
         (1.0, "plain"),
-        pytest.param(0.5, "pathwise", marks=pytest.mark.slow),
-        pytest.param(2.0, "pathwise", marks=pytest.mark.slow),
+        pytest.param(0.5, "pathwise", marks=LONG),
+        pytest.param(2.0, "pathwise", marks=LONG),
     ],
 )
 def test_the_best_shift_of_the_score_is_learned(eta: float, estimator: str) -> None:
@@ -250,7 +252,7 @@ def test_the_oracle_of_the_family_is_the_printed_one() -> None:
 
 @pytest.mark.parametrize(
     ("eta", "mean", "variance"),
-    [(0.5, 0.878747, 0.131323), (1.0, 0.993493, 0.125037), (2.0, 0.999995, 0.125)],
+    [long(0.5, 0.878747, 0.131323), (1.0, 0.993493, 0.125037), long(2.0, 0.999995, 0.125)],
 )
 def test_the_best_law_of_a_chain_goes_to_the_printed_one(
     eta: float, mean: float, variance: float
@@ -275,6 +277,7 @@ def reaches(eta: float) -> Policy:
     return policy
 
 
+@pytest.mark.long
 def test_the_best_affine_score_is_learned_and_sampled_by_other_solvers() -> None:
     """Heun and DPM-Solver++ were not there in training and take another number of steps.
 
@@ -292,11 +295,13 @@ def test_the_best_affine_score_is_learned_and_sampled_by_other_solvers() -> None
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("eta", [0.5, 2.0])
 def test_the_best_affine_score_of_another_noise_is_learned(eta: float) -> None:
     reaches(eta)
 
 
+@pytest.mark.long
 def test_the_ode_is_trained_by_the_gradient_of_the_value() -> None:
     """No noise and no KL: the mean goes to the goal, 1.5, from 0.4977."""
     policy = trained(Shifted(), 0.0, "pathwise", 50, 0.25)

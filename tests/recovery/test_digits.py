@@ -32,13 +32,16 @@ def test_in_pixels_recovery_is_poor_and_the_box_helps(m: int, boxed: float, free
         assert error == pytest.approx(expected, abs=1e-3)
 
 
+LONG = (pytest.mark.slow, pytest.mark.long)
+
+
 @pytest.mark.parametrize(
     ("m", "expected"),
     [
-        pytest.param(64, 12.5, marks=pytest.mark.slow),
-        pytest.param(96, 19.4, marks=pytest.mark.slow),
+        pytest.param(64, 12.5, marks=LONG),
+        pytest.param(96, 19.4, marks=LONG),
         (128, 41.7),
-        pytest.param(160, 59.1, marks=pytest.mark.slow),
+        pytest.param(160, 59.1, marks=LONG),
     ],
 )
 def test_in_wavelets_enlarged_digits_are_recovered(m: int, expected: float) -> None:

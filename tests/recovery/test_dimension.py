@@ -18,6 +18,7 @@ from scoreward.recovery.dimension import (
     statistical_dimension,
     worst_case_rows,
 )
+from tests.support.matrix import long
 
 
 @pytest.mark.parametrize(
@@ -125,9 +126,12 @@ def test_the_average_case_rule_is_the_minimum(a: float, place: float) -> None:
     assert recommended_rows(40, 100, a) == 100
 
 
+LONG = [long(100, 78.4, 77.7), long(140, 59.1, 63.6), long(200, 66.3, 56.0)]
+
+
 @pytest.mark.parametrize(
     ("m", "measured", "predicted"),
-    [(60, 225, 161), (80, 93.9, 96.5), (100, 78.4, 77.7), (140, 59.1, 63.6), (200, 66.3, 56.0)],
+    [(60, 225, 161), (80, 93.9, 96.5), *LONG],
 )
 def test_the_lasso_amplifies_noise_about_as_predicted(
     m: int, measured: float, predicted: float

@@ -10,6 +10,7 @@ from scoreward.recovery.decoders import ExactSparse, fista, refit
 from scoreward.recovery.dimension import statistical_dimension
 from scoreward.recovery.guarantees import exact_decoder_bound
 from tests.recovery.subspaces import NONZERO, D, delta, operator, rms, sampled, subspaces, upward
+from tests.support.matrix import long
 
 slow = pytest.mark.slow
 
@@ -34,13 +35,13 @@ def test_the_data_are_the_printed_ones() -> None:
     ("m", "steps", "latent", "lasso", "exact", "bound"),
     [
         (12, 20, 0.025, 3.58, 0.035, 0.330),
-        pytest.param(20, 20, 0.290, 1.44, 0.367, 1.95, marks=slow),
-        (24, 40, 0.023, 0.094, 0.027, 0.150),
+        pytest.param(20, 20, 0.290, 1.44, 0.367, 1.95, marks=(slow, pytest.mark.long)),
+        long(24, 40, 0.023, 0.094, 0.027, 0.150),
         (32, 4, 1.128, 1.250, 1.254, 4.85),
         (32, 8, 0.640, 0.731, 0.732, 2.75),
         (32, 20, 0.033, 0.074, 0.034, 0.141),
         (32, 40, 0.021, 0.063, 0.024, 0.091),
-        pytest.param(48, 40, 0.022, 0.055, 0.023, 0.076, marks=slow),
+        pytest.param(48, 40, 0.022, 0.055, 0.023, 0.076, marks=(slow, pytest.mark.long)),
     ],
 )
 def test_errors_of_a_compressed_sampler(

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.matrix import long
+
 pytestmark = pytest.mark.browser
 
 # The rule for host names keeps the browser's own services off the network.
@@ -88,7 +90,7 @@ def test_the_page_is_silent_self_contained_and_not_blank(
     assert len(colours) > 100
 
 
-@pytest.mark.parametrize("width", [360, 400, 768, 1200])
+@pytest.mark.parametrize("width", [360, long(400), long(768), 1200])
 def test_nothing_is_wider_than_the_screen(
     chromium: str, demo_page: Path, tmp_path: Path, width: int
 ) -> None:

@@ -144,6 +144,7 @@ def test_spoiled_pictures_stay_in_range_and_say_how_blind_they_are() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_one_epoch_teaches_what_is_large() -> None:
     """Mouths and earrings are a few pixels, hair changes place: they take longer."""
     accuracy = figures(train_verifier("a", replace(SETTINGS["a"], epochs=1)), "validation")

@@ -17,27 +17,14 @@ class Place:
     """A function and where it stands."""
 
     path: str
-    node: Function
+    name: str
+    line: int
+    lines: int
+    parameters: int
+    body: str  # the statements without the docstring, spelled alike wherever they stand
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.node.lineno} {self.node.name}"
-
-    @property
-    def lines(self) -> int:
-        return (self.node.end_lineno or self.node.lineno) - self.node.lineno + 1
-
-    @property
-    def parameters(self) -> int:
-        given = self.node.args
-        named = [*given.posonlyargs, *given.args, *given.kwonlyargs]
-        return sum(argument.arg not in ("self", "cls") for argument in named)
-
-    @property
-    def body(self) -> str:
-        """The statements without the docstring, spelled alike wherever they stand."""
-        first = self.node.body[0]
-        documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-        return "\n".join(ast.unparse(node) for node in self.node.body[documented:])
+        return f"{self.path}:{self.line} {self.name}"
 
 
 @cache
@@ -75,9 +62,21 @@ def text(name: str) -> str | None:
 
 
 def functions(*folders: str) -> list[Place]:
-    return [
-        Place(name, node)
-        for name in python_files(*folders)
-        for node in ast.walk(ast.parse(text(name) or ""))
-        if isinstance(node, Function)
-    ]
+    return [place for name in python_files(*folders) for place in _of_file(name)]
+
+
+@cache
+def _of_file(name: str) -> tuple[Place, ...]:
+    """Parsed once; of the tree, which is large, nothing is kept."""
+    tree = ast.parse(text(name) or "")
+    return tuple(_place(name, node) for node in ast.walk(tree) if isinstance(node, Function))
+
+
+def _place(path: str, node: Function) -> Place:
+    lines = (node.end_lineno or node.lineno) - node.lineno + 1
+    given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    parameters = sum(argument.arg not in ("self", "cls") for argument in given)
+    first = node.body[0]
+    documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    body = "\n".join(ast.unparse(statement) for statement in node.body[documented:])
+    return Place(path, node.name, node.lineno, lines, parameters, body)

@@ -1,11 +1,14 @@
 """The index from papers to lines is complete, and refuses what it should."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from scoreward import equations
 from scoreward.equations import Equation, Paper, Tag
+from tests.structure.source import ROOT
 from tools.equations_page import PAGE, page
 
 TABLE = {"ddim": Paper("ddim", "t", "a", None, 2020, {"12": Equation("a step", "verified")})}
@@ -68,6 +71,12 @@ def test_printing_an_unknown_paper_is_refused() -> None:
         ValueError, match=r"no paper 'dim' in papers\.toml; perhaps you meant 'ddim'"
     ):
         equations.print_index("dim")
+
+
+def test_the_command_answers_without_torch() -> None:
+    code = "import sys; from scoreward.cli import main; main(['equations', 'ddim'])"
+    code += "; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_an_installed_package_without_tests_still_has_its_lines(

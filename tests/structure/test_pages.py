@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.structure.source import ROOT, files, text
+from tests.support.matrix import mostly_long
 
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -18,10 +19,11 @@ def code(page: str) -> str:
 
 
 PAGES = [name for name in files() if name.endswith(".md") and code(name)]
+FEW = ("README.md", "docs/bring_your_own.md", "docs/rewards.md")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", mostly_long(PAGES, FEW))
 def test_the_python_on_a_page_runs(page: str, tmp_path: Path) -> None:
     """In an empty folder, so that whatever the page writes is not left in the repository."""
     settings = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from scoreward import published
@@ -110,6 +111,7 @@ def classes() -> Iterator[tuple[str, ast.ClassDef, list[str]]]:
                 yield f"{module}:{node.name}", node, text.splitlines()
 
 
+@cache
 def sourced() -> list[Field]:
     """Defaults whose comment names a code or a paper."""
     found = []

@@ -20,6 +20,7 @@ def study(*options: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_file_in_the_medmnist_layout_is_compared(tmp_path: Path) -> None:
     parts = {}
     for part in ("train", "test"):

@@ -65,6 +65,7 @@ def test_every_command_that_draws_does_so_there(tmp_path: Path) -> None:
     assert not {one["command"]: one["error"] for one in said if one["error"]}
 
 
+@pytest.mark.long
 def test_a_rollout_waits_for_the_device_as_often_whatever_its_steps(tmp_path: Path) -> None:
     """A chain never; a round for its rewards; a clock once a round, when it is read."""
     said = on_device("on_device_commands", "waits", "float64", str(tmp_path))

@@ -11,6 +11,7 @@ pytestmark = pytest.mark.slow
 SMALL = ["--checked.each", "1", "--checked.every", "4"]
 
 
+@pytest.mark.long
 def test_a_compressed_model_is_pretrained_exported_and_rewarded(tmp_path: Path) -> None:
     first, out, second = (str(tmp_path / name) for name in ("first", "out", "second"))
     few = ["--geometry.prompts", "1280", "--geometry.minibatches", "10", "--budget.rounds", "4"]

@@ -16,6 +16,7 @@ from scoreward.rewards.variety import Variety
 from scoreward.tasks.emoji import nearest_picture
 from scoreward.training.run import Run
 from scoreward.training.source import Online
+from tests.support.matrix import long
 from tests.support.recipes import MOVED
 
 OURS = sorted(name for name in MOVED if name.startswith("emoji_"))
@@ -60,7 +61,7 @@ def test_a_drawn_picture_is_at_distance_0_of_the_drawn_ones() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["vgrpo", "draft"])
+@pytest.mark.parametrize("method", [long("vgrpo"), "draft"])
 def test_a_run_is_trained_judged_reported_and_sampled(method: str, tmp_path: Path) -> None:
     torch.set_num_threads(1)
     folder = tmp_path / "run"

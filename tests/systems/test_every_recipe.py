@@ -8,6 +8,7 @@ import torch
 from scoreward.commands.train import build
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
+from tests.support.matrix import mostly_long
 from tests.support.recipes import BUILT_IN, ON_PAIRS
 
 PAIRED = [f"portraits_{method}" for method in ON_PAIRS]
@@ -17,11 +18,12 @@ SIZES = {
     "portraits_branch_grpo": ["--geometry.prompts", "1", "--geometry.group", "8"],
     "portraits_fdfo": ["--geometry.prompts", "3", "--geometry.group", "2"],
 }
+FEW = tuple(f"portraits_{m}" for m in ("vgrpo", "flow_grpo", "mixgrpo", "diffusion_nft", "fdfo"))
 USUAL = ["--geometry.prompts", "2", "--geometry.group", "3"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", ONLINE)
+@pytest.mark.parametrize("recipe", mostly_long(ONLINE, FEW))
 def test_a_recipe_makes_two_rounds_that_change_the_network(recipe: str) -> None:
     torch.set_num_threads(1)
     run, _ = build(recipe, SIZES.get(recipe, USUAL), "test")

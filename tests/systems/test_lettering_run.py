@@ -61,6 +61,7 @@ def test_a_drawn_picture_is_at_distance_0_of_the_drawn_ones() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.tesseract
 def test_a_run_is_trained_judged_reported_evaluated_and_sampled(tmp_path: Path) -> None:
     torch.set_num_threads(1)

@@ -41,7 +41,8 @@ class AWR(sw.Objective):
     def prepare(self, samples, paths, policy, key):
         keys = [key / "awr" / i for i in samples.sample.tolist()]
         t = torch.cat([(k / "t").uniform(1) for k in keys]).to(samples.x0)[:, None]
-        eps = normal_each((k / "eps" for k in keys), tuple(samples.x0.shape[1:])).to(samples.x0)[:, None]
+        shape = tuple(samples.x0.shape[1:])
+        eps = normal_each((k / "eps" for k in keys), shape).to(samples.x0)[:, None]
         pairs = Pairs(t, eps, noised(policy.process, samples.x0, t, eps))
         weight = (samples.advantage / self.temperature).clamp(max=3).exp().to(samples.x0)
         return AWRRows(samples.x0, samples.cond, pairs, weight, samples.sample)

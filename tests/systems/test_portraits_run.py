@@ -82,6 +82,7 @@ def test_its_weights_can_be_sampled_and_measured(
     assert "diversity" in said
 
 
+@pytest.mark.long
 def test_pretraining_ends_with_a_weights_file_that_loads(tmp_path: Path) -> None:
     folder = tmp_path / "pre"
     sizes = "--geometry.prompts 8 --geometry.minibatches 2 --budget.rounds 1 --optimizer.total 2"

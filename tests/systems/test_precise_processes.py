@@ -8,7 +8,7 @@ import torch
 from tests.systems.launch import team
 from tests.systems.precise import METHODS, PRECISIONS, outcome
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def test_two_processes_in_fewer_bits(tmp_path: Path) -> None:

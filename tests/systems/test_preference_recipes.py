@@ -20,8 +20,10 @@ from scoreward.tasks.portraits import PORTRAITS
 from scoreward.training.preferences import HeldOutPairs, Preferences
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
+from tests.support.matrix import mostly_long
 from tests.support.recipes import ON_PAIRS
 
+FEW = ("diffusion_dpo", "diffusion_kto", "pnapo", "curriculum_dpo")
 TINY = ["--making.prompts", "10", "--making.group", "3", "--making.held-out", "4"]
 SMALL = ["--geometry.prompts", "3"]
 
@@ -59,7 +61,7 @@ def trained(recipe: str, words: Sequence[str], rounds: int = 2) -> Trainer:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ON_PAIRS)
+@pytest.mark.parametrize("method", mostly_long(ON_PAIRS, FEW))
 def test_a_recipe_makes_its_pairs_and_trains_on_them(method: str) -> None:
     torch.set_num_threads(1)
     trainer = trained(f"portraits_{method}", [*TINY, *SMALL])

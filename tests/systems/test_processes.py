@@ -15,6 +15,7 @@ from scoreward.report.causes import evidence_of
 from scoreward.report.folder import read_run
 from scoreward.training.folder import RunFolder
 from scoreward.training.geometry import Geometry
+from tests.support.matrix import long
 from tests.systems.cases import GEOMETRIES, PAIRED, measured, outcome, weights
 from tests.systems.launch import team
 
@@ -26,7 +27,7 @@ OF_TEAMS, ALONE = {"weights/disagreement"}, {"gradient/signal_to_noise"}
 Team = tuple[Path, list[dict[str, Any]]]
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+@pytest.fixture(scope="module", params=[2, long(3)])
 def several(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Team:
     """The folder of a team and what each of its processes answered."""
     folder = tmp_path_factory.mktemp(f"team{request.param}")

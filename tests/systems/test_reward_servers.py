@@ -131,6 +131,7 @@ def test_a_server_killed_in_the_middle_of_a_round_loses_no_round(tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_batch_survives_the_death_of_a_server_that_works_on_it() -> None:
     prompts = list(CORNERS) * 8
     media = torch.rand(len(prompts), 3, 1, 1)

@@ -8,6 +8,7 @@ import torch
 from scoreward.cli import main
 from scoreward.commands.look import Which
 from scoreward.models import builtin
+from tests.support.matrix import long
 
 PROMPT = "a happy person with a red hat"
 TINY = [
@@ -17,7 +18,7 @@ TINY = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [[], ["--model.lora"]], ids=["all weights", "adapters"])
+@pytest.mark.parametrize("options", [long([]), ["--model.lora"]], ids=["all weights", "adapters"])
 def test_a_run_is_drawn_with_what_it_learned(options: list[str], tmp_path: Path) -> None:
     folder, picture = tmp_path / "run", tmp_path / "picture.png"
     command = ["train", "portraits_vgrpo", "--folder", str(folder), *TINY, *options]

@@ -8,7 +8,7 @@ import torch
 from tests.systems.launch import team
 from tests.systems.text_worker import NAMES, trained
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

@@ -258,6 +258,7 @@ def by_coordinate(data: Mixture, process: Process) -> Denoiser:
     return denoise
 
 
+@pytest.mark.long
 def test_the_measured_gap_on_a_mixture_is_that_of_the_printed_table() -> None:
     """VE from σ = 5, two modes, −x²: the ODE and η = 1, within four standard errors.
 

@@ -14,7 +14,7 @@ from scoreward.models.diffusers.text import Store
 from scoreward.tasks.toy import CORNERS, closeness, toy_model
 from scoreward.training.own_pairs import OwnPairs
 
-MAKING = OwnPairs(uniform(ddim(), 200), closeness, group=4, batch=8)
+MAKING = OwnPairs(uniform(ddim(), 20), closeness, group=4, batch=8)
 PROMPTS = list(CORNERS) * 3
 
 
@@ -31,7 +31,7 @@ def test_winners_are_the_best_of_their_prompt_and_the_gap_is_that_of_rewards() -
 
 def test_the_noise_is_what_the_pictures_were_generated_from() -> None:
     """On the toy the flow of the first model takes ε to ε/2."""
-    data = MAKING.make(toy_model(), PROMPTS)
+    data = replace(MAKING, sampler=uniform(ddim(), 200)).make(toy_model(), PROMPTS)
     assert data.winner_noise is not None
     assert data.loser_noise is not None
     torch.testing.assert_close(data.winner, data.winner_noise / 2, rtol=0, atol=0.02)
@@ -83,7 +83,7 @@ def test_pairs_are_made_once_for_the_same_weights_and_again_for_others(tmp_path:
         (replace(making, seed=1), toy_model(), PROMPTS),
         (replace(making, group=3), toy_model(), PROMPTS),
         (replace(making, judged="other"), toy_model(), PROMPTS),
-        (replace(making, sampler=uniform(ddim(), 100)), toy_model(), PROMPTS),
+        (replace(making, sampler=uniform(ddim(), 10)), toy_model(), PROMPTS),
         (making, toy_model(), PROMPTS[1:]),
     ]
     for other, model, prompts in changed:

@@ -31,6 +31,7 @@ from scoreward.training.run import Budget, Keeping, Run
 from scoreward.training.source import Online
 from scoreward.training.team import Team
 from scoreward.training.trainer import Diverged, Guards, Trainer
+from tests.support.matrix import long
 from tests.training.readings import FAST, network, pictured, redness, trainer
 
 FLOATS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -67,7 +68,7 @@ def run_of(folder: Path, precision: str, reward: Reward = redness, lora: bool = 
     )
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("precision", ["bf16", long("fp16")])
 def test_rewards_and_decoding_are_float32_in_training_as_in_evaluation(
     precision: str, tmp_path: Path
 ) -> None:
@@ -89,6 +90,7 @@ def test_rewards_and_decoding_are_float32_in_training_as_in_evaluation(
     assert set(inside) == {True}  # in rollouts, updates and evaluations
 
 
+@pytest.mark.long
 def test_runs_of_every_precision_live_in_one_process(tmp_path: Path) -> None:
     """Accelerate's state, which allows one, is not asked for it."""
     drifts = {}
@@ -264,7 +266,7 @@ def test_half_weights_under_adapters_are_scaled_without_autocast(tmp_path: Path)
 
 @pytest.mark.parametrize("rounding", [2.0**-24, 2.0**-9])
 @pytest.mark.parametrize("guidance", [1.0, 5.0])
-@pytest.mark.parametrize("elements", [48, 768, 16384])
+@pytest.mark.parametrize("elements", [48, 768, long(16384)])
 def test_the_tolerance_is_above_what_rounding_does_and_not_far(
     rounding: float, guidance: float, elements: int
 ) -> None:
@@ -325,7 +327,7 @@ def test_health_and_diagnosis_allow_what_rounding_explains() -> None:
     assert _distance(off) > OFF > _distance(off | {"first/ratio/tolerance": 2e-3})
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("precision", [long("bf16"), "fp16"])
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(precision: str, tmp_path: Path) -> None:
     ends = []
     for name, stop in (("whole", None), ("parts", 1)):
@@ -342,6 +344,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(precision: str, tmp_pat
     assert all(torch.equal(tensor, ends[1][name]) for name, tensor in ends[0].items())
 
 
+@pytest.mark.long
 def test_runs_of_two_precisions_take_turns(tmp_path: Path) -> None:
     """Round by round in one process, each as if it were alone."""
     alone = {p: [m.metrics.get("loss") for m in run_of(tmp_path / p, p).start()] for p in FLOATS}

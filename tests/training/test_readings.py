@@ -5,11 +5,11 @@ trainer keeps or caches can answer for it.
 """
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
+from tests.support.matrix import mostly_long
 from tests.training.readings import (
     ALL_PRECISIONS,
     PICTURES,
@@ -33,14 +33,8 @@ FEW = (  # one of each way to ask other policies; the others are `make long`
 )
 
 
-def methods() -> list[Any]:
-    """All of them, most marked as long."""
-    marks = {name: () if name in FEW else (pytest.mark.long,) for name in (*PICTURES, *TEXTS)}
-    return [pytest.param(name, marks=mark) for name, mark in marks.items()]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", methods())
+@pytest.mark.parametrize("name", mostly_long((*PICTURES, *TEXTS), FEW))
 @pytest.mark.parametrize("weights", ["adapters", "all"])
 @pytest.mark.parametrize("precision", ALL_PRECISIONS)
 def test_the_reference_stays_the_first_model_and_old_the_policy_that_sampled(

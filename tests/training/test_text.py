@@ -29,8 +29,10 @@ from scoreward.training.text import PairSource, PairTexts, ReferenceFile
 from scoreward.training.text_evaluation import TextEvaluation, Writing
 from scoreward.training.trainer import Trainer
 from tests.objectives.texts import DIGITS, SIZES, bench, llama, moved, tales, trainer_of
+from tests.support.matrix import mostly_long
 
 NAMES: tuple[Name, ...] = get_args(Name)
+FEW = ("dpo", "ipo", "slic", "simpo", "orpo", "wpo", "kto", "apo_down", "rainbow_po")
 ROUND = Geometry(prompts=6, group=1)
 
 
@@ -182,7 +184,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", mostly_long(NAMES, FEW))
 def test_every_method_lowers_its_loss(name: Name, tmp_path: Path) -> None:
     """On six pairs that it sees again and again; but APO-down lowers winners too, and first."""
     trainer = trainer_of(TextLoss(name), tmp_path, tales(6), ROUND, lr=3e-3)
