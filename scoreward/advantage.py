@@ -109,6 +109,13 @@ class Advantages:
 
     `reward_sum` adds rewards, then normalises once; `advantage_sum` normalises each reward first;
     `gdpo` is `advantage_sum` followed by normalisation over the batch.  [gdpo] (combination)
+
+    Example:
+        >>> import torch
+        >>> import scoreward as sw
+        >>> rewards, group = torch.tensor([[1.0, 3.0, 5.0, 5.0]]), torch.tensor([0, 0, 1, 1])
+        >>> sw.Advantages(floor=0.0)(rewards, weights=torch.ones(1), group=group)
+        tensor([-1.,  1.,  0.,  0.])
     """
 
     scale: Literal["group", "batch", "none", "prompt"] = "group"  # "prompt": [ddpo]'s history

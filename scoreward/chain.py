@@ -23,7 +23,15 @@ from scoreward.rows import Rows
 
 @dataclass(frozen=True)
 class Sampler:
-    """Times from noise to data and the kernel of each step between them."""
+    """Times from noise to data and the kernel of each step between them.
+
+    >>> import scoreward as sw
+    >>> sampler = sw.Sampling(steps=4, eta=1.0).sampler()
+    >>> sampler.times
+    (1.0, 0.75, 0.5, 0.25, 0.0)
+    >>> sampler.stochastic(sw.RectifiedFlow())  # the last step, onto clean data, draws no noise
+    (0, 1, 2)
+    """
 
     times: tuple[float, ...]
     kernels: tuple[Kernel, ...]
@@ -120,6 +128,16 @@ class Transitions(Rows):
 
     `answer` is what the network that sampled said, read as the model's own kind; `row` counts the
     rows of this process. In a tree only the first leaf of a branch has a row.
+
+    >>> import torch
+    >>> import scoreward as sw
+    >>> from scoreward.chain import rollout
+    >>> from scoreward.keys import Key
+    >>> toy = sw.recipe("flow_grpo", on="toy").run().model
+    >>> start, keys, cond = torch.zeros(3, 2), [Key((0, i)) for i in range(3)], torch.arange(3)
+    >>> path = rollout(sw.Noisy(steps=4).sampler(), toy.denoiser, start, keys, cond)
+    >>> path.transitions().x.shape  # 3 samples of 4 steps
+    torch.Size([12, 2])
     """
 
     x: Float[Tensor, "rows *shape"]

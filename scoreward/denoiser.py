@@ -20,7 +20,16 @@ Cond = Tensor | Rows | None
 """What the network is conditioned on; the first axis is the batch."""
 
 Denoiser = Callable[[Tensor, Tensor, Cond], Prediction]
-"""(x_t, t, cond) → what the network says about x_t."""
+"""(x_t, t, cond) → what the network says about x_t.
+
+>>> import torch
+>>> import scoreward as sw
+>>> def zero(x_t, t, cond):  # all data are 0, so x_t is noise alone
+...     return sw.Prediction.of("x0", torch.zeros_like(x_t), x_t, t, sw.RectifiedFlow())
+>>> zero(torch.ones(2, 3), torch.tensor([0.5, 1.0]), None).eps
+tensor([[2., 2., 2.],
+        [1., 1., 1.]])
+"""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,17 @@ Level = Callable[[Process, Tensor], Tensor]
 
 
 class Kernel(ABC):
-    """A step of a sampler.  `order` is the global order of its deterministic form."""
+    """A step of a sampler.  `order` is the global order of its deterministic form.
+
+    >>> import scoreward as sw
+    >>> from scoreward.gaussian import Gaussian
+    >>> class Anew(sw.Kernel):  # all noise is drawn anew; on rectified flow
+    ...     def __call__(self, pred, s):
+    ...         return Gaussian((1 - s)[:, None] * pred.x0, s[:, None])
+    ...     def std(self, process, t, s): return s
+    >>> sw.Sampler((1.0, 0.5, 0.0), (Anew(),) * 2).stochastic(sw.RectifiedFlow())
+    (0,)
+    """
 
     order: ClassVar[int] = 1
     calls: ClassVar[int] = 1

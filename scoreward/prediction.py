@@ -55,6 +55,13 @@ class Prediction:
     """A pair (x0, ε) consistent with x_t at time t; `as_` reads it in any parameterisation.
 
     `said` is what a network said in its own words, which need not be computed again.
+
+    >>> import torch
+    >>> import scoreward as sw
+    >>> x_t, t, velocity = torch.ones(1, 2), torch.tensor([0.5]), torch.full((1, 2), 2.0)
+    >>> said = sw.Prediction.of("velocity", velocity, x_t, t, sw.RectifiedFlow())
+    >>> said.x0, said.as_("score")
+    (tensor([[0., 0.]]), tensor([[-4., -4.]]))
     """
 
     x_t: Float[Tensor, "batch *shape"]

@@ -17,7 +17,18 @@ from scoreward.device import placed, wide
 
 
 class Process(ABC):
-    """α, σ and their time derivatives.  A new process is these four methods."""
+    """α, σ and their time derivatives.  A new process is these four methods.
+
+    >>> import torch
+    >>> import scoreward as sw
+    >>> class Squared(sw.Process):
+    ...     def alpha(self, t): return 1 - t**2
+    ...     def sigma(self, t): return t
+    ...     def d_alpha(self, t): return -2 * t
+    ...     def d_sigma(self, t): return torch.ones_like(t)
+    >>> Squared().log_snr(torch.tensor([0.5]))
+    tensor([0.8109])
+    """
 
     @abstractmethod
     def alpha(self, t: Tensor) -> Tensor:
@@ -59,7 +70,13 @@ class Process(ABC):
 
 @dataclass(frozen=True)
 class RectifiedFlow(Process):
-    """α = 1 − t, σ = t.  [rectified-flow] (1)"""
+    """The straight line from data to noise: α = 1 − t, σ = t.  [rectified-flow] (1)
+
+    >>> import torch
+    >>> import scoreward as sw
+    >>> sw.RectifiedFlow().coefficients(torch.tensor([0.0, 0.25, 1.0]))
+    (tensor([1.0000, 0.7500, 0.0000]), tensor([0.0000, 0.2500, 1.0000]))
+    """
 
     def alpha(self, t: Tensor) -> Tensor:
         return 1 - t

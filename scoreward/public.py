@@ -29,9 +29,9 @@ def load(folder: str | Path, which: str = "ema") -> Model:
 
     >>> import scoreward as sw
     >>> budget = sw.Budget(rounds=1)
-    >>> run = sw.recipe("vgrpo", on="toy").run(folder="runs/loaded", budget=budget)
+    >>> run = sw.recipe("vgrpo", on="toy").run(budget=budget)
     >>> rounds = list(run.start())
-    >>> sw.load("runs/loaded").shape
+    >>> sw.load(run.folder).shape
     (2,)
     """
     return trained(Path(folder), which)[0]
@@ -42,9 +42,9 @@ def resumed(folder: str | Path) -> Run:
 
     >>> import scoreward as sw
     >>> budget = sw.Budget(rounds=1)
-    >>> run = sw.recipe("vgrpo", on="toy").run(folder="runs/again", budget=budget)
+    >>> run = sw.recipe("vgrpo", on="toy").run(budget=budget)
     >>> rounds = list(run.start())
-    >>> sw.resumed("runs/again").budget.rounds
+    >>> sw.resumed(run.folder).budget.rounds
     1
     """
     from dataclasses import replace

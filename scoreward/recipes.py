@@ -23,7 +23,15 @@ DIAGNOSE = "start with `scoreward diagnose`"
 
 @dataclass(frozen=True)
 class Recipe:
-    """A method on a task.  `run` takes any of `settings` by name; others keep their defaults."""
+    """A method on a task.  `run` takes any of `settings` by name; others keep their defaults.
+
+    >>> import scoreward as sw
+    >>> made = sw.Recipe(sw.methods["vgrpo"], sw.tasks["toy"])
+    >>> made.name, list(made.settings)
+    ('toy_vgrpo', ['objective', 'sampling', 'shared', 'held_out', 'model', 'goal'])
+    >>> made.run(sampling=sw.Sampling(steps=5), seed=1).source.sampler(0).steps
+    5
+    """
 
     method: Method
     task: Task
@@ -71,7 +79,8 @@ class Recipe:
             return "untuned"
         if self.task.like != self.task.name and (row is None or row.task != self.task.name):
             return "portraits"
-        if isinstance(self.task, Pretrained) and sources(self.name):
+        theirs = row is not None and "ours" not in row.about
+        if isinstance(self.task, Pretrained) and theirs and sources(self.name):
             return "published"
         return "ours"
 
@@ -157,6 +166,12 @@ def recipe(name: str, on: str | None = None) -> Recipe:
     """METHOD on a task (by default the portraits, or SmolLM2 for texts), or TASK_METHOD.
 
     Raises ValueError for an unknown name, with the nearest three, and for a pair that cannot be.
+
+    >>> import scoreward as sw
+    >>> sw.recipe("vgrpo").name, sw.recipe("vgrpo", on="toy").name
+    ('portraits_vgrpo', 'toy_vgrpo')
+    >>> sw.recipe("toy_vgrpo").source
+    'settings: ours for toy'
     """
     if on is not None:
         return joined(name, on)

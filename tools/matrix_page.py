@@ -4,6 +4,7 @@ Made of scoreward.methods, scoreward.tasks and scoreward.settings. Run it with `
 fails when it is out of date.
 """
 
+import re
 from pathlib import Path
 
 from scoreward.methods import methods
@@ -16,8 +17,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "matrix.md"
 HEAD = """# Every method on every task
 
 `scoreward train METHOD --on TASK` runs any cell of these tables that has a word in it; a number is
-a refusal, and its reason stands below. {pairs} pairs run, {published} of them with settings that
-authors published for the model ([which, and where ours differ](published.md)).
+a refusal, and its reason stands below. {pairs} combinations run, {published} of them with settings
+that authors published for the model ([which, and where ours differ](published.md)).
 
 - **published**: what authors published for this method on this model
 - **ours**: chosen by us on this task's validation prompts, or for this model without any weights
@@ -74,7 +75,10 @@ def cell(pair: Recipe, reasons: dict[str, int]) -> str:
     """Where the settings are from, or the number of a reason."""
     if pair.refusal is None:
         return pair.standing
-    said = pair.refusal.replace(pair.name, pair.method.name)
+    said = pair.refusal
+    for name, word in ((pair.name, "METHOD"), (pair.method.name, "METHOD")):
+        said = re.sub(rf"\b{name}\b", word, said)
+    said = re.sub(rf"\b({pair.task.name}|{re.escape(pair.task.about)})(?!:)\b", "TASK", said)
     return str(reasons.setdefault(said, len(reasons) + 1))
 
 

@@ -131,13 +131,22 @@ def cost_of(run: Run, processes: int = 1) -> Cost:
         prompts=-(-samples // geometry.group),
         rollout=min(geometry.rollout_batch, samples),
         scored=min(samples, geometry.group * max(1, geometry.rollout_batch // geometry.group)),
-        train=min(geometry.micro_batch, trained) * _at_once(objective, rows),
+        train=min(_micro(run), trained) * _at_once(objective, rows),
         stored=kept,
         snapshots=3 + (objective.slow_decay(0) is not None),
         guidance=run.guidance,
     )
     behaviour = (drawn + trained * others) * twice
     return Cost(sizes, behaviour, trained * geometry.epochs * twice)
+
+
+def _micro(run: Run) -> int:
+    """Samples in a micro-batch, which may have to be whole groups."""
+    geometry, objective = run.source.geometry, run.objective
+    together = objective.whole_groups and not objective.separable
+    direct = objective.stores == "starts" and run.source.compares
+    unit = geometry.unit(together or direct)
+    return max(unit, geometry.micro_batch // unit * unit)
 
 
 def _shared(run: Run, sampler: Sampler, samples: int, rows: int) -> tuple[int, int]:

@@ -78,7 +78,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Method(ABC):
-    """A row of the table: how a model is trained, wherever it draws."""
+    """A row of the table: how a model is trained, wherever it draws.
+
+    >>> import scoreward as sw
+    >>> method = sw.methods["vgrpo"]
+    >>> method.data, list(method.settings)
+    ('its own samples', ['objective', 'sampling', 'shared'])
+    """
 
     draws: ClassVar[Draws] = "pictures"
     data: ClassVar[str] = ""  # what it learns from, for the list

@@ -14,7 +14,14 @@ from scoreward.windows import Window
 
 @dataclass(frozen=True)
 class Drawn(Method):
-    """A rollout by `steps`, everywhere or inside a window, and an objective on what it drew."""
+    """A rollout by `steps`, everywhere or inside a window, and an objective on what it drew.
+
+    >>> import scoreward as sw
+    >>> objective = sw.methods["flow_grpo"].objective
+    >>> mine = sw.Drawn("mine", "Flow-GRPO with the noise of CPS.", objective, sw.Noisy("cps"))
+    >>> sw.Recipe(mine, sw.tasks["toy"]).run().name
+    'toy_mine'
+    """
 
     data = "its own samples"
 

@@ -27,7 +27,15 @@ from scoreward.windows import Window, flash
 
 @dataclass(frozen=True)
 class Sampling:
-    """Solver, number of steps, stochasticity."""
+    """A sampler in settings: solver, number of steps, stochasticity.
+
+    Example:
+        >>> import scoreward as sw
+        >>> sw.Sampling(steps=4).sampler().times
+        (1.0, 0.75, 0.5, 0.25, 0.0)
+        >>> sw.Sampling("heun", steps=4).sampler().calls  # network evaluations: two a step
+        8
+    """
 
     solver: Literal["ddim", "euler", "heun", "dpmpp"] = "ddim"  # ddim is the one that takes eta
     steps: int = 10
@@ -55,7 +63,13 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Noisy:
-    """A rollout with noise: its kernel, how much of it, number of steps."""
+    """A rollout with noise: its kernel, how much of it, number of steps.
+
+    Example:
+        >>> import scoreward as sw
+        >>> sw.Noisy("cps", level=0.8, steps=4).sampler().stochastic(sw.RectifiedFlow())
+        (0, 1, 2)
+    """
 
     noise: Literal["flow_sde", "linear_sde", "cps", "dance_sde", "ddim", "churn"] = "flow_sde"
     level: float = 0.7  # a of flow_sde, level of cps, η of dance_sde and ddim, γ of churn; of

@@ -45,13 +45,22 @@ class Trainable(Protocol):
 
 @dataclass(frozen=True)
 class Model:
-    """What a family adapter returns.
+    """A network and what a sampler and a reward need around it; what a family adapter returns.
 
     `encode` turns prompts into a condition whose first axis is the batch, `decode` turns x0 into
     media in [0, 1], `null` gives the condition of guidance, `shape` is one sample's shape. `grid`
     gives the times at which a number of steps asks the network; `read` makes x0 of picture files,
     where there is more to it than reading pixels; `save` writes trained weights in
     the format of the model's own ecosystem, where it has one; `name` is where it was loaded from.
+
+    >>> import torch
+    >>> import scoreward as sw
+    >>> class Linear(torch.nn.Linear):
+    ...     def forward(self, x_t, t, cond): return super().forward(x_t)
+    >>> whole = {"encode": lambda prompts: None, "decode": torch.sigmoid, "null": lambda cond: cond}
+    >>> model = sw.Model(Linear(2, 2), sw.RectifiedFlow(), "velocity", shape=(2,), **whole)
+    >>> model.denoiser(torch.zeros(5, 2), torch.ones(5), None).x0.shape
+    torch.Size([5, 2])
     """
 
     network: nn.Module

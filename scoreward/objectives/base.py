@@ -35,6 +35,13 @@ class Policy:
     `old`, `reference` and `slow` carry no gradients. `sampler` drew the samples. `on_policy` says
     that exactly one update follows and that `old` equals `current` in it, so that an objective may
     skip the second forward pass over the samples.
+
+    >>> import scoreward as sw
+    >>> toy, sampler = sw.recipe("vgrpo", on="toy").run().model, sw.Sampling(steps=2).sampler()
+    >>> asked = toy.denoiser  # a trainer gives old and reference their own weights
+    >>> policy = sw.Policy(asked, asked, asked, toy.process, sampler)
+    >>> policy.times
+    (1.0, 0.5, 0.0)
     """
 
     current: Denoiser
@@ -74,6 +81,13 @@ class Samples(Rows):
 
     Data without rewards (pretraining) has `advantage`, `group` and `reward` of zeros. An objective
     that stores "starts" gets noise at the first time of the grid instead of x0.
+
+    >>> import torch
+    >>> import scoreward as sw
+    >>> one, number, group = torch.ones(4), torch.arange(4), torch.tensor([0, 0, 1, 1])
+    >>> samples = sw.Samples(torch.zeros(4, 2), None, one, group, number, one)
+    >>> len(samples), samples[group == 1].sample
+    (4, tensor([2, 3]))
     """
 
     x0: Float[Tensor, "batch *shape"]
@@ -101,7 +115,25 @@ class Branched(Samples):
 
 
 class Objective(ABC):
-    """What to learn from samples.  Knows nothing of optimisers, devices, processes or files."""
+    """What to learn from samples.  Knows nothing of optimisers, devices, processes or files.
+
+    >>> from dataclasses import replace
+    >>> import torch
+    >>> import scoreward as sw
+    >>> class Weighted(sw.Objective):  # flow matching, weighted by advantages
+    ...     def prepare(self, samples, paths, policy, key):
+    ...         return samples
+    ...     def loss(self, rows, policy):
+    ...         t, eps = torch.rand(len(rows)), torch.randn_like(rows.x0)
+    ...         x_t = torch.lerp(rows.x0, eps, t[:, None])
+    ...         velocity = policy.current(x_t, t, rows.cond).as_("velocity")
+    ...         missed = (velocity - (eps - rows.x0)).square().mean(1)
+    ...         return (rows.advantage * missed).mean(), {"missed": missed.detach().mean()}
+    >>> run = sw.recipe("vgrpo", on="toy").run(budget=sw.Budget(rounds=1), device="cpu")
+    >>> start, trained = replace(run, objective=Weighted()).start()
+    >>> trained.metrics["missed"] > 0
+    True
+    """
 
     stores: ClassVar[Literal["samples", "paths", "starts"]] = "samples"
     """What the rollout must keep: finished samples, also their stochastic transitions, or nothing

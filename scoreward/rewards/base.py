@@ -13,7 +13,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 Reward = Callable[[Tensor, Sequence[str]], Tensor]
-"""(media in [0, 1], prompts) → one number per sample."""
+"""(media in [0, 1], prompts) → one number per sample.
+
+>>> import torch
+>>> def brightness(media, prompts):
+...     return media.flatten(1).mean(1)
+>>> brightness(torch.ones(2, 3, 8, 8), ["a lamp", "the sun"])
+tensor([1., 1.])
+"""
 
 
 Network = TypeVar("Network", bound=nn.Module)

@@ -17,8 +17,7 @@ from torch import Tensor
 class Variety:
     """Root mean square pixel distance to the samples of the same prompt, mean over them.
 
-    A prompt that comes once in a call earns 0. Processes must hold whole groups, as they do when
-    their number divides the prompts of a round.
+    A prompt that comes once in a call earns 0, so groups stay whole where they are scored.
     """
 
     of_groups: ClassVar[bool] = True  # it says nothing of one sample alone

@@ -19,7 +19,14 @@ from scoreward.rewards.pictures import Frames
 
 @dataclass(frozen=True)
 class Goal:
-    """What to draw and who says how good it is."""
+    """What to draw and who says how good it is.
+
+    Example:
+        >>> import scoreward as sw
+        >>> goal = sw.Goal("animals", reward=("contrast", "colorfulness"), weights=(1.0, 0.5))
+        >>> list(goal.measured())  # "reward" is their weighted sum
+        ['reward', 'contrast', 'colorfulness']
+    """
 
     prompts: str | None = None  # a file, "animals" or "signs"; default: the task's own
     reward: tuple[str, ...] = ()  # NAME, NAME=WEIGHTS or FILE.py:FUNCTION; default: the task's own
@@ -83,7 +90,19 @@ def told(*held: Held | None) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """A row of the table: where a method is used."""
+    """A row of the table: where a method is used.
+
+    A reward that is a function of your own makes another task:
+
+    >>> from dataclasses import replace
+    >>> import scoreward as sw
+    >>> def inside(media, prompts):
+    ...     return -media.square().sum(1)
+    >>> mine = replace(sw.tasks["toy"], name="mine", reward=lambda smooth: {"inside": inside})
+    >>> run = sw.Recipe(sw.methods["vgrpo"], mine).run()
+    >>> run.name, list(run.source.rewards)
+    ('mine_vgrpo', ['inside'])
+    """
 
     draws: ClassVar[Draws] = "pictures"
     renamed: ClassVar[Mapping[str, str]] = {}

@@ -25,7 +25,14 @@ Weights = Mapping[str, Tensor] | None
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What to measure, on prompts that were never trained on."""
+    """What to measure, on prompts that were never trained on.
+
+    Example:
+        >>> import scoreward as sw
+        >>> run = sw.recipe("vgrpo", on="toy").run(held_out=sw.HeldOut(prompts=16, every=5))
+        >>> len(run.evaluation.prompts), run.evaluation.every
+        (16, 5)
+    """
 
     split: str = "test"  # "validation" while tuning, "test" for what is reported
     prompts: int = 256
@@ -116,7 +123,10 @@ class BuiltIn(Task):
                 "choose another method, or --reward one that has a gradient"
             )
         if isinstance(method, OnPictures) and self.pretraining is None:
-            return f"{method.name} learns from pictures, and {self.name} has none of its own"
+            return (
+                f"{method.name} learns from pictures, and {self.name} has none of its own; use it "
+                "--on portraits"
+            )
         return super().refusal(method, goal)
 
     def settings(self, method: Method) -> Settings:

@@ -100,6 +100,7 @@ MODELS = (
         LARGE,
         Goal(reward=("pickscore",)),
         Measured(steps=28),
+        edits=True,
         guided=False,
         steps=16,
         shift=3.0,

@@ -93,6 +93,7 @@ class Pretrained(Task):
     goal: Goal = Goal("animals", reward=("pickscore",))
     measured: Measured = Measured()
     guidance: float = 1.0  # in rollouts and in training alike
+    edits: bool = False  # its prompts are instructions about a picture
     flow: bool = True  # it predicts velocities of rectified flow, as far as is known here
     guided: bool = True  # False: guidance is an input of the network, or there is none
     steps: int = 20  # of a rollout
@@ -113,6 +114,12 @@ class Pretrained(Task):
             return (
                 f"{method.name} is for the built-in models; a pretrained model learns from "
                 f"captioned pictures by sft: scoreward train sft --on {self.name} --pictures FOLDER"
+            )
+        if self.edits and not isinstance(method, Drawn):
+            return (
+                f"{self.name} edits pictures, so each of its prompts names one, and the files that "
+                f"{method.name} reads do not; methods that draw can be used: scoreward methods "
+                f"--online --on {self.name}"
             )
         if isinstance(method, OnPairs) and method.flows and not self.flow:
             return (

@@ -69,7 +69,16 @@ class Measuring(Protocol):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What to measure: means of `scorers` over prompts, diversity over `noises` per prompt."""
+    """What to measure: means of `scorers` over prompts, diversity over `noises` per prompt.
+
+    >>> import scoreward as sw
+    >>> run = sw.recipe("vgrpo", on="toy").run(budget=sw.Budget(rounds=1))
+    >>> start, trained = run.start()
+    >>> list(run.evaluation.samplers), list(run.evaluation.scorers)
+    (['ode', 'sde'], ['reward'])
+    >>> list(start.evaluation["ode"])  # drift: how far the model is from the first
+    ['reward', 'diversity', 'drift']
+    """
 
     prompts: Sequence[str]
     samplers: Mapping[str, Sampler]

@@ -14,7 +14,14 @@ from scoreward.keys import Key
 
 @dataclass(frozen=True)
 class Geometry:
-    """Sizes of a round; nothing has to divide anything."""
+    """Sizes of a round; nothing has to divide anything.
+
+    Example:
+        >>> import scoreward as sw
+        >>> sizes = sw.Geometry(prompts=4, group=8, minibatches=2)
+        >>> sizes.samples, sizes.updates
+        (32, 2)
+    """
 
     prompts: int = 8  # prompts per round, over all processes
     group: int = 8  # samples per prompt

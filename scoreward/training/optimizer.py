@@ -11,7 +11,14 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Optimizer:
-    """Settings of the update; a decay ends with the budget unless `total` says otherwise."""
+    """Settings of the update; a decay ends with the budget unless `total` says otherwise.
+
+    Example:
+        >>> import scoreward as sw
+        >>> optimizer = sw.Optimizer(lr=1e-3, decay="linear").planned(rounds=100, updates=2)
+        >>> optimizer.total, optimizer.factor(50)
+        (200, 0.75)
+    """
 
     lr: float = 1e-4  # ours, see docs/papers/vgrpo.md; 3e-4 and above collapsed full fine-tuning
     betas: tuple[float, float] = (0.9, 0.999)  # AdamW default

@@ -128,7 +128,7 @@ def _collect(trainer: Trainer, index: int) -> tuple[Work, Collected]:
 def _rescored(run: Run, source: Online, samples: Samples, key: Key, count: int) -> float:
     """Share of samples whose reward differs when it is asked for alone."""
     words, size = source.chosen(0, key), source.geometry.group
-    if any(getattr(reward, "of_groups", False) for reward in source.rewards.values()):
+    if source.compares:
         return 0.0  # such a reward has nothing to say of one sample
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))
     rows, differing = order[:count].tolist(), 0

@@ -27,7 +27,14 @@ from scoreward.training.trainer import Diverged, Evaluations, Guards, Trainer
 
 @dataclass(frozen=True)
 class Budget:
-    """When a run ends: at the first limit it reaches."""
+    """When a run ends: at the first limit it reaches.
+
+    Example:
+        >>> import scoreward as sw
+        >>> budget = sw.Budget(rounds=100, seconds=60.0)
+        >>> budget.spent(rounds=50, seconds=45.0, evaluations=0)
+        0.75
+    """
 
     rounds: int | None = None
     seconds: float | None = None  # of training, evaluations not counted
@@ -77,7 +84,16 @@ class Moment:
 
 @dataclass(frozen=True)
 class Run:
-    """Model, objective, data, optimiser, budget.  Build one in a recipe or by hand."""
+    """All of a run: model, objective, data, optimiser, budget.  Build one in a recipe or by hand.
+
+    >>> import scoreward as sw
+    >>> run = sw.recipe("vgrpo", on="toy").run(budget=sw.Budget(rounds=2))
+    >>> moments = list(run.start())  # 0 is the model as it was
+    >>> [moment.round for moment in moments]
+    [0, 1, 2]
+    >>> moments[-1].evaluation["ode"]["reward"] > moments[0].evaluation["ode"]["reward"]
+    True
+    """
 
     name: str
     model: Any  # a `models.base.Trainable`: the trainer needs no more, an evaluation may

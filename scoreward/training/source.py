@@ -35,6 +35,11 @@ class Source(ABC):
     def sampler(self, round: int) -> Sampler:
         """The sampler of this round; its grid is what stratified times are taken from."""
 
+    @property
+    def compares(self) -> bool:
+        """Whether a reward compares the samples of a prompt, and so has to see all of them."""
+        return False
+
     @abstractmethod
     def collect(self, round: int, key: Key, work: Work) -> Collected:
         """This process's share of the round."""
@@ -54,6 +59,13 @@ class Online(Source):
 
     `own_start` is the share of variance of the starting noise that is a sample's own; the rest is
     its group's. `tree` makes every group a tree of shared steps.
+
+    >>> import scoreward as sw
+    >>> sampler, sizes = sw.Sampling(steps=10).sampler(), sw.Geometry(prompts=2, group=4)
+    >>> rewards = {"contrast": sw.reward("contrast")}
+    >>> source = sw.Online(["a cat", "a dog"], rewards, sampler, sizes)
+    >>> source.geometry.samples, source.sampler(0).steps
+    (8, 10)
     """
 
     prompts: Sequence[str]
@@ -88,6 +100,10 @@ class Online(Source):
     def sampler(self, round: int) -> Sampler:
         return self.rollout if isinstance(self.rollout, Sampler) else self.rollout(round)
 
+    @property
+    def compares(self) -> bool:
+        return any(getattr(reward, "of_groups", False) for reward in self.rewards.values())
+
     def chosen(self, round: int, key: Key) -> list[str]:
         """The prompts of a round: without replacement until all have been used."""
         return [self.prompts[i] for i in self.numbers(round, key)]
@@ -102,7 +118,7 @@ class Online(Source):
     def collect(self, round: int, key: Key, work: Work) -> Collected:
         team, size, objective = work.team, self.geometry.group, work.objective
         chosen = self.numbers(round, key)
-        unit = self.geometry.unit(objective.whole_groups)
+        unit = self.geometry.unit(objective.whole_groups or self.compares)
         here = self.geometry.share(team.rank, team.size, unit)
         words = [self.prompts[chosen[i // size]] for i in here]
         made = self._generate(round, here, words, key / "round" / round, work)
@@ -264,7 +280,15 @@ class Online(Source):
 
 @dataclass(frozen=True)
 class Offline(Source):
-    """Data with captions, in a new random order each epoch; a share of captions is dropped."""
+    """Data with captions, in a new random order each epoch; a share of captions is dropped.
+
+    >>> import torch
+    >>> import scoreward as sw
+    >>> sizes = sw.Geometry(prompts=32, group=1)  # a group of 1, for nothing is compared
+    >>> source = sw.Offline(torch.zeros(100, 2), ["a point"] * 100, sizes)
+    >>> source.geometry.samples
+    32
+    """
 
     data: Tensor
     prompts: Sequence[str]

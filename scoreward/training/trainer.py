@@ -79,7 +79,16 @@ class Round:
 
 
 class Trainer:
-    """State of training: live weights, snapshots, optimiser, counters.  `step()` is one round."""
+    """State of training: live weights, snapshots, optimiser, counters.  `step()` is one round.
+
+    >>> import scoreward as sw
+    >>> run = sw.recipe("vgrpo", on="toy").run()
+    >>> parts = run.model, run.objective, run.source, run.optimizer, run.team()
+    >>> trainer = sw.Trainer(*parts)
+    >>> done = trainer.step()
+    >>> done.index, "reward/mean" in done.metrics
+    (1, True)
+    """
 
     def __init__(
         self,
@@ -213,17 +222,24 @@ class Trainer:
         for epoch in range(self.source.geometry.epochs):
             yield from self._pass(index, epoch)
 
+    @property
+    def _whole(self) -> bool:
+        """Whether the samples of a prompt stay on one process and in one update."""
+        return self.objective.whole_groups or self.source.compares
+
     def _pass(self, index: int, epoch: int) -> list[Tensor]:
         """The samples of each update of one pass over a round."""
         geometry = self.source.geometry
         key = self.key / "round" / index / "epoch" / epoch
-        return geometry.parts(key, geometry.unit(self.objective.whole_groups))
+        return geometry.parts(key, geometry.unit(self._whole))
 
     def _micro(self, rows: Rows, part: Tensor) -> list[Rows]:
         """The rows of this process for one update, as many at once as memory allows."""
         local = rows[torch.isin(rows.sample, part.to(rows.sample.device))]  # pyright: ignore
         geometry = self.source.geometry
-        unit = geometry.unit(self.objective.whole_groups and not self.objective.separable)
+        direct = self.objective.stores == "starts" and self.source.compares
+        together = self.objective.whole_groups and not self.objective.separable
+        unit = geometry.unit(together or direct)
         return list(local.split(max(unit, geometry.micro_batch // unit * unit)))
 
     def _through(self, name: str) -> Denoiser:
