@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from scoreward.methods import method, methods
-from scoreward.methods.base import Given, Method, Setting, Settings
+from scoreward.methods.base import Given, Method, Place, Setting, Settings
+from scoreward.rewards.base import Reward
+from scoreward.rewards.combine import Combined, Weighted
 from scoreward.settings import ROWS, Row, found
 from scoreward.tasks import PLACES, task
 from scoreward.tasks.base import Task
@@ -100,25 +102,32 @@ class Recipe:
 
     def run(
         self,
-        folder: Path | None = None,
+        folder: str | Path | None = None,
         seed: int = 0,
         device: str = "auto",
         **given: Any,
     ) -> Run:
         """The run.  Settings by name; those of a flat one also by theirs: `geometry`, `budget`.
 
-        A run that is made here is built again by `scoreward resume`, `diagnose` and the others, if
+        `reward` is a function (media, prompts) → [batch], several of them by name, or names as on
+        the command line. A run that is made here is built again by `scoreward resume`, `diagnose` and the others, if
         a command line can say its settings. Raises ValueError for a pair that cannot be, and for a
         setting that there is not or that is missing.
         """
-        settings = self.settings
-        whole = self.filled(settings, given)
+        settings, mine = self.settings, given.get("reward")
+        own = callable(mine) or isinstance(mine, Mapping)
+        whole = self.filled(settings, {n: v for n, v in given.items() if n != "reward" or not own})
         if said := self.task.refusal(self.method, whole.get("goal")):
             raise ValueError(said)
-        run = self.method.run(self.task.place(self.method, whole), whole)
-        place = folder or Path("runs") / self.name
-        run = replace(run, name=self.name, folder=place, seed=seed, device=device)
+        place = self.task.place(self.method, whole)
+        if own:
+            place = judged(place, cast(Any, {"reward": mine} if callable(mine) else mine))
+        run = self.method.run(place, whole)
+        home = Path(folder) if folder is not None else Path("runs") / self.name
+        run = replace(run, name=self.name, folder=home, seed=seed, device=device)
         origin = {"recipe": self.name, **run.origin, "source": self.source, "made": digest(run)}
+        if own:
+            return replace(run, origin=origin | {"unspoken": "a reward that is a function"})
         return replace(run, origin=origin | again(self, settings, whole, seed, device))
 
     def filled(self, settings: Settings, given: Mapping[str, Any]) -> Given:
@@ -137,6 +146,18 @@ class Recipe:
         if missing := [name for name, value in whole.items() if value is ...]:
             raise ValueError(f"{self.name} needs a setting {missing[0]!r}")
         return whole
+
+
+def judged(place: Place, rewards: Mapping[str, Reward]) -> Place:
+    """A place with rewards that are functions; what they add up to is measured as "reward"."""
+    one = next(iter(rewards.values()))
+    whole = one if len(rewards) == 1 else Combined(dict(rewards), Weighted((1.0,) * len(rewards)))
+
+    def evaluation(prompts: Sequence[str] | None) -> Any:
+        made = place.evaluation(prompts)
+        return replace(made, scorers={**made.scorers, "reward": whole})
+
+    return replace(place, rewards=lambda smooth: rewards, weights={}, evaluation=evaluation)
 
 
 def again(made: Recipe, settings: Settings, whole: Given, seed: int, device: str) -> dict[str, Any]:

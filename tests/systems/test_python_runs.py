@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
 
 import scoreward as sw
 from scoreward.cli import main
@@ -126,3 +128,22 @@ def test_a_run_json_is_a_configuration() -> None:
     assert two["settings"]["source"] == one["settings"]["source"]
     assert two["origin_recipe"] == "vgrpo"
     assert main(["train", "nowhere/run.json"]) == 2
+
+
+def test_a_function_is_a_reward() -> None:
+    def east(media: Tensor, prompts: object) -> Tensor:
+        return media[:, 0]
+
+    run = toy(reward=east, folder="runs/east")
+    assert isinstance(run.source, sw.Online)
+    assert run.source.rewards == {"reward": east}
+    assert run.evaluation.scorers["reward"] is east  # pyright: ignore[reportOptionalMemberAccess]
+    stopped(run)
+    about = json.loads(Path("runs/east/run.json").read_text())
+    assert about["unspoken"] == "a reward that is a function"
+    two = toy(reward={"east": east, "west": lambda media, prompts: -media[:, 0]})
+    media = torch.ones(2, 2)
+    assert isinstance(two.source, sw.Online)
+    assert list(two.source.rewards) == ["east", "west"]
+    assert two.evaluation is not None
+    assert torch.equal(two.evaluation.scorers["reward"](media, ["", ""]), torch.zeros(2))
