@@ -80,7 +80,7 @@ def test_the_help_of_a_recipe_explains_every_setting(
     assert code == 0
     assert "usage: scoreward train toy_vgrpo [-h] [OPTIONS]" in text
     assert "V-GRPO: clipped ratios of denoising errors" in text
-    assert "--folder {None}|PATH run folder; default runs/RECIPE" in text
+    assert "--folder {None}|PATH run folder; default runs/TASK_METHOD" in text
     assert "--sampling.eta FLOAT 0 is the ODE, 1 the reverse SDE" in text
     assert "--budget.seconds {None}|FLOAT of training, evaluations not counted" in text
     assert (
@@ -372,8 +372,8 @@ def test_a_run_started_from_python_is_resumed_there(cli: Cli, tmp_path: Path) ->
     RunFolder(tmp_path / "mine").create({"status": "running"})
     said = refusal(cli, "resume", "mine")
     assert said == (
-        "mine was started from Python, and no command line can say its method and task; resume it "
-        "there with run.resume()"
+        "mine was started from Python, and no command line can say which method and task it is; "
+        "resume it there with run.resume()"
     )
 
 

@@ -68,8 +68,8 @@ class Which:
 
 def _of_run(folder: Path) -> tuple[Model, Precision]:
     """The model of a run with its newest averaged weights, adapters included."""
-    path = newest(folder / "checkpoints")
-    if path is None or RunFolder(folder).about().get("origin_recipe"):
+    about, path = RunFolder(folder).about(), newest(folder / "checkpoints")
+    if path is None or about.get("origin_recipe"):
         return trained(folder)
     return _fitting(read_snapshot(path, "ema"), str(folder), "portraits"), None  # from Python
 

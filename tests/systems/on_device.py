@@ -67,7 +67,7 @@ def words_of(recipe: str, folder: Path) -> list[str]:
     if "pretrain" in method:
         words += ["--geometry.minibatches", "1"]
     if task == "digits":
-        return [*words, "--checked.each", "1", "--checked.steps", "2"]
+        return [*words, "--held-out.prompts", "10", "--checked.steps", "2"]
     return words if task == "toy" else [*words, "--held-out.prompts", "2", "--held-out.steps", "2"]
 
 

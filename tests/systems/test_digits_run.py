@@ -8,7 +8,7 @@ from scoreward.cli import main
 from scoreward.training.folder import RunFolder
 
 pytestmark = pytest.mark.slow
-SMALL = ["--checked.each", "1", "--checked.every", "4"]
+SMALL = ["--held-out.prompts", "10", "--checked.every", "4"]
 
 
 @pytest.mark.long
