@@ -3,8 +3,8 @@
     python benchmarks/online/costs.py            online methods, each in its own process; costs.json
     python benchmarks/online/costs.py METHOD     one method, as JSON
 
-Rounds of 8 prompts × 8 samples on the portraits. The first round also checks the ratio and is left
-out; of the following ones the median is kept.
+Rounds of 8 prompts × 8 samples on the portraits, or as near to it as a method's groups allow. The
+first round also checks the ratio and is left out; of the following ones the median is kept.
 """
 
 import json
@@ -25,13 +25,17 @@ from scoreward.training.trainer import Evaluations, Trainer
 HERE = Path(__file__).parent
 ROUNDS = 4
 SIZES = ["--geometry.prompts", "8", "--geometry.group", "8"]
-TREES = {"branch_grpo"}  # whose group is what their tree has leaves
+OTHERS = {
+    "branch_grpo": ["--geometry.prompts", "8"],  # its group is what its tree has leaves
+    "temp_flow": ["--geometry.prompts", "8", "--geometry.group", "6"],  # branches of a start
+    "fdfo": ["--geometry.prompts", "32", "--geometry.group", "2"],  # pairs
+}
 
 
 def measure(method: str) -> dict:
     """Evaluations, CPU seconds and peak memory of a round."""
     torch.set_num_threads(1)
-    run, _ = build(f"portraits_{method}", SIZES[:2] if method in TREES else SIZES, "costs")
+    run, _ = build(f"portraits_{method}", OTHERS.get(method, SIZES), "costs")
     trainer = Trainer(run.model, run.objective, run.source, run.optimizer, Team())
     trainer.step()
     rows = []

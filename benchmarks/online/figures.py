@@ -13,8 +13,11 @@ HERE = Path(__file__).parent
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#7F7F7F")
 
 
+LINES, MARKS = ("-", "--", ":"), ("o", "^", "s")
+
+
 def looks(index: int) -> dict[str, str]:
-    return {"color": COLOURS[index % 8], "linestyle": ("-", "--")[index // 8 % 2]}
+    return {"color": COLOURS[index % 8], "linestyle": LINES[index // 8]}
 
 
 def curve(axes: Any, seeds: list[dict], name: str, label: str, look: dict[str, str]) -> None:
@@ -33,7 +36,7 @@ def draw(task: str, name: str) -> None:
     lines = read("curves", task)
     trained = {m: s for m, s in lines.items() if len(s[0]["evaluations"]) > 1}
     order = sorted(trained, key=lambda m: -np.mean([x["strict"][-1] for x in trained[m]]))
-    figure = Figure(figsize=(12, 4.6), layout="constrained")
+    figure = Figure(figsize=(12, 5.2), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     base = trained[order[0]][0]["diversity"][0]
     for i, method in enumerate(order):
@@ -41,7 +44,8 @@ def draw(task: str, name: str) -> None:
         curve(left, trained[method], "strict", method, look)
         curve(middle, trained[method], "diversity", method, look)
         ends = [(x["diversity"][-1] / base, x["strict"][-1]) for x in trained[method]]
-        right.scatter(*zip(*ends, strict=True), color=look["color"], label=method, s=22)
+        mark = MARKS[i // 8]
+        right.scatter(*zip(*ends, strict=True), color=look["color"], marker=mark, s=22)
     for method, seeds in lines.items():
         if method.startswith("guidance"):
             point = seeds[0]["diversity"][0] / base, seeds[0]["strict"][0]
@@ -56,7 +60,9 @@ def draw(task: str, name: str) -> None:
     left.set(title="all right, by the judge", xlabel="network evaluations (thousands)")
     middle.set(title="diversity", xlabel="network evaluations (thousands)")
     right.set(title="at the end: all right against diversity / base", xlabel="diversity / base")
-    left.legend(fontsize=7, frameon=False)
+    figure.legend(
+        *left.get_legend_handles_labels(), loc="outside lower center", ncols=9, fontsize=8
+    )
     for axes in (left, middle, right):
         axes.grid(alpha=0.3)
     figure.savefig(HERE / name, dpi=110)
