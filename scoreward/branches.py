@@ -23,7 +23,7 @@ from scoreward.rows import join, repeat_rows
 
 
 @dataclass(frozen=True)
-class Layout:
+class BranchLayout:
     """How the samples of a prompt are numbered: start by start, branch by branch, step by step."""
 
     branches: int
@@ -73,7 +73,7 @@ def grow(
     `keys` has an address per branch, in the order of the layout; `cond` a row per start.
     [temp-flow] (branches)
     """
-    layout = Layout(branches, len(steps))
+    layout = BranchLayout(branches, len(steps))
     given = None if cond is None else repeat_rows(cond, branches)
     grown, left = x[:0], []
     for i in range(sampler.steps):

@@ -33,7 +33,7 @@ tensor([[2., 2., 2.],
 
 
 @dataclass(frozen=True)
-class Reading:
+class NetworkDenoiser:
     """A network whose output is of one `kind`, read in float32 whatever it computes in."""
 
     network: nn.Module

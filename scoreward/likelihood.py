@@ -46,7 +46,7 @@ def path_log_prob(
 
 
 @dataclass(frozen=True)
-class Pairs(Rows):
+class NoisySamples(Rows):
     """`count` noisy versions of each sample: times, noises and the states x_t = α x0 + σ ε."""
 
     t: Float[Tensor, "batch count"]
@@ -154,7 +154,7 @@ def draw_pairs(
     rule: Times = "stratified",
     time_keys: Sequence[Key] | None = None,
     fraction: float = 0.99,
-) -> Pairs:
+) -> NoisySamples:
     """Pairs for every sample; samples with equal keys share their pairs.  [vgrpo] (Sec. 4.4)
 
     With `time_keys`, who shares times is told apart from who shares noise.
@@ -168,7 +168,7 @@ def draw_pairs(
             made[when, key] = t, (key / "eps").normal(len(t), *x0.shape[1:], dtype=x0.dtype)
     t = torch.stack([made[place][0] for place in places]).to(x0.device)
     eps = torch.stack([made[place][1] for place in places]).to(x0.device)
-    return Pairs(t, eps, noised(process, x0, t, eps))
+    return NoisySamples(t, eps, noised(process, x0, t, eps))
 
 
 def noised(
@@ -182,21 +182,21 @@ def noised(
     return process.alpha(time) * x0[:, None] + process.sigma(time) * eps
 
 
-def predict(denoiser: Denoiser, pairs: Pairs, cond: Cond) -> Prediction:
+def predict(denoiser: Denoiser, pairs: NoisySamples, cond: Cond) -> Prediction:
     """The denoiser on all pairs as one flat batch of batch·count evaluations."""
     count = pairs.t.shape[1]
     return denoiser(pairs.x_t.flatten(0, 1), pairs.t.flatten(), repeat_rows(cond, count))
 
 
 def predict_as(
-    denoiser: Denoiser, pairs: Pairs, cond: Cond, kind: Kind
+    denoiser: Denoiser, pairs: NoisySamples, cond: Cond, kind: Kind
 ) -> Float[Tensor, "batch count *shape"]:
     """The denoiser's answer on the pairs, read as `kind`."""
     return predict(denoiser, pairs, cond).as_(kind).reshape(pairs.x_t.shape)
 
 
 def targets(
-    process: Process, x0: Float[Tensor, "batch *shape"], pairs: Pairs, kind: Kind
+    process: Process, x0: Float[Tensor, "batch *shape"], pairs: NoisySamples, kind: Kind
 ) -> Float[Tensor, "batch count *shape"]:
     """What a perfect denoiser that knew x0 would answer on the pairs, read as `kind`."""
     a, b = linear_form(kind, process, pairs.t.reshape(*pairs.t.shape, *[1] * (x0.ndim - 1)))

@@ -18,7 +18,7 @@ SENTENCE_END = (".", ")")
 
 
 @dataclass(frozen=True)
-class Row:
+class PublishedNumber:
     """One published number and the setting of ours that it is.
 
     `ours` is a recipe, or MODULE:NAME of a class or of a table of defaults; `attribute` leads from
@@ -40,7 +40,7 @@ def tables() -> Mapping[str, Mapping[str, Any]]:
 
 
 @cache
-def rows() -> tuple[Row, ...]:
+def rows() -> tuple[PublishedNumber, ...]:
     """All pairs of a published number and a setting of ours."""
     given = _read("rows.toml")
     return tuple(
@@ -75,7 +75,7 @@ def agrees(key: str, published: Any, ours: Any) -> bool:
     return published == ours
 
 
-def published(row: Row) -> Any:
+def published(row: PublishedNumber) -> Any:
     """The published number of a row; a key may end in .NUMBER, the element of a list."""
     return at(tables()[row.table], row.key)
 
@@ -102,17 +102,19 @@ def _within(key: str, published: list[Any], ours: Any) -> bool:
 
 def _rows(
     ours: str, table: str, parts: Mapping[str, Any], places: Mapping[str, str]
-) -> Iterator[Row]:
+) -> Iterator[PublishedNumber]:
     """`same` lists keys at their usual places and "KEY -> PLACE", or maps keys to places."""
     same = parts.get("same", [])
     for entry in same:
         key, _, place = entry.partition(" -> ")
-        yield Row(ours, table, key, place or (same if isinstance(same, Mapping) else places)[key])
+        yield PublishedNumber(
+            ours, table, key, place or (same if isinstance(same, Mapping) else places)[key]
+        )
     for key, said in parts.get("differs", {}).items():
         place, because = (places[key], said) if isinstance(said, str) else said
         if not because.endswith(SENTENCE_END):
             raise ValueError(f"rows.toml: {ours}, {key}: the reason must be a sentence")
-        yield Row(ours, table, key, place, because)
+        yield PublishedNumber(ours, table, key, place, because)
 
 
 def _named(tree: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:

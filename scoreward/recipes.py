@@ -110,9 +110,9 @@ class Recipe:
         """The run.  Settings by name; those of a flat one also by theirs: `geometry`, `budget`.
 
         `reward` is a function (media, prompts) → [batch], several of them by name, or names as on
-        the command line. A run that is made here is built again by `scoreward resume`, `diagnose` and the others, if
-        a command line can say its settings. Raises ValueError for a pair that cannot be, and for a
-        setting that there is not or that is missing.
+        the command line. A run that is made here is built again by `scoreward resume`, `diagnose`
+        and the others, if a command line can say its settings. Raises ValueError for a pair that
+        cannot be, and for a setting that there is not or that is missing.
         """
         settings, mine = self.settings, given.get("reward")
         own = callable(mine) or isinstance(mine, Mapping)

@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from scoreward.published import Row, published, rows, tables, unlisted
+from scoreward.published import PublishedNumber, published, rows, tables, unlisted
 from tools.published_settings import ours
 
 PAGE = Path(__file__).parents[1] / "docs" / "published.md"
@@ -46,7 +46,7 @@ def page() -> str:
     return "\n".join([head, *parts]) + TAIL.format(lines="\n".join(lines))
 
 
-def section(mine: str, name: str, group: list[Row]) -> str:
+def section(mine: str, name: str, group: list[PublishedNumber]) -> str:
     """One pair of a recipe or class and a table."""
     table = tables()[name]
     source = f"{table['repository']}, {table['file']}, {table['seen']} ({table['tag']})"

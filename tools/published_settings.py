@@ -16,13 +16,13 @@ from scoreward.methods.sampling import Noisy, Sampling, Windowed
 from scoreward.models.base import Model
 from scoreward.objectives.paths import PathObjective
 from scoreward.process import RectifiedFlow, time_grid
-from scoreward.published import Row, agrees, at
+from scoreward.published import PublishedNumber, agrees, at
 from scoreward.recipes import recipe
 from scoreward.training.run import Run
 from scoreward.training.source import Online
 
 
-def fault(row: Row, theirs: Any, mine: Any) -> str | None:
+def fault(row: PublishedNumber, theirs: Any, mine: Any) -> str | None:
     """What is wrong with a row, in a sentence."""
     same = agrees(row.key, theirs, mine)
     if not same and not row.because:
@@ -38,7 +38,7 @@ def fault(row: Row, theirs: Any, mine: Any) -> str | None:
     return None
 
 
-def ours(row: Row) -> Any:
+def ours(row: PublishedNumber) -> Any:
     """Our setting of a row."""
     return at(holder(row.ours), row.attribute)
 

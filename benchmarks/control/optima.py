@@ -19,8 +19,8 @@ from scoreward.control import lq, problems
 from scoreward.control.cpg import CPG
 from scoreward.control.cppo import CPPO
 from scoreward.control.critics import LinearCritic, quadratic
-from scoreward.control.learner import Learner, Sampling
-from scoreward.control.lq import LQ, Linear
+from scoreward.control.learner import Learner, PathSampling
+from scoreward.control.lq import LQ, LinearGaussian
 from scoreward.control.pairs import Bet, LogPairs, PowerPairs
 from scoreward.control.policies import LinearPolicy, affine
 from scoreward.control.sde import Environment
@@ -47,9 +47,9 @@ def utility_features(x: Tensor, t: Tensor) -> Tensor:
     return (-x[:, 1]).exp()[:, None] * torch.stack(rows, 1)
 
 
-def linear(policy: LinearPolicy) -> Linear:
+def linear(policy: LinearPolicy) -> LinearGaussian:
     weight, factor = policy.weight.detach(), policy.factor().detach()
-    return Linear(weight[:, :-1], weight[:, -1], factor @ factor.T)
+    return LinearGaussian(weight[:, :-1], weight[:, -1], factor @ factor.T)
 
 
 def lq_objective(env: LQ) -> Callable[[LinearPolicy], float]:
@@ -79,7 +79,7 @@ class Task:
     env: Environment
     policy: Callable[[], LinearPolicy]
     critic: Callable[[], LinearCritic]
-    sampling: Sampling
+    sampling: PathSampling
     objective: Callable[[LinearPolicy], float]
     best: float
     rate: float = (
@@ -90,7 +90,7 @@ class Task:
 def lq_task(env: LQ) -> Task:
     n, m, _ = env.sizes
     best = lq.objective(env, lq.optimum(env)[1]).item()
-    sampling = Sampling(500, 20, 0.02)
+    sampling = PathSampling(500, 20, 0.02)
     return Task(
         env, lambda: LinearPolicy(n + 1, m), LinearCritic, sampling, lq_objective(env), best
     )
@@ -102,7 +102,7 @@ def log_task() -> Task:
         env,
         lambda: LinearPolicy(2, 1, features=spread_alone),
         lambda: LinearCritic(quadratic, memory=0.8),
-        Sampling(500, 20, 0.02),
+        PathSampling(500, 20, 0.02),
         log_objective(env),
         env.objective(env.best()),
         rate=1.5,
@@ -122,7 +122,7 @@ def power_task() -> Task:
         env,
         policy,
         lambda: LinearCritic(utility_features, memory=0.8),
-        Sampling(200, 50, 0.02),
+        PathSampling(200, 50, 0.02),
         power_objective(exact),
         exact.objective(exact.best),
         rate=1.5,

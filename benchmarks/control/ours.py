@@ -11,7 +11,7 @@ from benchmarks.control.common import plain
 from scoreward.control.cpg import CPG
 from scoreward.control.cppo import CPPO
 from scoreward.control.critics import NetworkCritic
-from scoreward.control.learner import Learner, Sampling
+from scoreward.control.learner import Learner, PathSampling
 from scoreward.control.lq import LQ
 from scoreward.control.policies import NetworkPolicy, mlp
 
@@ -56,5 +56,5 @@ def learn(
     return mean
 
 
-def sampling(dt: float) -> Sampling:
-    return Sampling(PATHS, round(ROUND / dt), dt)
+def sampling(dt: float) -> PathSampling:
+    return PathSampling(PATHS, round(ROUND / dt), dt)

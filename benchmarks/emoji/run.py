@@ -27,7 +27,7 @@ from scoreward.denoiser import Denoiser, Switched
 from scoreward.keys import Key, normal_each
 from scoreward.methods.sampling import Sampling
 from scoreward.models.emoji import emoji, whole
-from scoreward.rewards.emoji import Found, Likeness, features
+from scoreward.rewards.emoji import Likeness, Retrieval, features
 from scoreward.tasks.emoji import cautious, match, nearest_picture
 from scoreward.training.checkpoint import newest, read_snapshot
 from scoreward.training.evaluation import Evaluation, evaluate
@@ -57,7 +57,7 @@ class Measure:
 
     def __call__(self, media: Tensor, asked: Sequence[str]) -> dict[str, float]:
         reward, judge = match("reward"), match("judge")
-        found = Found(judge.heads, whole, data.every_caption())
+        found = Retrieval(judge.heads, whole, data.every_caption())
         with torch.no_grad():
             pieces = list(media.split(64))
             seen = torch.cat([features(m, judge.heads.side) for m in pieces])

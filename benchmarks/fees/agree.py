@@ -7,16 +7,16 @@ import random
 import sys
 from fractions import Fraction
 
-from scoreward.fees.bsp import ACCOUNTINGS, BSP, Setting, theta_range, valid
+from scoreward.fees.bsp import ACCOUNTINGS, BSP, AuctionSetting, theta_range, valid
 from scoreward.fees.checks import check_mic, check_scp
 from scoreward.fees.grid import Market
 
 
-def draw(luck: random.Random) -> tuple[BSP, Setting]:
+def draw(luck: random.Random) -> tuple[BSP, AuctionSetting]:
     """Up to 4 places, 2 colluders, values of 3 ticks; θ near an end of its range, or anywhere."""
     slots = luck.randint(1, 3)
     block = slots + luck.randint(1, min(2, 4 - slots))
-    setting = Setting(
+    setting = AuctionSetting(
         Fraction(luck.randint(1, 10), 10),
         luck.randint(1, 2),
         Fraction(luck.randint(1, 20), 20),
@@ -29,7 +29,7 @@ def draw(luck: random.Random) -> tuple[BSP, Setting]:
     return BSP(block, slots, drawn, max(luck.choice(ends), Fraction(0)), minting=True), setting
 
 
-def agree(made: BSP, setting: Setting) -> tuple[bool, bool]:
+def agree(made: BSP, setting: AuctionSetting) -> tuple[bool, bool]:
     """(what the rule says, what the search finds): MIC and c-SCP hold."""
     market = Market(
         made.block + 1, setting.top, setting.gamma, setting.stake, accounting=setting.accounting

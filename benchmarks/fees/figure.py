@@ -4,16 +4,16 @@ import json
 from fractions import Fraction
 from pathlib import Path
 
-from scoreward.fees.bsp import Setting, theta_range
-from scoreward.report.fees_figure import Curve, Panel, write_fees_figure
+from scoreward.fees.bsp import AuctionSetting, theta_range
+from scoreward.report.fees_figure import FeeCurve, Panel, write_fees_figure
 
 HERE = Path(__file__).parent
 PARTS = ("welfare", "revenue", "burn", "surplus")
 LEVELS = ("first price, learned", "second price", "EIP-1559", "BSP(1)")
 
 
-def curve(label: str, rows: list[dict], x: str, y: str) -> Curve:
-    return Curve(label, [row[x] for row in rows], [row[y] for row in rows])
+def curve(label: str, rows: list[dict], x: str, y: str) -> FeeCurve:
+    return FeeCurve(label, [row[x] for row in rows], [row[y] for row in rows])
 
 
 def of(rows: list[dict], **wanted: object) -> list[dict]:
@@ -21,7 +21,7 @@ def of(rows: list[dict], **wanted: object) -> list[dict]:
 
 
 # θ that is valid for some m ≥ 1 with mixed accounting, of `run.py`: B = 7, k = 6, x = 9/10, M = 8
-LOW, HIGH = map(float, theta_range(7, 6, 1, Setting(Fraction(1), 1, Fraction(9, 10), 8)))
+LOW, HIGH = map(float, theta_range(7, 6, 1, AuctionSetting(Fraction(1), 1, Fraction(9, 10), 8)))
 
 
 def welfare(results: dict, law: str) -> list[Panel]:
@@ -34,7 +34,7 @@ def welfare(results: dict, law: str) -> list[Panel]:
         ]
         for name in LEVELS:
             (level,) = of(results["others"], law=law, mechanism=name)
-            curves.append(Curve(name, [0.0], [level[part]]))
+            curves.append(FeeCurve(name, [0.0], [level[part]]))
         title = f"{part}, ticks per block"
         panels.append(
             Panel(title, "θ", curves, [("valid, mixed", LOW, HIGH)], legend=part == "burn")
@@ -52,9 +52,11 @@ def incentives(results: dict) -> list[Panel]:
     shown = []
     for row in results["shading"]:
         about = f"{row['places']} of {row['users']}"
-        shown.append(Curve(f"learned, {about}", row["value"], row["learned"]))
-        shown.append(Curve(f"theory, {about}", row["value"], row["theory"]))
-    paths = [Curve(f"u/μ = {row['u']}", row["blocks"], row["share"]) for row in results["shares"]]
+        shown.append(FeeCurve(f"learned, {about}", row["value"], row["learned"]))
+        shown.append(FeeCurve(f"theory, {about}", row["value"], row["theory"]))
+    paths = [
+        FeeCurve(f"u/μ = {row['u']}", row["blocks"], row["share"]) for row in results["shares"]
+    ]
     return [
         Panel("most a coalition gains", "θ", gains, [("valid, mixed", 5 / 8, 5 / 6)]),
         Panel("highest valid θ", "v_max in ticks", ends, log=True),

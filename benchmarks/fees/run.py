@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scoreward.fees.bsp import BSP, Setting, bsp_gamma, theta_range
+from scoreward.fees.bsp import BSP, AuctionSetting, bsp_gamma, theta_range
 from scoreward.fees.checks import check_mic, check_scp, check_uic
 from scoreward.fees.grid import Market
 from scoreward.fees.market import (
@@ -99,7 +99,7 @@ def ranges() -> list[dict]:
     rows = []
     for stake in ("1/2", "4/5", "19/20"):
         for top in range(1, 41):
-            setting = Setting(GAMMA, 1, Fraction(stake), top)
+            setting = AuctionSetting(GAMMA, 1, Fraction(stake), top)
             low, high = theta_range(BLOCK, SLOTS, 1, setting)
             rows.append({"stake": stake, "ticks": top, "low": float(low), "high": float(high)})
     return rows

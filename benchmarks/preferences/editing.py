@@ -21,9 +21,9 @@ from PIL.Image import Image
 from scoreward.curation.pictures import media, same_pixels
 from scoreward.curation.portraits import (
     AttributeCritic,
-    Drawn,
-    Editing,
     ModelEditor,
+    ModelGenerator,
+    PortraitEditing,
     Template,
 )
 from scoreward.curation.stages import Edit
@@ -39,18 +39,22 @@ HERE = Path(__file__).parent
 TRIED = 4  # candidates of each picture
 GAP = 0.1
 GRID = [
-    *(Editing(start=t, guidance=w, masked=False) for t in (0.5, 0.7, 0.85) for w in (1.0, 2.0)),
-    *(Editing(start=t, guidance=w) for t in (0.7, 0.85, 1.0) for w in (1.0, 2.0, 4.0)),
-    *(Editing(mask_above=above) for above in (0.15, 0.6)),
-    Editing(mask_noises=1),
-    Editing(steps=4),
-    Editing(steps=16),
+    *(
+        PortraitEditing(start=t, guidance=w, masked=False)
+        for t in (0.5, 0.7, 0.85)
+        for w in (1.0, 2.0)
+    ),
+    *(PortraitEditing(start=t, guidance=w) for t in (0.7, 0.85, 1.0) for w in (1.0, 2.0, 4.0)),
+    *(PortraitEditing(mask_above=above) for above in (0.15, 0.6)),
+    PortraitEditing(mask_noises=1),
+    PortraitEditing(steps=4),
+    PortraitEditing(steps=16),
 ]
 
 
 def faulty(split: str, count: int) -> list[Edit]:
     """Pictures of the base in which the critic finds a fault, ready to be edited."""
-    drawn = Drawn(builtin.portraits(), Sampling().sampler(), "")
+    drawn = ModelGenerator(builtin.portraits(), Sampling().sampler(), "")
     prompts = list(dict.fromkeys(data.load(split).captions))[:count]
     critic, writer = AttributeCritic(verifier("a")), Template()
     found: list[Edit] = []
@@ -92,7 +96,7 @@ def measured(edits: Sequence[Edit], tried: Sequence[Sequence[Image]]) -> dict:
     }
 
 
-def edited(edits: Sequence[Edit], editing: Editing) -> list[list[Image]]:
+def edited(edits: Sequence[Edit], editing: PortraitEditing) -> list[list[Image]]:
     editor = ModelEditor(builtin.portraits(), editing)
     return [
         [
@@ -106,7 +110,7 @@ def edited(edits: Sequence[Edit], editing: Editing) -> list[list[Image]]:
 
 def fresh(edits: Sequence[Edit]) -> list[list[Image]]:
     """New samples of the prompts."""
-    drawn = Drawn(builtin.portraits(), Sampling().sampler(), "")
+    drawn = ModelGenerator(builtin.portraits(), Sampling().sampler(), "")
     return [drawn([e.prompt for e in edits], keys(edits, n)) for n in range(TRIED)]
 
 
@@ -136,8 +140,8 @@ def compare() -> None:
     edits = faulty("train", 1300)
     result = {
         "edited": {
-            "evaluations": Editing().evaluations,
-            **measured(edits, edited(edits, Editing())),
+            "evaluations": PortraitEditing().evaluations,
+            **measured(edits, edited(edits, PortraitEditing())),
         },
         "fresh samples": {"evaluations": 10, **measured(edits, fresh(edits))},
     }

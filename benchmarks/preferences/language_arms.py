@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scoreward.margins.pairs import Pairs
 from scoreward.methods.losses import TextLoss
-from scoreward.objectives.language import Preferences
+from scoreward.objectives.language import LanguagePreferences
 
 LENGTH = 20.0  # mean tokens of the winners; turns settings per token into settings per sum
 
@@ -33,8 +33,8 @@ class Arm:
     imitation: bool = False
 
     @property
-    def objective(self) -> Preferences:
-        return Preferences(Imitation()) if self.imitation else self.method.preferences()
+    def objective(self) -> LanguagePreferences:
+        return LanguagePreferences(Imitation()) if self.imitation else self.method.preferences()
 
 
 RAINBOW = TextLoss("rainbow_po")

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from scoreward.data import instructions
 from scoreward.keys import Key
 from scoreward.methods.losses import TextLoss
-from scoreward.models.generation import Sampling, Writer
+from scoreward.models.generation import TextSampling, Writer
 from scoreward.models.language import LanguageModel, Prompt
 from scoreward.models.language_loading import LanguageLoading, TinyLlama, load_language, smollm
 from scoreward.models.lora import LoRA
@@ -54,7 +54,7 @@ def instructions_task(layers: int, folder: Path | None = None) -> Task:
     def build() -> LanguageModel:
         return smollm(loading) if folder is None else load_language(str(folder), loading)
 
-    def of(prompt: Prompt) -> instructions.Task:
+    def of(prompt: Prompt) -> instructions.Exercise:
         return instructions.task_of(prompt if isinstance(prompt, str) else prompt[0]["content"])
 
     return Task(
@@ -64,7 +64,7 @@ def instructions_task(layers: int, folder: Path | None = None) -> Task:
         {n: [asked(t.prompt) for t in instructions.split(n)] for n in ("validation", "test")},
         lambda prompt, text: of(prompt).strict(text),
         lambda prompt, text: of(prompt).score(text),
-        Writer(Sampling(0.8, 0.95, 48), batch=64),
+        Writer(TextSampling(0.8, 0.95, 48), batch=64),
         batch=16,
         micro=8,
         updates=60,
@@ -140,7 +140,7 @@ def taught(updates: int = 600, batch: int = 64) -> dict[str, torch.Tensor]:
 
 def strings_task() -> Task:
     """A 0.8-million-parameter Llama over bytes, all weights trained."""
-    writer = Writer(Sampling(1.0, 1.0, 12), batch=256)
+    writer = Writer(TextSampling(1.0, 1.0, 12), batch=256)
 
     def build() -> LanguageModel:
         model = TinyLlama().build()

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from benchmarks.online.tasks import online_source
 from scoreward.commands.train import build
-from scoreward.models.analytic import Exact, Mixture
+from scoreward.models.analytic import ExactDenoiser, Mixture
 from scoreward.models.base import Model
 from scoreward.process import RectifiedFlow, time_grid
 from scoreward.tasks.builtin import HeldOut
@@ -48,7 +48,7 @@ class Shifted(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.shift = nn.Parameter(torch.zeros(STEPS))
-        self.exact = Exact(DATA, RectifiedFlow())
+        self.exact = ExactDenoiser(DATA, RectifiedFlow())
 
     def forward(self, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
         step = (STEPS * (1 - t)).round().long().clamp(0, STEPS - 1)

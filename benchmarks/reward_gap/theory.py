@@ -18,14 +18,14 @@ from torch import Tensor, nn
 
 from scoreward.denoiser import Denoiser
 from scoreward.methods.sampling import Sampling
-from scoreward.models.analytic import Exact, Mixture, gaussian
+from scoreward.models.analytic import ExactDenoiser, Mixture, gaussian
 from scoreward.models.base import Model
 from scoreward.prediction import Prediction
 from scoreward.process import VE, LinearVP, Process, time_grid
-from scoreward.theory.gaussian import Law, Levels, Quadratic, generalised
-from scoreward.theory.mixture import Sampling as Start
+from scoreward.theory.gaussian import GaussianLaw, Levels, QuadraticReward, generalised
+from scoreward.theory.mixture import MixtureSampling as Start
 from scoreward.theory.mixture import output_law
-from scoreward.theory.reward_gap import Setting, discretised, quadratic
+from scoreward.theory.reward_gap import GapSetting, discretised, quadratic
 from scoreward.training.evaluation import Evaluation, measure_gap
 from scoreward.training.gap import Gap
 from scoreward.training.team import Team
@@ -52,7 +52,7 @@ def square(media: Tensor, prompts: Sequence[str]) -> Tensor:
 
 def by_coordinate(data: Mixture, process: Process) -> Denoiser:
     """The exact denoiser of one dimension, for every coordinate."""
-    exact = Exact(data, process)
+    exact = ExactDenoiser(data, process)
 
     def denoise(x: Tensor, t: Tensor, cond: Any) -> Prediction:
         flat = exact(x.reshape(-1, 1), t.repeat_interleave(x.shape[1]))
@@ -78,13 +78,13 @@ def measured(data: Mixture, process: Process, gap: Gap) -> list[dict]:
 def gaussian_lines() -> list[dict]:
     """Measured and exact gaps on three grids and in the limit."""
     gap = Gap(ETAS, (5, 10, 20, 40), 100, prompts=200, noises=1)
-    data, reward = Law.of(0.7, 0.25), Quadratic(torch.zeros(1, dtype=F64))
-    limit = Setting.from_noise(data, Levels.of(WEAK))
+    data, reward = GaussianLaw.of(0.7, 0.25), QuadraticReward(torch.zeros(1, dtype=F64))
+    limit = GapSetting.from_noise(data, Levels.of(WEAK))
     rows = []
     for record in measured(NORMAL, WEAK, gap):
         eta, steps = record["eta"], record["steps"]
         if eta:
-            on = Setting.from_noise(data, Levels.of(WEAK, time_grid(steps)))
+            on = GapSetting.from_noise(data, Levels.of(WEAK, time_grid(steps)))
             rows.append(
                 {"data": "gaussian", "eta": eta, "steps": steps}
                 | {k: record["gap"]["square"][k] for k in ("value", "standard_error")}
@@ -97,7 +97,7 @@ def gaussian_lines() -> list[dict]:
 def mixture_lines() -> list[dict]:
     """The same on two modes, VE from σ = 5; the exact gap is that in continuous time."""
     gap = Gap(ETAS, (10, 20, 40), 160, prompts=400, noises=1)
-    start = Start(PAIR, Law.of(0.0, WIDE.sigma_max**2), WIDE.sigma_max**2)
+    start = Start(PAIR, GaussianLaw.of(0.0, WIDE.sigma_max**2), WIDE.sigma_max**2)
     mean = {eta: float(output_law(start, eta).expect(lambda y: -(y**2))) for eta in (0.0, *ETAS)}
     return [
         {"data": "mixture", "eta": r["eta"], "steps": r["steps"]}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from scoreward.models.analytic import Exact, Mixture
+from scoreward.models.analytic import ExactDenoiser, Mixture
 from scoreward.models.base import Model
 from scoreward.process import RectifiedFlow
 
@@ -39,7 +39,7 @@ class Steered(nn.Module):
             self.out = nn.Linear(WIDTH, 2)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
-        self.exact = Exact(DATA, RectifiedFlow())
+        self.exact = ExactDenoiser(DATA, RectifiedFlow())
 
     def forward(self, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
         time = t[:, None]

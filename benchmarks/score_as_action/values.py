@@ -20,7 +20,7 @@ from scoreward.keys import Key, normal_each
 from scoreward.methods.sampling import Noisy
 from scoreward.models import builtin
 from scoreward.objectives.base import Policy, Samples
-from scoreward.objectives.critic import Critic
+from scoreward.objectives.critic import PathCritic
 from scoreward.objectives.denoised_value import DenoisedValue
 from scoreward.objectives.replay import path_rows
 from scoreward.objectives.visited import States, visited
@@ -93,7 +93,7 @@ def fitted(form: DenoisedValue, states: States, seed: int) -> dict:
     part = torch.zeros(PROMPTS, dtype=torch.long)
     part[order[:size]], part[order[size : 2 * size]] = 1, 2
     (mine, returns), (chosen, _), (theirs, _) = (part_of(states, part == i) for i in range(3))
-    critic, start = Critic(form, {}, lambda value: value), time.process_time()
+    critic, start = PathCritic(form, {}, lambda value: value), time.process_time()
     critic.begin(returns[mine.step == 0], mine.inputs.shape[1], Key(("start", seed)))
     best: dict = {}
     for number in range(PASSES):

@@ -14,7 +14,7 @@ from torch import Tensor
 from scoreward.control.cpg import CPG
 from scoreward.control.cppo import CPPO
 from scoreward.control.critics import LinearCritic
-from scoreward.control.learner import Learner, Sampling, Update
+from scoreward.control.learner import Learner, PathSampling, Update
 from scoreward.control.policies import LinearPolicy, mean_action
 from scoreward.control.proof_of_stake import (
     GeometricPrice,
@@ -32,7 +32,7 @@ from scoreward.keys import Key
 HERE = Path(__file__).parent
 ROUNDS = {"L1": 60, "L2": 30, "L3": 30, "C4": 100}  # the easy ones are soon done
 EVERY = 5
-SAMPLING = Sampling(paths=256, steps=100, dt=0.05)
+SAMPLING = PathSampling(paths=256, steps=100, dt=0.05)
 FINE = 1000  # steps with which a learned policy is measured
 HORIZON, START = 5.0, 0.2  # and the share at time 0
 

@@ -29,7 +29,7 @@ BUILT_IN: dict[str, Callable[..., Pipeline]] = {"portraits": portraits}
 
 
 @dataclass(frozen=True)
-class Options:
+class CurateOptions:
     """How many pairs, and where."""
 
     pairs: int = 500  # to make
@@ -91,7 +91,7 @@ def found(name: str) -> Callable[..., Pipeline]:
     return BUILT_IN[name]
 
 
-def parsed(name: str, words: list[str]) -> tuple[Options, dict[str, Any]]:
+def parsed(name: str, words: list[str]) -> tuple[CurateOptions, dict[str, Any]]:
     """Our options, and the arguments of the pipeline's function, from one command line."""
     function = found(name)
     hints = get_type_hints(function, include_extras=True)
@@ -101,7 +101,7 @@ def parsed(name: str, words: list[str]) -> tuple[Options, dict[str, Any]]:
             f"setting {bare[0]!r} of the pipeline has no type, so it cannot become an option; "
             f"write {bare[0]}: int = 3, for example"
         )
-    flat = Annotated[Options, tyro.conf.arg(prefix_name=False, name="")]
+    flat = Annotated[CurateOptions, tyro.conf.arg(prefix_name=False, name="")]
     settings = [(n, hints[n], _default(p)) for n, p in parameters.items()]
     whole = make_dataclass("Settings", [("own_options", flat), *settings])
     whole.__doc__ = function.__doc__

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scoreward.fees import bsp
-from scoreward.fees.bsp import BSP, Setting
+from scoreward.fees.bsp import BSP, AuctionSetting
 from scoreward.fees.checks import check_mic, check_scp, check_uic
 from scoreward.fees.deviation import NAMES, Verdict
 from scoreward.fees.grid import Market
@@ -83,7 +83,7 @@ def fees(words: list[str]) -> int:
     setting = _setting(options, tick, top if options.top is None else options.top)
     mechanism = _mechanism(options, setting, tick)
     told = mechanism.outcome(padded(mechanism, bids))
-    answer = Answer(options, bids, mechanism, told, setting, tick)
+    answer = AuctionResult(options, bids, mechanism, told, setting, tick)
     verdicts = answer.verdicts() if options.check else []
     if options.json:
         print(json.dumps(answer.record(verdicts), ensure_ascii=False))
@@ -92,8 +92,8 @@ def fees(words: list[str]) -> int:
     return 0
 
 
-def _setting(options: FeesOptions, tick: Fraction, top: int) -> Setting:
-    return Setting(
+def _setting(options: FeesOptions, tick: Fraction, top: int) -> AuctionSetting:
+    return AuctionSetting(
         exact(options.gamma, "gamma"),
         options.colluders,
         exact(options.stake, "stake"),
@@ -103,7 +103,7 @@ def _setting(options: FeesOptions, tick: Fraction, top: int) -> Setting:
     )
 
 
-def _mechanism(options: FeesOptions, setting: Setting, tick: Fraction) -> Mechanism:
+def _mechanism(options: FeesOptions, setting: AuctionSetting, tick: Fraction) -> Mechanism:
     made: dict[str, Callable[[], Mechanism]] = {
         "bsp-theta": lambda: _bsp_theta(options, setting, tick),
         "bsp-gamma": lambda: replace(_bsp_gamma(options, setting), tick=tick),
@@ -136,11 +136,11 @@ def _slots(options: FeesOptions) -> int:
     return options.block - 1 if options.slots is None else options.slots
 
 
-def _bsp_gamma(options: FeesOptions, setting: Setting) -> BSP:
+def _bsp_gamma(options: FeesOptions, setting: AuctionSetting) -> BSP:
     return bsp.bsp_gamma(options.block, _slots(options), setting.gamma, setting.colluders)
 
 
-def _bsp_theta(options: FeesOptions, setting: Setting, tick: Fraction) -> BSP:
+def _bsp_theta(options: FeesOptions, setting: AuctionSetting, tick: Fraction) -> BSP:
     """With what is not given chosen so that all properties hold, if that is possible."""
     slots = _slots(options)
     theta = None if options.theta is None else exact(options.theta, "theta")
@@ -156,7 +156,7 @@ def _bsp_theta(options: FeesOptions, setting: Setting, tick: Fraction) -> BSP:
     return BSP(options.block, slots, drawn, chosen, tick)
 
 
-def _most_confirmed(block: int, slots: int, theta: Fraction | None, setting: Setting) -> int:
+def _most_confirmed(block: int, slots: int, theta: Fraction | None, setting: AuctionSetting) -> int:
     """The largest m for which the range holds θ; with any θ; or 1."""
     BSP(block, slots, 1, Fraction(0))
     fit = []
@@ -168,14 +168,14 @@ def _most_confirmed(block: int, slots: int, theta: Fraction | None, setting: Set
 
 
 @dataclass(frozen=True)
-class Answer:
+class AuctionResult:
     """What is printed."""
 
     options: FeesOptions
     bids: list[Fraction]
     mechanism: Mechanism
     outcome: Outcome
-    setting: Setting
+    setting: AuctionSetting
     tick: Fraction
 
     @cached_property

@@ -15,7 +15,7 @@ from rich.console import Console
 from scoreward.data.holding import share_of
 from scoreward.preferences.faults import counted
 from scoreward.preferences.files import Reading, Stored, read, write
-from scoreward.preferences.making import BestWorst, Gap, Making, Rejection, Rule
+from scoreward.preferences.making import BestWorst, PairMaker, Rejection, RewardGap, Rule
 from scoreward.preferences.records import (
     ImageBinary,
     ImageGroup,
@@ -28,7 +28,7 @@ from scoreward.preferences.records import (
 from scoreward.preferences.sorting import image_halves, key_of, once, parted, text_halves
 from scoreward.preferences.stored import kind_of
 from scoreward.preferences.summary import Summary, left_out
-from scoreward.report.pairs import Card, Pane, write_pairs_page
+from scoreward.report.pairs import PairCard, Pane, write_pairs_page
 
 console = Console(soft_wrap=True)
 SHARP = 64  # pixels up to which a picture is shown pixel by pixel; ours
@@ -94,7 +94,7 @@ class Make(From):
         """The rule asked for."""
         rules: dict[str, Callable[[], Rule]] = {
             "best_worst": BestWorst,
-            "gap": lambda: Gap(self.above),
+            "gap": lambda: RewardGap(self.above),
             "rso": lambda: Rejection(self.temperature, self.count, self.best_worst),
         }
         return rules[self.rule]()
@@ -169,7 +169,7 @@ def make(options: Make) -> dict[str, Any]:
             f"completions and rewards, or prompt, images and scores"
         )
     groups = options.read(kind)
-    made = Making(
+    made = PairMaker(
         groups, options.rule_(), options.reward, options.calibrated, options.most, options.seed
     )
     said = _written(options, options.to, made, groups)
@@ -253,52 +253,54 @@ def _note(*parts: str) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def _image_pair(pair: ImagePair) -> Card:
+def _image_pair(pair: ImagePair) -> PairCard:
     panes = (
         Pane("winner", "right", pair.score_w, _uri(pair.winner)),
         Pane("loser", "wrong", pair.score_l, _uri(pair.loser)),
     )
-    return Card(_prompt(pair.prompt), panes, _note(pair.id, pair.source))
+    return PairCard(_prompt(pair.prompt), panes, _note(pair.id, pair.source))
 
 
-def _text_pair(pair: TextPair) -> Card:
+def _text_pair(pair: TextPair) -> PairCard:
     panes = (
         Pane("chosen", "right", pair.score_w, text=pair.chosen),
         Pane("rejected", "wrong", pair.score_l, text=pair.rejected),
     )
-    return Card(_prompt(pair.prompt), panes, _note(pair.id, pair.source))
+    return PairCard(_prompt(pair.prompt), panes, _note(pair.id, pair.source))
 
 
 def _wanted(desirable: bool) -> tuple[str, str]:
     return ("wanted", "right") if desirable else ("unwanted", "wrong")
 
 
-def _image_binary(one: ImageBinary) -> Card:
+def _image_binary(one: ImageBinary) -> PairCard:
     pane = Pane(*_wanted(one.desirable), picture=_uri(one.image))
     counts = "" if one.wins is None else f"won {one.wins}, lost {one.losses}"
-    return Card(_prompt(one.prompt), [pane], _note(one.id, counts))
+    return PairCard(_prompt(one.prompt), [pane], _note(one.id, counts))
 
 
-def _text_binary(one: TextBinary) -> Card:
-    return Card(_prompt(one.prompt), [Pane(*_wanted(one.desirable), text=one.completion)], one.id)
+def _text_binary(one: TextBinary) -> PairCard:
+    return PairCard(
+        _prompt(one.prompt), [Pane(*_wanted(one.desirable), text=one.completion)], one.id
+    )
 
 
-def _image_group(group: ImageGroup) -> Card:
+def _image_group(group: ImageGroup) -> PairCard:
     panes = [Pane(_scored(group, i), picture=_uri(image)) for i, image in enumerate(group.images)]
-    return Card(_prompt(group.prompt), panes, group.id)
+    return PairCard(_prompt(group.prompt), panes, group.id)
 
 
 def _scored(group: ImageGroup, i: int) -> str:
     return ", ".join(f"{name} {values[i]:.3g}" for name, values in group.scores.items())
 
 
-def _text_group(group: TextGroup) -> Card:
+def _text_group(group: TextGroup) -> PairCard:
     both = sorted(zip(group.rewards, group.completions), key=lambda one: -one[0])
     panes = [Pane(f"{i + 1}", "", reward, text=text) for i, (reward, text) in enumerate(both)]
-    return Card(_prompt(group.prompt), panes, group.id)
+    return PairCard(_prompt(group.prompt), panes, group.id)
 
 
-CARDS: dict[type, Callable[[Any], Card]] = {
+CARDS: dict[type, Callable[[Any], PairCard]] = {
     ImagePair: _image_pair,
     TextPair: _text_pair,
     ImageBinary: _image_binary,

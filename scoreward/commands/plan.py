@@ -33,7 +33,7 @@ USAGE = (
 
 
 @dataclass(frozen=True)
-class Cost:
+class RoundCost:
     """Of a round of one run: rows of the network, and what a device holds."""
 
     sizes: Sizes
@@ -110,7 +110,7 @@ def fitting(recipe: str, words: list[str], card: int) -> tuple[Rung, ...] | None
     return None
 
 
-def on_paper(recipe: str, words: list[str]) -> tuple[Run, Memory, Cost]:
+def on_paper(recipe: str, words: list[str]) -> tuple[Run, Memory, RoundCost]:
     """The run a command line means, its memory and its cost, without any weights."""
     with without_weights() as mode, tempfile.TemporaryDirectory() as nowhere:
         run, _ = build(recipe, [*words, "--folder", str(Path(nowhere) / "run")], "scoreward plan")
@@ -118,7 +118,7 @@ def on_paper(recipe: str, words: list[str]) -> tuple[Run, Memory, Cost]:
         return run, planned(run.model, mode, cost.sizes), cost
 
 
-def cost_of(run: Run, processes: int = 1) -> Cost:
+def cost_of(run: Run, processes: int = 1) -> RoundCost:
     """Rows and evaluations of a round; the largest share, if several processes make it."""
     geometry, objective = run.source.geometry, run.objective
     sampler: Sampler = run.source.sampler(0)
@@ -137,7 +137,7 @@ def cost_of(run: Run, processes: int = 1) -> Cost:
         guidance=run.guidance,
     )
     behaviour = (drawn + trained * others) * twice
-    return Cost(sizes, behaviour, trained * geometry.epochs * twice)
+    return RoundCost(sizes, behaviour, trained * geometry.epochs * twice)
 
 
 def _micro(run: Run) -> int:
@@ -189,7 +189,7 @@ def _at_once(objective: Any, rows: int) -> int:
     return 1 if isinstance(objective, PathObjective) else rows
 
 
-def _show(memory: Memory, cost: Cost) -> None:
+def _show(memory: Memory, cost: RoundCost) -> None:
     table = Table("part", "GiB", title="memory of one device, computed", title_justify="left")
     for name, size in memory.resident.items():
         table.add_row(name, gib(size))

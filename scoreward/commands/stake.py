@@ -65,7 +65,7 @@ class StakeOptions:
 
 
 @dataclass(frozen=True)
-class Answer:
+class StakeResult:
     """What is printed and drawn."""
 
     value: float
@@ -142,17 +142,17 @@ def _utility(options: StakeOptions) -> Function:
     return _function(options.utility, "utility")
 
 
-def _blind(options: StakeOptions, problem: StakeProblem, utility: Utility) -> Answer:
+def _blind(options: StakeOptions, problem: StakeProblem, utility: Utility) -> StakeResult:
     """Without looking at the realised price."""
     plan = solve(problem, utility, options.stakes)
     path = stake_paths.follow(problem, utility, plan, options.interest)
     note = "" if plan.exact else "from a grid of 2000 times, not from a closed form"
     if options.volatility:
         note = "for trades that know the mean price only; --adaptive follows the realised one"
-    return Answer(plan.value, plan.regime, plan.switch_times, path, plan.phases, note)
+    return StakeResult(plan.value, plan.regime, plan.switch_times, path, plan.phases, note)
 
 
-def _adaptive(options: StakeOptions, problem: StakeProblem, utility: Utility) -> Answer:
+def _adaptive(options: StakeOptions, problem: StakeProblem, utility: Utility) -> StakeResult:
     """Following the realised price; when it switches depends on the path."""
     if utility.shape is not linear:
         raise ValueError("--adaptive needs --utility linear: only then is the best rule known")
@@ -167,10 +167,10 @@ def _adaptive(options: StakeOptions, problem: StakeProblem, utility: Utility) ->
         f"path drawn (seed {options.seed}) switches {len(plan.switch_times)} times and pays "
         f"{plan.value:.6g}, the value is the mean over paths"
     )
-    return Answer(value, "price-adaptive", [], path, plan.phases, note)
+    return StakeResult(value, "price-adaptive", [], path, plan.phases, note)
 
 
-def _tell(answer: Answer) -> None:
+def _tell(answer: StakeResult) -> None:
     path = answer.path
     lines = [f"strategy: {answer.regime}", f"value: {_number(answer.value)}, seen from time 0"]
     for word, time in zip(answer.regime.split("-then-")[1:], answer.switch_times):
@@ -188,7 +188,7 @@ def _number(value: float) -> str:
     return f"{value:.8f}" if abs(value) < 1e6 else f"{value:.8e}"
 
 
-def _picture(answer: Answer, problem: StakeProblem) -> StakePicture:
+def _picture(answer: StakeResult, problem: StakeProblem) -> StakePicture:
     path = answer.path
     curves: dict[str, Any] = {
         name: getattr(path, name).tolist()

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from scoreward.control.learner import descend
-from scoreward.control.sde import Environment, Transitions
+from scoreward.control.sde import Environment, PathSteps
 from scoreward.keys import Key
 
 
@@ -31,7 +31,7 @@ class CPG:
         env: Environment,
         policy: nn.Module,
         optimizer: torch.optim.Optimizer,
-        rows: Transitions,
+        rows: PathSteps,
         advantage: Float[Tensor, " rows"],
         key: Key,
     ) -> dict[str, float]:

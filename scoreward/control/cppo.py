@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from scoreward.control.learner import descend
-from scoreward.control.sde import Environment, Transitions
+from scoreward.control.sde import Environment, PathSteps
 from scoreward.keys import Key
 
 
@@ -48,7 +48,7 @@ class CPPO:
         env: Environment,
         policy: nn.Module,
         optimizer: torch.optim.Optimizer,
-        rows: Transitions,
+        rows: PathSteps,
         advantage: Float[Tensor, " rows"],
         key: Key,
     ) -> dict[str, float]:
@@ -61,15 +61,15 @@ class CPPO:
         return {"gradient/norm": norm, "passes": passes, **self._adapt(policy, old, rows)}
 
     def _parts(
-        self, rows: Transitions, advantage: Tensor, key: Key
-    ) -> Iterator[tuple[Transitions, Tensor]]:
+        self, rows: PathSteps, advantage: Tensor, key: Key
+    ) -> Iterator[tuple[PathSteps, Tensor]]:
         if self.parts == 1:
             yield rows, advantage
             return
         for index in key.permutation(len(rows)).chunk(self.parts):
             yield rows[index], advantage[index]
 
-    def _far(self, policy: nn.Module, old: nn.Module, rows: Transitions) -> bool:
+    def _far(self, policy: nn.Module, old: nn.Module, rows: PathSteps) -> bool:
         return self.stop is not None and distance(policy, old, rows) > self.stop * self.radius
 
     def loss(
@@ -77,7 +77,7 @@ class CPPO:
         env: Environment,
         policy: nn.Module,
         old: nn.Module,
-        rows: Transitions,
+        rows: PathSteps,
         advantage: Float[Tensor, " rows"],
     ) -> Float[Tensor, ""]:
         """Minus the penalised gain.  [ct-policy-opt] (CPPO)"""
@@ -86,7 +86,7 @@ class CPPO:
         kl = law.kl(old(rows.x, rows.t))
         return self.penalty * root(kl).mean() - env.mass * (ratio * advantage).mean()
 
-    def _adapt(self, policy: nn.Module, old: nn.Module, rows: Transitions) -> dict[str, float]:
+    def _adapt(self, policy: nn.Module, old: nn.Module, rows: PathSteps) -> dict[str, float]:
         """C grows where the policy moved too far, and shrinks where too little.
 
         [ct-policy-opt] (penalty)
@@ -108,7 +108,7 @@ class CPPO:
 
 
 @torch.no_grad()
-def distance(policy: nn.Module, old: nn.Module, rows: Transitions) -> float:
+def distance(policy: nn.Module, old: nn.Module, rows: PathSteps) -> float:
     """Mean √KL(policy ‖ old) over the visited states."""
     return root(policy(rows.x, rows.t).kl(old(rows.x, rows.t))).mean().item()
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from scoreward.control import value
 from scoreward.control.policies import Features
-from scoreward.control.sde import Environment, Transitions
+from scoreward.control.sde import Environment, PathSteps
 from scoreward.keys import Key
 
 
@@ -20,7 +20,7 @@ class Critic(Protocol):
     average: Tensor
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor: ...
-    def fit(self, env: Environment, rows: Transitions, paths: int, key: Key) -> None: ...
+    def fit(self, env: Environment, rows: PathSteps, paths: int, key: Key) -> None: ...
     def state_dict(self) -> dict: ...
     def load_state_dict(self, state: dict) -> object: ...
 
@@ -32,18 +32,18 @@ def quadratic(x: Float[Tensor, "batch n"], t: Float[Tensor, " batch"]) -> Float[
     return torch.cat([torch.ones_like(x[:, :1]), x, torch.stack(products, 1)], 1)
 
 
-def rates(env: Environment, rows: Transitions) -> Float[Tensor, " rows"]:
+def rates(env: Environment, rows: PathSteps) -> Float[Tensor, " rows"]:
     """r − γ log π + what the horizon pays, per unit time."""
     paid = _payable(env, rows) / rows.dt
     return rows.reward - env.temperature * rows.log_prob + paid
 
 
-def _payable(env: Environment, rows: Transitions) -> Tensor:
+def _payable(env: Environment, rows: PathSteps) -> Tensor:
     """The terminal reward, discounted over the last step."""
     return (-env.discount * rows.dt).exp() * rows.bonus
 
 
-def excess(env: Environment, rows: Transitions, critic: Critic) -> Float[Tensor, " rows"]:
+def excess(env: Environment, rows: PathSteps, critic: Critic) -> Float[Tensor, " rows"]:
     """q̂ − γ log π of each transition, per unit time: what policy gradients weigh log π with.
 
     [ct-policy-opt] (CPG)
@@ -74,7 +74,7 @@ class LinearCritic:
         phi = self.features(x, t)
         return phi @ (phi.new_zeros(phi.shape[1]) if self.weights is None else self.weights)
 
-    def fit(self, env: Environment, rows: Transitions, paths: int, key: Key) -> None:
+    def fit(self, env: Environment, rows: PathSteps, paths: int, key: Key) -> None:
         """Solve the orthogonality conditions of these rows."""
         phi = self.features(rows.x, rows.t)
         later = self.features(rows.next, rows.t + rows.dt) * ~rows.ended[:, None]
@@ -114,7 +114,7 @@ class NetworkCritic:
         dtype = next(self.network.parameters()).dtype
         return self.network(torch.cat([x, t[:, None]], 1).to(dtype))[:, 0].to(x.dtype)
 
-    def fit(self, env: Environment, rows: Transitions, paths: int, key: Key) -> None:
+    def fit(self, env: Environment, rows: PathSteps, paths: int, key: Key) -> None:
         """`epochs` passes in `parts` minibatches each."""
         if env.ergodic:
             self.average = self.average.lerp(rates(env, rows).mean(), 0.1)
@@ -126,7 +126,7 @@ class NetworkCritic:
                 self._loss(env, rows[index], target[index]).backward()
                 self.optimizer.step()
 
-    def _loss(self, env: Environment, rows: Transitions, target: Tensor) -> Tensor:
+    def _loss(self, env: Environment, rows: PathSteps, target: Tensor) -> Tensor:
         here = self(rows.x, rows.t)
         if self.fit_to == "martingale loss":
             return value.martingale_loss(here, target)
@@ -135,12 +135,12 @@ class NetworkCritic:
         return value.orthogonality_loss(here, later, rate, env.discount, rows.dt)
 
     @torch.no_grad()
-    def _later(self, rows: Transitions) -> Tensor:
+    def _later(self, rows: PathSteps) -> Tensor:
         later = self(rows.next, rows.t + rows.dt)
         return torch.where(rows.ended, torch.zeros_like(later), later)
 
     @torch.no_grad()
-    def _targets(self, env: Environment, rows: Transitions, paths: int) -> Tensor:
+    def _targets(self, env: Environment, rows: PathSteps, paths: int) -> Tensor:
         shape, dt = (-1, paths), rows.dt[0].item()
         rate = (rates(env, rows) - self.average).reshape(shape)
         later = self._later(rows).reshape(shape)

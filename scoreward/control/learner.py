@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from scoreward.control.critics import Critic, excess, rates
-from scoreward.control.sde import Environment, Paths, Transitions, begin, collect
+from scoreward.control.sde import Environment, Paths, PathSteps, begin, collect
 from scoreward.keys import Key
+from scoreward.rounds import Round
 
 
 @dataclass(frozen=True)
-class Sampling:
+class PathSampling:
     """What a round simulates.  With a horizon, let steps · dt be the horizon."""
 
     paths: int = 2000
@@ -42,21 +43,13 @@ class Update(Protocol):
         env: Environment,
         policy: nn.Module,
         optimizer: torch.optim.Optimizer,
-        rows: Transitions,
+        rows: PathSteps,
         advantage: Tensor,
         key: Key,
     ) -> dict[str, float]: ...
 
     def state_dict(self) -> dict[str, float]: ...
     def load_state_dict(self, state: dict[str, float]) -> None: ...
-
-
-@dataclass(frozen=True)
-class Round:
-    """A finished round: its number (from 1) and its metrics."""
-
-    index: int
-    metrics: dict[str, float]
 
 
 class Learner:
@@ -69,13 +62,13 @@ class Learner:
         critic: Critic,
         update: Update,
         optimizer: torch.optim.Optimizer,
-        sampling: Sampling | None = None,
+        sampling: PathSampling | None = None,
         seed: int = 0,
         schedule: Callable[[int], float] = lambda done: 1.0,
     ) -> None:
         """`schedule` gives the learning rate after so many rounds, relative to the optimiser's."""
         self.env, self.policy, self.critic, self.update = env, policy, critic, update
-        self.optimizer, self.sampling = optimizer, sampling or Sampling()
+        self.optimizer, self.sampling = optimizer, sampling or PathSampling()
         self.key, self.schedule, self.done = Key(("control", seed)), schedule, 0
         self.first_rates = [group["lr"] for group in optimizer.param_groups]
         self.paths = begin(env, self.sampling.paths, self.key / "begin")
@@ -105,7 +98,7 @@ class Learner:
         self.done += 1
         return Round(self.done, self._metrics(rows, advantage) | metrics)
 
-    def _metrics(self, rows: Transitions, advantage: Tensor) -> dict[str, float]:
+    def _metrics(self, rows: PathSteps, advantage: Tensor) -> dict[str, float]:
         total = rates(self.env, rows).mean() * self.env.mass
         simulated = self.done * self.sampling.paths * self.sampling.steps * self.sampling.dt
         return {

@@ -72,7 +72,7 @@ def _kron(a: Tensor, b: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Linear:
+class LinearGaussian:
     """The policy a ~ N(gain · x + intercept, covariance)."""
 
     gain: Float[Tensor, "m n"]
@@ -96,7 +96,7 @@ class Quadratic:
         return 0.5 * (self.K * moments[1]).sum() + self.k @ moments[0] + self.c
 
 
-def residual(lq: LQ, policy: Linear, value: Quadratic) -> Quadratic:
+def residual(lq: LQ, policy: LinearGaussian, value: Quadratic) -> Quadratic:
     """E_{a∼π}[L^a V + r − γ log π] − ρ V as a function of x.  [ct-policy-opt] (advantage rate)"""
     G, h, cov = policy.gain, policy.intercept, policy.covariance
     drift, push = lq.A + lq.B @ G, lq.B @ h
@@ -115,7 +115,7 @@ def residual(lq: LQ, policy: Linear, value: Quadratic) -> Quadratic:
     return Quadratic(K - rho * value.K, k - rho * value.k, c - rho * value.c)
 
 
-def evaluate(lq: LQ, policy: Linear) -> Quadratic:
+def evaluate(lq: LQ, policy: LinearGaussian) -> Quadratic:
     """The value of a policy; ValueError where it is not finite.  [ct-policy-opt] (LQ evaluation)
 
     In the ergodic case K and k are those of the relative value and c is the average reward.
@@ -138,7 +138,7 @@ def evaluate(lq: LQ, policy: Linear) -> Quadratic:
     return Quadratic(K, k, c if lq.ergodic else c / lq.discount)
 
 
-def improve(lq: LQ, value: Quadratic) -> Linear:
+def improve(lq: LQ, value: Quadratic) -> LinearGaussian:
     """The policy proportional to exp(q/γ); γ = 0 gives its mean.  [ct-policy-opt] (LQ optimum)"""
     bend, cross, tilt = lq.N, lq.B.T @ value.K - lq.R, lq.B.T @ value.k - lq.Q
     for C, D in zip(lq.C, lq.D):
@@ -146,10 +146,10 @@ def improve(lq: LQ, value: Quadratic) -> Linear:
     if bool((torch.linalg.eigvalsh(bend) <= 0).any()):
         raise ValueError("the best action is unbounded: N − Σ DᵀKD is not positive definite")
     inverse = torch.linalg.inv(bend)
-    return Linear(inverse @ cross, inverse @ tilt, lq.temperature * inverse)
+    return LinearGaussian(inverse @ cross, inverse @ tilt, lq.temperature * inverse)
 
 
-def iterate(lq: LQ, policy: Linear, times: int) -> list[Linear]:
+def iterate(lq: LQ, policy: LinearGaussian, times: int) -> list[LinearGaussian]:
     """Exact policy iteration: evaluate, improve, `times` times."""
     policies = []
     for _ in range(times):
@@ -158,14 +158,14 @@ def iterate(lq: LQ, policy: Linear, times: int) -> list[Linear]:
     return policies
 
 
-def optimum(lq: LQ, iterations: int = 50) -> tuple[Quadratic, Linear]:
+def optimum(lq: LQ, iterations: int = 50) -> tuple[Quadratic, LinearGaussian]:
     """Optimal value and policy, by policy iteration from doing nothing (quadratic convergence).
 
     Doing nothing must have a finite value. [ct-policy-opt] (LQ optimum)
     """
     n, m, _ = lq.sizes
     none = torch.zeros(m, n, dtype=torch.float64)
-    policy = Linear(none, none[:, 0], torch.eye(m, dtype=torch.float64))
+    policy = LinearGaussian(none, none[:, 0], torch.eye(m, dtype=torch.float64))
     for _ in range(iterations):
         last, policy = policy, improve(lq, evaluate(lq, policy))
         if torch.allclose(policy.gain, last.gain, rtol=0, atol=1e-14):
@@ -173,7 +173,7 @@ def optimum(lq: LQ, iterations: int = 50) -> tuple[Quadratic, Linear]:
     return evaluate(lq, policy), policy
 
 
-def moments(lq: LQ, policy: Linear) -> tuple[Tensor, Tensor]:
+def moments(lq: LQ, policy: LinearGaussian) -> tuple[Tensor, Tensor]:
     """E x and E x xᵀ under the occupation law; ergodic: the stationary law.
 
     [ct-policy-opt] (occupation moments)
@@ -192,30 +192,30 @@ def moments(lq: LQ, policy: Linear) -> tuple[Tensor, Tensor]:
     return mean, torch.linalg.solve(operator, added.flatten()).reshape(n, n)
 
 
-def objective(lq: LQ, policy: Linear) -> Tensor:
+def objective(lq: LQ, policy: LinearGaussian) -> Tensor:
     """η(π): the mean value at the start, or the average reward of the ergodic problem."""
     value = evaluate(lq, policy)
     return value.c if lq.ergodic else value.mean(lq.start_moments())
 
 
-def difference(lq: LQ, new: Linear, old: Linear) -> Tensor:
+def difference(lq: LQ, new: LinearGaussian, old: LinearGaussian) -> Tensor:
     """η(new) − η(old), by the occupation law of `new`.  [ct-policy-opt] (performance difference)"""
     return lq.mass * _gain(lq, new, old).mean(moments(lq, new))
 
 
-def local_difference(lq: LQ, new: Linear, old: Linear) -> Tensor:
+def local_difference(lq: LQ, new: LinearGaussian, old: LinearGaussian) -> Tensor:
     """The same with the occupation law of `old`.  [ct-policy-opt] (local approximation)"""
     return lq.mass * _gain(lq, new, old).mean(moments(lq, old))
 
 
-def _gain(lq: LQ, new: Linear, old: Linear) -> Quadratic:
+def _gain(lq: LQ, new: LinearGaussian, old: LinearGaussian) -> Quadratic:
     """E_{a∼new}[q(x, a; old) − γ log new]; an average reward is subtracted like ρV."""
     value = evaluate(lq, old)
     gain = residual(lq, new, value)
     return Quadratic(gain.K, gain.k, gain.c - value.c) if lq.ergodic else gain
 
 
-def gradient(lq: LQ, policy: Linear) -> Linear:
+def gradient(lq: LQ, policy: LinearGaussian) -> LinearGaussian:
     """∇η by gain, intercept and covariance.  [ct-policy-opt] (LQ gradient)"""
     G, h, value = policy.gain, policy.intercept, evaluate(lq, policy)
     by_x = lq.B.T @ value.K - lq.R - lq.N @ G
@@ -228,7 +228,7 @@ def gradient(lq: LQ, policy: Linear) -> Linear:
     if lq.temperature > 0:
         by_cov = by_cov + 0.5 * lq.temperature * torch.linalg.inv(policy.covariance)
     mean, square = moments(lq, policy)
-    return Linear(
+    return LinearGaussian(
         lq.mass * (by_x @ square + torch.outer(constant, mean)),
         lq.mass * (by_x @ mean + constant),
         lq.mass * by_cov,

@@ -21,7 +21,7 @@ from scoreward.keys import Key
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pairs(Environment):
+class PairsTrading(Environment):
     """What both problems share; rates per unit time, ν per √time.  Start: x ~ N(x₀, s²), w = 1."""
 
     reversion: float = 1.0  # k
@@ -63,7 +63,7 @@ class Bet:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LogPairs(Pairs):
+class LogPairs(PairsTrading):
     """Reward log W, discounted.  [ct-policy-opt] (pairs, log)"""
 
     discount: float = 0.8
@@ -107,7 +107,7 @@ TimedBet = Callable[[float], Bet]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PowerPairs(Pairs):
+class PowerPairs(PairsTrading):
     """Utility W^g/g at the horizon, g < 1 and not 0; nothing before.
 
     V(t, w, x) = w^g/g exp(A + B x + C x²/2) for every policy linear in x.

@@ -117,7 +117,7 @@ class Paths(Rows):
 
 
 @dataclass(frozen=True)
-class Transitions(Rows):
+class PathSteps(Rows):
     """Steps of paths.  `next` is the state before a possible restart: values are read there."""
 
     x: Float[Tensor, "rows n"]
@@ -140,7 +140,7 @@ def begin(env: Environment, count: int, key: Key) -> Paths:
 
 def advance(
     env: Environment, policy: Policy, paths: Paths, dt: float, key: Key
-) -> tuple[Transitions, Paths]:
+) -> tuple[PathSteps, Paths]:
     """One step of every path, and where they go on: restarted or not.  [ct-policy-opt] (occupation)
 
     A restart with probability 1 − e^(−β dt), and at the horizon always, makes the visited (x, t)
@@ -158,7 +158,7 @@ def advance(
     if env.discount > 0:
         chance = (key / "restart").uniform(count, dtype=x.dtype)
         again = again | (chance < -expm1(-env.discount * dt))
-    row = Transitions(
+    row = PathSteps(
         x=x,
         t=t,
         dt=torch.full_like(t, dt),
@@ -181,7 +181,7 @@ def advance(
 @torch.no_grad()
 def collect(
     env: Environment, policy: Policy, paths: Paths, steps: int, dt: float, key: Key
-) -> tuple[Transitions, Paths]:
+) -> tuple[PathSteps, Paths]:
     """`steps` steps of every path, time-major, and where the paths are then."""
     check_step(env, dt)
     parts = []

@@ -112,7 +112,9 @@ def drawn(
     sigma = float(_volatility(problem))
     noise = key.normal(cells, dtype=torch.float64) * edges.diff().sqrt()
     moved = torch.cat([noise.new_zeros(1), noise.cumsum(0)])
-    price = Line(edges, problem.price.mean(edges) * (sigma * moved - sigma**2 * edges / 2).exp())
+    price = PiecewiseLinear(
+        edges, problem.price.mean(edges) * (sigma * moved - sigma**2 * edges / 2).exp()
+    )
     seen = replace(problem, price=OwnPrice(price, float(problem.horizon)))
     buys = marginal_value(problem, utility, edges) >= seen.valuation(edges)
     rates = torch.where(buys[:-1], 1.0, -1.0).double() * float(problem.rate)
@@ -129,7 +131,7 @@ def adaptive_path(
     return replace(path, value=value)
 
 
-class Line:
+class PiecewiseLinear:
     """The function that is linear between given points."""
 
     def __init__(self, edges: Float[Tensor, "points"], values: Float[Tensor, "points"]) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from scoreward.curation.manifest import Manifest, write_aside
-from scoreward.curation.pictures import Store
-from scoreward.curation.records import STAGES, Entry
+from scoreward.curation.pictures import PictureStore
+from scoreward.curation.records import STAGES, PairEntry
 from scoreward.curation.run import COSTS, MANIFEST, PICTURES, Curation, Progress
 from scoreward.preferences.files import write
 from scoreward.preferences.records import ImagePair
@@ -25,7 +25,7 @@ def finish(curation: Curation, progress: Progress) -> dict[str, Any]:
     deciding = list(pipeline.deciding)
     chosen = selected(entries, deciding[0], curation.pairs, pipeline.rules.top)
     if chosen:
-        write(folder / PAIRS, pairs(chosen, Store(folder / PICTURES), deciding))
+        write(folder / PAIRS, pairs(chosen, PictureStore(folder / PICTURES), deciding))
     else:
         (folder / PAIRS).unlink(missing_ok=True)
     summary = {
@@ -47,7 +47,7 @@ def finish(curation: Curation, progress: Progress) -> dict[str, Any]:
     return summary
 
 
-def selected(entries: Sequence[Entry], by: str, count: int, top: float) -> list[Entry]:
+def selected(entries: Sequence[PairEntry], by: str, count: int, top: float) -> list[PairEntry]:
     """The first pairs, and of them the share `top` with the largest gaps, in order."""
     kept = [one for one in entries if one.kept]
     if top < 1:
@@ -58,7 +58,9 @@ def selected(entries: Sequence[Entry], by: str, count: int, top: float) -> list[
     return kept[:count]
 
 
-def pairs(chosen: Sequence[Entry], store: Store, deciding: Sequence[str]) -> Iterator[ImagePair]:
+def pairs(
+    chosen: Sequence[PairEntry], store: PictureStore, deciding: Sequence[str]
+) -> Iterator[ImagePair]:
     """The pairs as other commands read them; with scores where one reward decided."""
     for one in chosen:
         scores: tuple[float | None, float | None] = (None, None)
@@ -69,7 +71,7 @@ def pairs(chosen: Sequence[Entry], store: Store, deciding: Sequence[str]) -> Ite
         yield ImagePair(one.prompt, winner, loser, *scores, one.id, "curation")
 
 
-def funnel(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+def funnel(entries: Sequence[PairEntry]) -> list[dict[str, Any]]:
     """How many passed each stage, and why those that stopped there went no further."""
     rows, left = [], len(entries)
     for i, stage in enumerate(STAGES):
@@ -90,7 +92,7 @@ class Verdicts:
     worse: int
 
 
-def judged(chosen: Sequence[Entry], name: str) -> dict[str, Any]:
+def judged(chosen: Sequence[PairEntry], name: str) -> dict[str, Any]:
     """A reward's opinion of the labels, with the 95 % interval of the share of better ones."""
     signs = [one.margins[name] * (1 if one.label == "edited" else -1) for one in chosen]
     better, worse = sum(s > TIE for s in signs), sum(s < -TIE for s in signs)
@@ -101,7 +103,7 @@ def judged(chosen: Sequence[Entry], name: str) -> dict[str, Any]:
     return {**vars(counts), "share": share, "low": low, "high": high, "gain": _mean(signs)}
 
 
-def cost(entries: Sequence[Entry], pairs: int, curation: Curation) -> dict[str, Any]:
+def cost(entries: Sequence[PairEntry], pairs: int, curation: Curation) -> dict[str, Any]:
     """Seconds of every stage, over all processes, and network evaluations."""
     seconds: Counter[str] = Counter()
     path = curation.folder / COSTS

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from scoreward.curation.records import Entry, entry
+from scoreward.curation.records import PairEntry, entry
 
 
 class Manifest:
@@ -17,7 +17,7 @@ class Manifest:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, PairEntry] = {}
         if path.exists():
             whole = 0
             for number, line in enumerate(path.read_bytes().splitlines(keepends=True)):
@@ -33,7 +33,7 @@ class Manifest:
                 whole += len(line)
             os.truncate(path, whole)
 
-    def append(self, entries: Iterable[Entry]) -> None:
+    def append(self, entries: Iterable[PairEntry]) -> None:
         """Add entries, and have them on the disk."""
         with self.path.open("a", encoding="utf-8") as file:
             for one in entries:
@@ -43,7 +43,7 @@ class Manifest:
             os.fsync(file.fileno())
 
 
-def _read(line: bytes) -> Entry | None:
+def _read(line: bytes) -> PairEntry | None:
     """None for a line without an end, or one that is no entry."""
     if not line.endswith(b"\n"):
         return None

@@ -15,7 +15,7 @@ from torch import Tensor
 from scoreward.rewards.base import Reward, scored
 
 
-class Store:
+class PictureStore:
     """A folder of PNG files. The same picture is one file, whoever writes it and how often."""
 
     def __init__(self, folder: Path) -> None:

@@ -69,7 +69,7 @@ MEANING = {instruction(n, v): (n, v) for n, values in FIELDS.items() for v in va
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ModelGenerator:
     """A model with its sampler as a generator."""
 
     model: Model
@@ -135,7 +135,7 @@ class Template:
 
 
 @dataclass(frozen=True)
-class Editing:
+class PortraitEditing:
     """How the model edits; chosen on validation prompts, see benchmarks/preferences/editing."""
 
     start: float = 0.85  # time to noise the picture to; 1 forgets it
@@ -171,7 +171,7 @@ class ModelEditor:
     """
 
     model: Model
-    editing: Editing = Editing()
+    editing: PortraitEditing = PortraitEditing()
 
     @property
     def name(self) -> str:
@@ -190,7 +190,7 @@ class ModelEditor:
         denoiser = self._guided(source)
         if self.editing.masked:
             mask = self._region(x0, source, target, keys)
-            denoiser = Kept(denoiser, mask, x0, eps)
+            denoiser = InpaintingDenoiser(denoiser, mask, x0, eps)
         x = _noised(self.model, x0, eps, self.editing.start)
         edited = draw(self.editing.sampler, denoiser, x, keys, target)
         return [picture(one) for one in self.model.decode(edited)]
@@ -249,7 +249,7 @@ def descriptions(edit: Edit) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class Kept:
+class InpaintingDenoiser:
     """A denoiser that knows the pixels outside of a mask: they end as they were.
 
     A step without noise then takes them from α_t x0 + σ_t ε to α_s x0 + σ_s ε, as [repaint] (8)

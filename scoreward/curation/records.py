@@ -57,7 +57,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Entry:
+class PairEntry:
     """Everything about one candidate pair; pictures are named by the sha-256 of their file.
 
     `stage` is the last one that it passed, `reason` why it went no further ("" if kept). `margins`
@@ -106,14 +106,14 @@ class Entry:
         return json.dumps(asdict(self), ensure_ascii=False)
 
 
-def entry(content: Mapping[str, Any]) -> Entry:
+def entry(content: Mapping[str, Any]) -> PairEntry:
     """The record of a line.  Raises TypeError or KeyError where it is not one."""
     given = dict(content)
     if given["critique"] is not None:
         given["critique"] = critique(given["critique"])
     given["candidates"] = tuple(Candidate(**one) for one in given["candidates"])
     given["instructions"] = tuple(given["instructions"])
-    return Entry(**given)
+    return PairEntry(**given)
 
 
 def critique(content: Mapping[str, Any]) -> Critique:

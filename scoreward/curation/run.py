@@ -23,8 +23,8 @@ from typing import Any, TextIO
 import torch
 
 from scoreward.curation.manifest import Manifest, write_aside
-from scoreward.curation.pictures import Store
-from scoreward.curation.records import Entry
+from scoreward.curation.pictures import PictureStore
+from scoreward.curation.records import PairEntry
 from scoreward.curation.stages import Pipeline
 from scoreward.curation.work import Agenda, Item, Seconds, agenda, worked
 
@@ -119,7 +119,7 @@ class Curation:
 
     def _done(self, ledger: "Ledger") -> int:
         """Batches that are in the manifest with all their pictures."""
-        store, known = Store(self.folder / PICTURES), ledger.manifest.entries
+        store, known = PictureStore(self.folder / PICTURES), ledger.manifest.entries
         for number, batch in enumerate(self.agenda.batches):
             for item in batch:
                 if item.id not in known or not all(map(store.has, known[item.id].pictures)):
@@ -183,7 +183,7 @@ class Curation:
         return json.loads(json.dumps(told))
 
     def _crew(self) -> "Crew":
-        store = Store(self.folder / PICTURES)
+        store = PictureStore(self.folder / PICTURES)
         if self.workers == 1:
             return Alone(self.pipeline, self.seed, store)
         return Pool(self.build, self.workers, self.threads, self.seed, store)
@@ -205,7 +205,7 @@ class Ledger:
     def kept(self) -> int:
         return self.stages["kept"]
 
-    def admit(self, entries: list[Entry]) -> None:
+    def admit(self, entries: list[PairEntry]) -> None:
         """Append those that are not there yet."""
         for one in entries:
             if one.id not in self.manifest.entries:
@@ -213,14 +213,14 @@ class Ledger:
                 self.manifest.append([settled])
                 self._count(settled)
 
-    def _settled(self, one: Entry) -> Entry:
+    def _settled(self, one: PairEntry) -> PairEntry:
         if one.image in self.pictures or (one.kept and one.edited in self.pictures):
             return replace(one, stage="judged" if one.kept else one.stage, reason=DUPLICATE)
         if one.kept and self.prompts[one.prompt] >= self.per_prompt:
             return replace(one, stage="judged", reason=ENOUGH)
         return one
 
-    def _count(self, one: Entry) -> None:
+    def _count(self, one: PairEntry) -> None:
         self.stages[one.stage] += 1
         self.pictures.add(one.image)
         if one.kept:
@@ -234,7 +234,7 @@ class Ledger:
 class Made:
     """A batch that was worked, and the time of each stage."""
 
-    entries: list[Entry]
+    entries: list[PairEntry]
     seconds: dict[str, float]
 
 
@@ -243,7 +243,7 @@ class Alone:
 
     ahead = 1
 
-    def __init__(self, pipeline: Pipeline, seed: int, store: Store) -> None:
+    def __init__(self, pipeline: Pipeline, seed: int, store: PictureStore) -> None:
         self.pipeline, self.seed, self.store = pipeline, seed, store
 
     def __enter__(self) -> "Alone":
@@ -261,7 +261,9 @@ class Alone:
 class Pool:
     """Processes that do whole batches; each builds the pipeline for itself."""
 
-    def __init__(self, build: Build, workers: int, threads: int, seed: int, store: Store) -> None:
+    def __init__(
+        self, build: Build, workers: int, threads: int, seed: int, store: PictureStore
+    ) -> None:
         self.ahead, self.seed, self.store = 2 * workers, seed, store
         self.pool = ProcessPoolExecutor(
             workers, get_context("spawn"), initializer=_begin, initargs=(build, threads)
@@ -295,11 +297,11 @@ def _leave_with_parent() -> None:
         os._exit(1)
 
 
-def _in_worker(items: tuple[Item, ...], seed: int, store: Store) -> Made:
+def _in_worker(items: tuple[Item, ...], seed: int, store: PictureStore) -> Made:
     return _made(_PIPELINE[0], items, seed, store)
 
 
-def _made(pipeline: Pipeline, items: tuple[Item, ...], seed: int, store: Store) -> Made:
+def _made(pipeline: Pipeline, items: tuple[Item, ...], seed: int, store: PictureStore) -> Made:
     seconds = Seconds()
     entries = worked(pipeline, items, seed, store, seconds)
     return Made(entries, seconds.spent)

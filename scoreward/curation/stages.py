@@ -35,7 +35,7 @@ class Generator(Protocol):
 
 
 @runtime_checkable
-class Critic(Protocol):
+class PictureCritic(Protocol):
     """Says what is wrong with each picture."""
 
     @property
@@ -126,7 +126,7 @@ class Pipeline:
     name: str
     prompts: Sequence[str]
     generator: Generator
-    critic: Critic
+    critic: PictureCritic
     instructor: Instructor
     editor: Editor
     deciding: Mapping[str, Reward]

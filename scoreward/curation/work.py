@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from PIL.Image import Image
 
-from scoreward.curation.pictures import Store, scores
-from scoreward.curation.records import Candidate, Entry, Instructions, Rejected
+from scoreward.curation.pictures import PictureStore, scores
+from scoreward.curation.records import Candidate, Instructions, PairEntry, Rejected
 from scoreward.curation.stages import Edit, Pipeline, Plan
 from scoreward.data.holding import Held, cut, plain, share_of
 from scoreward.keys import Key
@@ -87,8 +87,8 @@ class Seconds:
 
 
 def worked(
-    pipeline: Pipeline, items: Sequence[Item], seed: int, store: Store, seconds: Seconds
-) -> list[Entry]:
+    pipeline: Pipeline, items: Sequence[Item], seed: int, store: PictureStore, seconds: Seconds
+) -> list[PairEntry]:
     """The entries of one batch, in order, their pictures in the store."""
     batch = _Batch(pipeline, seed, store)
     with seconds.of("generate"):
@@ -107,10 +107,10 @@ def worked(
 class _Batch:
     """The entries of a batch as they grow; those with a reason go no further."""
 
-    def __init__(self, pipeline: Pipeline, seed: int, store: Store) -> None:
+    def __init__(self, pipeline: Pipeline, seed: int, store: PictureStore) -> None:
         self.pipeline, self.seed, self.store = pipeline, seed, store
         self.items: Sequence[Item] = ()
-        self.entries: list[Entry] = []
+        self.entries: list[PairEntry] = []
         self.images: list[Image] = []
         self.edits: dict[int, list[Image]] = {}
 
@@ -130,7 +130,7 @@ class _Batch:
         self.images = _as_many("generator", self.pipeline.generator(prompts, keys), len(items))
         made_by = self.pipeline.made_by
         self.entries = [
-            Entry(i.id, i.prompt, i.attempt, self.seed, made_by, image=self.store.put(image))
+            PairEntry(i.id, i.prompt, i.attempt, self.seed, made_by, image=self.store.put(image))
             for i, image in zip(items, self.images)
         ]
         self._check_safe(range(len(items)), self.images)

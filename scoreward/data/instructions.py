@@ -54,7 +54,7 @@ class Constraint:
 
 
 @dataclass(frozen=True)
-class Task:
+class Exercise:
     """A prompt with what its answer must satisfy."""
 
     prompt: str
@@ -205,7 +205,7 @@ TOGETHER = (
 )
 
 
-def _sums() -> list[Task]:
+def _sums() -> list[Exercise]:
     """Small sums and differences, and the same as a story."""
     found: list[tuple[str, int]] = []
     for a in range(2, 10):
@@ -216,32 +216,32 @@ def _sums() -> list[Task]:
             )
             if a > b:
                 found.append((f"What is {a} - {b}? Give only the number.", a - b))
-    return [Task(p, "", (Constraint("sum", p, _result(v), bare=True),)) for p, v in found]
+    return [Exercise(p, "", (Constraint("sum", p, _result(v), bare=True),)) for p, v in found]
 
 
 @lru_cache(maxsize=1)
-def tasks() -> tuple[Task, ...]:
+def tasks() -> tuple[Exercise, ...]:
     """Every prompt there is, in a fixed order."""
     named = {c.name: c for c in CONSTRAINTS}
     sets = [(c,) for c in CONSTRAINTS] + [tuple(named[n] for n in pair) for pair in TOGETHER]
-    found: list[Task] = []
+    found: list[Exercise] = []
     for i, topic in enumerate(TOPICS.split("|")):
         for j, asked in enumerate(sets):
             openings = OPEN if any(c.long for c in asked) else BRIEF
             opening = openings[(i + j) % len(openings)].format(topic)
             prompt = " ".join([opening, *(c.asks for c in asked)])
-            found.append(Task(prompt, topic.split()[-1], asked))
+            found.append(Exercise(prompt, topic.split()[-1], asked))
     return (*found, *_sums())
 
 
-def split(name: str) -> list[Task]:
+def split(name: str) -> list[Exercise]:
     """The tasks of train, validation or test."""
     if name not in ("train", "validation", "test"):
         raise ValueError(f"expected the split train, validation or test, got {name!r}")
     return [t for t in tasks() if t.split == name]
 
 
-def task_of(prompt: str) -> Task:
+def task_of(prompt: str) -> Exercise:
     """The task with this prompt."""
     found = _by_prompt().get(prompt)
     if found is None:
@@ -250,11 +250,11 @@ def task_of(prompt: str) -> Task:
 
 
 @lru_cache(maxsize=1)
-def _by_prompt() -> dict[str, Task]:
+def _by_prompt() -> dict[str, Exercise]:
     return {t.prompt: t for t in tasks()}
 
 
-def task_within(text: str) -> Task:
+def task_within(text: str) -> Exercise:
     """The task whose prompt stands in a text, as in a rendered chat; the longest if several."""
     found = [prompt for prompt in _by_prompt() if prompt in text]
     if not found:

@@ -42,7 +42,7 @@ class Instruction(str):
 
 
 @dataclass(frozen=True)
-class Prompts:
+class PromptSplit:
     """What is trained on, and what is only measured on; one prompt alone leaves nothing for it."""
 
     train: list[str]
@@ -55,7 +55,7 @@ class Prompts:
         return self.held_out or self.train
 
 
-def read(source: str, held_out: float = 0.1) -> Prompts:
+def read(source: str, held_out: float = 0.1) -> PromptSplit:
     """A built-in list by name, or a file.  Raises PromptsError."""
     found = listed(source) if source in BUILT_IN else from_file(Path(source))
     if not 0 <= held_out < 1:
@@ -64,7 +64,7 @@ def read(source: str, held_out: float = 0.1) -> Prompts:
             "a share from 0 to below 1"
         )
     made = cut(found, held_out)
-    return Prompts([found[i] for i in made.kept], [found[i] for i in made.away], made)
+    return PromptSplit([found[i] for i in made.kept], [found[i] for i in made.away], made)
 
 
 def listed(name: str) -> list[str]:

@@ -84,7 +84,7 @@ class BSP:
 
 
 @dataclass(frozen=True)
-class Setting:
+class AuctionSetting:
     """What the valid range of θ depends on."""
 
     gamma: Fraction  # γ, in (0, 1]
@@ -142,7 +142,7 @@ def tail(prices: int, top: int) -> int:
 
 
 def theta_range(
-    block: int, slots: int, confirmed: int, setting: Setting, minting: bool = False
+    block: int, slots: int, confirmed: int, setting: AuctionSetting, minting: bool = False
 ) -> tuple[Fraction, Fraction]:
     """(lowest, highest) θ with which BSP(θ) is UIC, MIC and c-SCP; empty if they are reversed.
 
@@ -171,7 +171,7 @@ def interval(low: Fraction, high: Fraction) -> str:
     return f"{'[' if low else '('}{low}, {high}]"
 
 
-def valid(bsp: BSP, setting: Setting) -> bool:
+def valid(bsp: BSP, setting: AuctionSetting) -> bool:
     """θ is in its range and m at most γk/c.  [pos-fees] (theta range)
 
     Then UIC, MIC and c-SCP hold. If not, one fails, except that some m above γk/c hold as well with
@@ -182,7 +182,7 @@ def valid(bsp: BSP, setting: Setting) -> bool:
     return few and bsp.theta > 0 and low <= bsp.theta <= high
 
 
-def bsp_theta(bsp: BSP, setting: Setting) -> BSP:
+def bsp_theta(bsp: BSP, setting: AuctionSetting) -> BSP:
     """The mechanism itself, if it has all three properties.  [pos-fees] (BSP theta)
 
     Raises ValueError with the valid range otherwise.

@@ -20,7 +20,7 @@ from math import comb
 import numpy as np
 from jaxtyping import Shaped
 
-from scoreward.fees.deviation import Deviation, Entry, Verdict
+from scoreward.fees.deviation import Deviation, DeviationBid, Verdict
 from scoreward.fees.grid import Grid, Market, Numbers, multisets
 from scoreward.fees.mechanism import Mechanism
 
@@ -54,7 +54,7 @@ def check_uic(mechanism: Mechanism, market: Market) -> Verdict:
         return Verdict("UIC", True, None, profiles)
     value, row, own = found
     names = ("own", *["fake"] * (len(own) - 1))
-    entries = tuple(Entry(name, int(bid)) for name, bid in zip(names, own) if bid >= 0)
+    entries = tuple(DeviationBid(name, int(bid)) for name, bid in zip(names, own) if bid >= 0)
     truth = Fraction(int(before[value, row]), grid.scale)
     gain = Fraction(int(best), grid.scale)
     told = (*(int(v) for v in others[row]), value)
@@ -311,15 +311,17 @@ def _witness(
     return Deviation(rule, gain, everybody, everybody[len(outsiders) :], entries, *money)
 
 
-def _entries(bids: np.ndarray, owners: tuple[int, ...], members: np.ndarray) -> tuple[Entry, ...]:
+def _entries(
+    bids: np.ndarray, owners: tuple[int, ...], members: np.ndarray
+) -> tuple[DeviationBid, ...]:
     """The block in words, without its empty places."""
     names = {OUTSIDER: "outsider", MINER_FAKE: "fake of the miner", USER_FAKE: "fake of a user"}
     names |= {MEMBER + i: f"colluder who values {v}" for i, v in enumerate(members.tolist())}
     kept = [(o, int(b)) for o, b in zip(owners, bids) if b or o not in (MINER_FAKE, USER_FAKE)]
-    return tuple(Entry(names[owner], bid) for owner, bid in kept)
+    return tuple(DeviationBid(names[owner], bid) for owner, bid in kept)
 
 
-def _effort(entries: tuple[Entry, ...], members: np.ndarray) -> tuple[int, int]:
+def _effort(entries: tuple[DeviationBid, ...], members: np.ndarray) -> tuple[int, int]:
     """(fakes, colluders who are untruthful or stay out)."""
     fakes = sum(entry.owner.startswith("fake") for entry in entries)
     told = [f"colluder who values {v}" for v in members.tolist()]

@@ -11,7 +11,7 @@ NAMES = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class DeviationBid:
     """A bid of a deviation: whose it is (outsider, colluder, a fake's owner), how many ticks."""
 
     owner: str
@@ -29,7 +29,9 @@ class Deviation:
     gain: Fraction
     values: tuple[int, ...]  # of all users, in ticks, the colluders' last
     colluders: tuple[int, ...]  # values of the users who deviate
-    entries: tuple[Entry, ...]  # MIC, c-SCP: the block; UIC: the bids of the user who deviates
+    entries: tuple[
+        DeviationBid, ...
+    ]  # MIC, c-SCP: the block; UIC: the bids of the user who deviates
     truthful: Fraction  # the miner's revenue if all are truthful, μ
     revenue: Fraction  # of the miner, with her fake bids, u
     users_before: Fraction  # utility of those who deviate, together

@@ -13,7 +13,7 @@ from scoreward.margins.language import PreferenceLoss
 from scoreward.margins.links import Link
 from scoreward.objectives.base import Objective
 from scoreward.objectives.kto import KTO
-from scoreward.objectives.language import PairLoss, Preferences, Separate
+from scoreward.objectives.language import LanguagePreferences, PairLoss, Separate
 from scoreward.objectives.language_batch import AOT, BCO
 
 Name = Literal[
@@ -166,11 +166,11 @@ class TextLoss:
                 return AOT(paired=self.name == "aot", **settings)
         return self.preferences()
 
-    def preferences(self) -> Preferences:
+    def preferences(self) -> LanguagePreferences:
         """The same for losses on pairs one by one; for the others DPO, to measure with."""
         if self.name in BATCHED:
-            return Preferences(methods.dpo(self.settings()["beta"]))
-        return Preferences(self._loss(), self.tail, self.settings().get("norm") == "data")
+            return LanguagePreferences(methods.dpo(self.settings()["beta"]))
+        return LanguagePreferences(self._loss(), self.tail, self.settings().get("norm") == "data")
 
     @property
     def entropy(self) -> bool:

@@ -51,7 +51,7 @@ class OwnOrPaired(Paired):
 
 
 @dataclass(frozen=True)
-class Stored(Place):
+class StoredPlace(Place):
     """A place that also has pairs or labelled pictures in it.
 
     `held_out` are pairs of other prompts to measure implicit rewards on, or None.
@@ -78,7 +78,7 @@ class OnPairs(Method):
         made = {"objective": Setting(self.objective)}
         return made if self.curriculum is None else made | {"curriculum": Setting(self.curriculum)}
 
-    def run(self, place: Stored, given: Given) -> Run:
+    def run(self, place: StoredPlace, given: Given) -> Run:
         paired: Paired = given["paired"]
         objective, source = self.learnt(place, given)
         other = place.held_out
@@ -96,7 +96,7 @@ class OnPairs(Method):
             mixed_precision=place.precision,
         )
 
-    def learnt(self, place: Stored, given: Given) -> tuple[Any, Source]:
+    def learnt(self, place: StoredPlace, given: Given) -> tuple[Any, Source]:
         """The objective as it fits the data, and the data; of labels twice `geometry.prompts`."""
         objective, paired, data = given["objective"], given["paired"], place.train
         if isinstance(objective, PNAPO) and paired.budget.rounds is not None:

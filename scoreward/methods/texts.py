@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from scoreward.methods.base import Draws, Given, Method, Setting, Settings
 from scoreward.methods.losses import Name, TextLoss, options_of
-from scoreward.models.generation import Sampling, Writer
+from scoreward.models.generation import TextSampling, Writer
 from scoreward.models.language import LanguageModel, Prompt
 from scoreward.preferences.records import TextBinary, TextPair
 from scoreward.preferences.sorting import text_halves
@@ -68,7 +68,7 @@ class HeldOutTexts:
                 chosen.append(prompt)
         if not chosen:
             return None
-        return Writing(chosen, Writer(Sampling(0.8, 0.95, self.tokens)), scorers)
+        return Writing(chosen, Writer(TextSampling(0.8, 0.95, self.tokens)), scorers)
 
 
 @dataclass(frozen=True)

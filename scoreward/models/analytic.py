@@ -57,7 +57,7 @@ class Mixture:
 
 
 @dataclass(frozen=True)
-class Exact:
+class ExactDenoiser:
     """The denoiser of a mixture under a process: E[x0 | x_t] with the ε that goes with it."""
 
     data: Mixture

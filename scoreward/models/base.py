@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from scoreward.denoiser import Cond, Reading
+from scoreward.denoiser import Cond, NetworkDenoiser
 from scoreward.prediction import Kind
 from scoreward.process import Process, time_grid
 
@@ -82,5 +82,5 @@ class Model:
         return torch.device("cpu") if held is None else held.device
 
     @property
-    def denoiser(self) -> Reading:
-        return Reading(self.network, self.process, self.kind)
+    def denoiser(self) -> NetworkDenoiser:
+        return NetworkDenoiser(self.network, self.process, self.kind)

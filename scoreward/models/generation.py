@@ -23,7 +23,7 @@ CACHES = ("cache", "past_key_values")  # the second until transformers 5
 
 
 @dataclass(frozen=True)
-class Sampling:
+class TextSampling:
     """How tokens are drawn. The defaults draw from the model itself."""
 
     temperature: float = 1.0  # 0 is greedy
@@ -48,7 +48,7 @@ class Answer:
 
 
 def choose(
-    logits: Float[Tensor, "batch vocab"], uniform: Float[Tensor, "batch"], sampling: Sampling
+    logits: Float[Tensor, "batch vocab"], uniform: Float[Tensor, "batch"], sampling: TextSampling
 ) -> Int[Tensor, "batch"]:
     """One token a row by inverting the cumulative distribution at `uniform` in [0, 1)."""
     if sampling.temperature == 0:
@@ -136,7 +136,7 @@ def answer(
     model: Any,  # a transformers causal LM
     prompts: Sequence[Sequence[int]],
     keys: Sequence[Key],
-    sampling: Sampling,
+    sampling: TextSampling,
     stop: Sequence[int],
 ) -> list[Answer]:
     """One answer for each prompt, drawn with the key of its row; stops at any token of `stop`."""
@@ -174,7 +174,7 @@ def answers(
     model: Any,
     prompts: Sequence[Sequence[int]],
     keys: Sequence[Key],
-    sampling: Sampling,
+    sampling: TextSampling,
     stop: Sequence[int],
     batch: int = 32,
     done: Callable[[int], None] = lambda _: None,
@@ -202,7 +202,7 @@ class Writer:
     A prompt that occurs several times gets several answers.
     """
 
-    sampling: Sampling = Sampling(0.8, 0.95)
+    sampling: TextSampling = TextSampling(0.8, 0.95)
     batch: int = 64  # memory only
 
     def __call__(self, model: LanguageModel, prompts: Sequence[Prompt], seed: int) -> list[str]:

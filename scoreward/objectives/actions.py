@@ -11,7 +11,7 @@ from scoreward.device import wide
 from scoreward.gaussian import Gaussian
 from scoreward.keys import Key
 from scoreward.objectives.base import Policy, Samples
-from scoreward.objectives.critic import Critic
+from scoreward.objectives.critic import PathCritic
 from scoreward.objectives.replay import PathRows, kernel_of, place, read, reduced
 from scoreward.objectives.visited import States, inputs_of, scaled
 
@@ -88,7 +88,7 @@ def costs(
 
 @torch.enable_grad()
 def slopes(
-    critic: Critic, states: States, rows: PathRows, samples: Samples, policy: Policy
+    critic: PathCritic, states: States, rows: PathRows, samples: Samples, policy: Policy
 ) -> Float[Tensor, "rows *shape"]:
     """∇V at the state that each row leads to, through the denoiser and the reward."""
     path, branches, slope = rows.path, critic.settings.branches, torch.zeros_like(rows.path.x)

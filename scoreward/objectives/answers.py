@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from scoreward.denoiser import Cond
-from scoreward.likelihood import Pairs, targets
+from scoreward.likelihood import NoisySamples, targets
 from scoreward.prediction import Kind, Prediction
 from scoreward.process import Process
 from scoreward.rows import Rows
@@ -30,7 +30,7 @@ class PairRows(Rows):
     advantage: Float[Tensor, " batch"]
     reward: Float[Tensor, " batch"]
     group: Int[Tensor, " batch"]
-    pairs: Pairs
+    pairs: NoisySamples
     old: Float[Tensor, "batch count *shape"] | None
     reference: Float[Tensor, "batch count *shape"] | None
     slow: Float[Tensor, "batch count *shape"] | None
@@ -57,7 +57,7 @@ class Answers:
 
 
 def read(
-    velocity: Float[Tensor, "batch count *shape"], pairs: Pairs, kind: Kind, process: Process
+    velocity: Float[Tensor, "batch count *shape"], pairs: NoisySamples, kind: Kind, process: Process
 ) -> Float[Tensor, "batch count *shape"]:
     """Velocities on pairs, read as `kind`."""
     if kind == "velocity":

@@ -20,7 +20,7 @@ BETAS, TINY = (0.9, 0.999), 1e-8
 
 
 @dataclass(frozen=True)
-class Critic:
+class PathCritic:
     """V with everything it remembers; `total` sums a tensor over processes."""
 
     settings: DenoisedValue

@@ -13,7 +13,7 @@ from scoreward.keys import Key
 from scoreward.objectives.base import Policy, Samples
 from scoreward.objectives.preference_rows import extremes
 from scoreward.objectives.replay import place, stored
-from scoreward.objectives.step_pairs import StepObjective, StepRows, step_rows
+from scoreward.objectives.step_pairs import StepObjective, StepPairRows, step_rows
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class D3PO(StepObjective):
 
     def prepare(
         self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
-    ) -> StepRows:
+    ) -> StepPairRows:
         path, rows = stored(paths), []
         found = zip(path.sample.tolist(), path.step.tolist(), strict=True)
         where = {both: row for row, both in enumerate(found)}

@@ -14,7 +14,7 @@ from torch import Tensor
 from scoreward.chain import Transitions
 from scoreward.denoiser import Cond
 from scoreward.keys import Key, normal_each
-from scoreward.likelihood import Pairs, noised, predict_as, squared_error, targets
+from scoreward.likelihood import NoisySamples, noised, predict_as, squared_error, targets
 from scoreward.objectives.base import Objective, Policy, Samples
 from scoreward.prediction import Kind
 from scoreward.rows import Rows
@@ -26,7 +26,7 @@ class DenoisingRows(Rows):
 
     x0: Float[Tensor, "batch *shape"]
     cond: Cond
-    pairs: Pairs
+    pairs: NoisySamples
     sample: Int[Tensor, " batch"]
 
 
@@ -46,7 +46,7 @@ class Denoising(Objective):
         t = logit.sigmoid().to(samples.x0)[:, None]
         noise = normal_each((k / "eps" for k in keys), tuple(samples.x0.shape[1:]))
         eps = noise.to(samples.x0)[:, None]
-        pairs = Pairs(t, eps, noised(policy.process, samples.x0, t, eps))
+        pairs = NoisySamples(t, eps, noised(policy.process, samples.x0, t, eps))
         return DenoisingRows(samples.x0, samples.cond, pairs, samples.sample)
 
     def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:

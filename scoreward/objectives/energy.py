@@ -22,7 +22,7 @@ WEIGHTS, MEAN, SPREAD, STEPS = (f"energy/{name}" for name in ("weights", "mean",
 
 
 @dataclass(frozen=True)
-class Layout:
+class EnergyInput:
     """What an energy is a function of: pictures [channels, height, width] or vectors [values]."""
 
     shape: tuple[int, ...]
@@ -38,7 +38,7 @@ class Energy(nn.Module):
     shirt" would be the same prompt as "a green hat, a red shirt".
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: EnergyInput) -> None:
         super().__init__()
         self.layout, width = layout, layout.width
         self.trunk = convolutions(layout.shape) if len(layout.shape) == 3 else nn.Flatten()
@@ -70,13 +70,13 @@ def convolutions(shape: tuple[int, ...]) -> nn.Sequential:
 
 
 @lru_cache(maxsize=8)
-def skeleton(layout: Layout) -> Energy:
+def skeleton(layout: EnergyInput) -> Energy:
     """The network without weights."""
     with torch.device("meta"):
         return Energy(layout)
 
 
-def fresh(layout: Layout, key: Key) -> Float[Tensor, " weights"]:
+def fresh(layout: EnergyInput, key: Key) -> Float[Tensor, " weights"]:
     """Weights of scale 1/√inputs, zero biases, and a last layer of zeros: the energy 0."""
     parts = []
     for name, p in skeleton(layout).named_parameters():
@@ -86,7 +86,7 @@ def fresh(layout: Layout, key: Key) -> Float[Tensor, " weights"]:
 
 
 def energy(
-    layout: Layout,
+    layout: EnergyInput,
     weights: Float[Tensor, " weights"],
     x: Float[Tensor, "batch *shape"],
     t: Float[Tensor, " batch"],

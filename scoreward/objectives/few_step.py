@@ -18,13 +18,22 @@ from scoreward.chain import Sampler, Transitions, walk
 from scoreward.denoiser import Cond
 from scoreward.keys import Key, normal_each
 from scoreward.objectives.base import Objective, Policy, Samples
-from scoreward.objectives.energy import MEAN, SPREAD, STEPS, WEIGHTS, Layout, adam, energy, fresh
+from scoreward.objectives.energy import (
+    MEAN,
+    SPREAD,
+    STEPS,
+    WEIGHTS,
+    EnergyInput,
+    adam,
+    energy,
+    fresh,
+)
 from scoreward.objectives.energy import phrases as vectors
 from scoreward.rows import Rows
 
 
 @dataclass(frozen=True)
-class StepRows(Rows):
+class FewStepRows(Rows):
     """One step of each sample's chain, and the energies of the finished sample and of a picture."""
 
     x: Float[Tensor, "batch *shape"]
@@ -63,7 +72,7 @@ class FewStep(Objective):
 
     def prepare(
         self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
-    ) -> StepRows:
+    ) -> FewStepRows:
         """Sample with the conditions of the data, fit V, choose a step of each sample."""
         steps, data = check(policy.sampler).steps, samples.x0
         names = [key / "sample" / i for i in samples.sample.tolist()]
@@ -80,11 +89,13 @@ class FewStep(Objective):
         rows = torch.arange(len(data), device=data.device)
         layout, zero = self._layout(data, samples.cond), data.new_zeros(len(data))
         drawn, real = (energy(layout, weights, x, zero, samples.cond) for x in (chain[-1], data))
-        return StepRows(chain[place, rows], noise, samples.cond, place, drawn, real, samples.sample)
+        return FewStepRows(
+            chain[place, rows], noise, samples.cond, place, drawn, real, samples.sample
+        )
 
     def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a random step; x_t is frozen, so that only this step is blamed."""
-        rows = cast(StepRows, rows)
+        rows = cast(FewStepRows, rows)
         grid = rows.x.new_tensor(policy.times)
         t, s = grid[rows.step], grid[rows.step + 1]
         law = policy.sampler.kernels[0](policy.current(rows.x, t, rows.cond), s)
@@ -103,9 +114,9 @@ class FewStep(Objective):
         (slope,) = torch.autograd.grad(here, before)
         return work(before.detach(), after, slope, self).mean(), metrics
 
-    def _layout(self, x: Tensor, cond: Cond) -> Layout:
+    def _layout(self, x: Tensor, cond: Cond) -> EnergyInput:
         given = vectors(cond)
-        return Layout(tuple(x.shape[1:]), 0 if given is None else given.shape[-1], self.timed)
+        return EnergyInput(tuple(x.shape[1:]), 0 if given is None else given.shape[-1], self.timed)
 
     def _fitted(
         self, data: Tensor, chain: Tensor, cond: Cond, policy: Policy, key: Key

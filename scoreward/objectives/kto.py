@@ -20,7 +20,7 @@ BASELINE = "kto/baseline"
 
 
 @dataclass(frozen=True)
-class Labelled(Rows):
+class LabelledRows(Rows):
     """Completions with their label; `other` is the next one's completion after this prompt."""
 
     text: Sequences
@@ -54,8 +54,8 @@ class KTO(Objective):
 
     def prepare(
         self, samples: Any, paths: Transitions | None, policy: Policy, key: Key
-    ) -> Labelled:
-        rows = cast(Labelled, samples)
+    ) -> LabelledRows:
+        rows = cast(LabelledRows, samples)
         other = rows.other.shortened()
         said = [
             reading(other.token, other.mask, None).log_prob  # pyright: ignore
@@ -67,7 +67,7 @@ class KTO(Objective):
         return rows
 
     def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
-        rows = cast(Labelled, rows)
+        rows = cast(LabelledRows, rows)
         if rows.ref is None:
             raise ValueError("KTO needs the reference's log-probabilities of the data")
         text = rows.text.shortened()
@@ -79,7 +79,7 @@ class KTO(Objective):
         return (rows.weight * each).mean(), self._metrics(rows, ratio.detach(), logp, baseline)
 
     def _metrics(
-        self, rows: Labelled, ratio: Tensor, logp: Tensor, baseline: Tensor
+        self, rows: LabelledRows, ratio: Tensor, logp: Tensor, baseline: Tensor
     ) -> dict[str, Tensor]:
         right = ((ratio > baseline) == rows.desirable).to(ratio)
         sign = torch.where(rows.desirable, 1.0, -1.0)

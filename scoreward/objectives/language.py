@@ -124,7 +124,7 @@ def shown(loss: PairLoss, pairs: Pairs) -> dict[str, Tensor]:
 
 
 @dataclass(frozen=True)
-class Preferences(Objective):
+class LanguagePreferences(Objective):
     """A loss on pairs.  `tail` is how much tokens beyond the shorter completion count."""
 
     method: PairLoss = field(default_factory=lambda: methods.dpo(0.1))

@@ -25,7 +25,7 @@ from scoreward.objectives.actions import (
     step_kl,
 )
 from scoreward.objectives.base import Policy, Samples
-from scoreward.objectives.critic import Critic
+from scoreward.objectives.critic import PathCritic
 from scoreward.objectives.denoised_value import DenoisedValue
 from scoreward.objectives.paths import PathObjective
 from scoreward.objectives.replay import Replay, kernel_of, path_rows, reduced, stored
@@ -82,7 +82,7 @@ class ScoreAsAction(PathObjective):
         states = visited(rows, samples, policy, self.value.branches)
         cost = costs(rows, states, policy, self.kl if self.running else 0.0)
         returns = states.reward - gathered(states, cost, torch.ones_like(cost))
-        critic = Critic(self.value, policy.memory, policy.total)
+        critic = PathCritic(self.value, policy.memory, policy.total)
         new = critic.begin(samples.reward, states.inputs.shape[1], key / "value")
         passes = self.value.first_passes if new else self.value.passes
         if not self.fresh:

@@ -25,7 +25,7 @@ from scoreward.rows import Rows
 
 
 @dataclass(frozen=True)
-class StepRows(Rows):
+class StepPairRows(Rows):
     """Two steps each; `first` are the first model's log-densities, nats per element."""
 
     winner: Transitions
@@ -41,14 +41,14 @@ def log_prob(path: Transitions, denoiser: Denoiser, kernel: Kernel, cond: Cond) 
     return mean_log_prob(kernel(denoiser(path.x, path.t, cond), path.s), path.next)
 
 
-def step_rows(winner: Transitions, loser: Transitions, cond: Cond, policy: Policy) -> StepRows:
+def step_rows(winner: Transitions, loser: Transitions, cond: Cond, policy: Policy) -> StepPairRows:
     """Rows with the log-densities of the first model."""
     if not len(winner):
         none = winner.t[:0]
-        return StepRows(winner, loser, cond, none, none, winner.sample)
+        return StepPairRows(winner, loser, cond, none, none, winner.sample)
     kernel = kernel_of(winner, policy.sampler)
     first, second = (log_prob(p, policy.reference, kernel, cond) for p in (winner, loser))
-    return StepRows(winner, loser, cond, first, second, winner.sample)
+    return StepPairRows(winner, loser, cond, first, second, winner.sample)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class StepObjective(Objective):
             )
 
     def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
-        rows = cast(StepRows, rows)
+        rows = cast(StepPairRows, rows)
         kernel = kernel_of(rows.winner, policy.sampler)
         winner = log_prob(rows.winner, policy.current, kernel, rows.cond) - rows.first_winner
         loser = log_prob(rows.loser, policy.current, kernel, rows.cond) - rows.first_loser
@@ -118,7 +118,7 @@ class CandidateObjective(StepObjective):
 
     def prepare(
         self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
-    ) -> StepRows:
+    ) -> StepPairRows:
         rows = path_rows(samples, stored(paths))
         path, kernel = rows.path, kernel_of(rows.path, policy.sampler)
         law = kernel(read(path, path.answer, policy), path.s)

@@ -37,7 +37,7 @@ class BestWorst:
 
 
 @dataclass(frozen=True)
-class Gap:
+class RewardGap:
     """Every pair whose rewards are further apart than `above`."""
 
     above: float = 0.0  # in units of the reward
@@ -111,7 +111,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Making(Generic[G]):
+class PairMaker(Generic[G]):
     """Pairs of groups, made while they are asked for; `tally` is of the last pass."""
 
     groups: Iterable[G]

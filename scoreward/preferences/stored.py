@@ -22,7 +22,7 @@ from scoreward.preferences.layouts import Layout, Tie
 from scoreward.preferences.pictures import decode, same
 from scoreward.preferences.recognise import recognise
 from scoreward.preferences.records import Dropped, Fault, ImagePair, Record
-from scoreward.preferences.tables import Row, Table, tables
+from scoreward.preferences.tables import RecordTable, Row, tables
 
 R = TypeVar("R", bound=Record)
 
@@ -41,7 +41,7 @@ class Reading:
 class _Part:
     """A table and how its rows become records."""
 
-    table: Table
+    table: RecordTable
     layout: Layout
     make: Callable[[Sequence[Row], Path], Iterator[Record | Tie]]
     folder: Path
@@ -159,7 +159,7 @@ def _decode(record: Record) -> None:
         raise Unusable("winner and loser are the same picture")
 
 
-def _cases(table: Table, together: str) -> Iterator[tuple[int, list[Row | Unusable]]]:
+def _cases(table: RecordTable, together: str) -> Iterator[tuple[int, list[Row | Unusable]]]:
     """Rows that belong together: one alone, or neighbours with the same value of a column."""
     held: list[Row | Unusable] = []
     start, key = 0, None
@@ -209,7 +209,7 @@ def _parts(kind: type, source: Path | str, how: Reading, streaming: bool) -> lis
     return [_part(kind, table, how) for table in tables(source, streaming, how.split)]
 
 
-def _part(kind: type, table: Table, how: Reading) -> _Part:
+def _part(kind: type, table: RecordTable, how: Reading) -> _Part:
     layout = recognise(table.file, table.columns, how.layout)
     if kind not in layout.makes:
         held = " or ".join(k.__name__ for k in layout.makes)

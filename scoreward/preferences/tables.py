@@ -21,7 +21,7 @@ _BATCH = 64  # rows read at once while scanning
 
 
 @dataclass(frozen=True)
-class Table:
+class RecordTable:
     """Rows of one file, or of one split of a data set; a stream refuses `row`."""
 
     file: str
@@ -31,7 +31,7 @@ class Table:
     row: Callable[[int], Row]
 
 
-def tables(source: Path | str, streaming: bool = False, split: str = "train") -> list[Table]:
+def tables(source: Path | str, streaming: bool = False, split: str = "train") -> list[RecordTable]:
     """Every table of a file, a folder or a data set on a hub.  Raises PreferenceError."""
     path = Path(source)
     if path.is_dir():
@@ -46,7 +46,7 @@ def tables(source: Path | str, streaming: bool = False, split: str = "train") ->
     return [_from_hub(str(source), streaming, split)]
 
 
-def _table(path: Path, streaming: bool) -> Table:
+def _table(path: Path, streaming: bool) -> RecordTable:
     if path.suffix not in SUFFIXES:
         raise PreferenceError(f"{path} is not one of {', '.join(SUFFIXES)}")
     if path.stat().st_size == 0:
@@ -56,7 +56,7 @@ def _table(path: Path, streaming: bool) -> Table:
     return _lines(path) if path.suffix == ".jsonl" else _array(path)
 
 
-def _parquet(path: Path, streaming: bool) -> Table:
+def _parquet(path: Path, streaming: bool) -> RecordTable:
     """Scanned in batches as it lies there; `datasets` maps it into memory for single rows."""
     import pyarrow
     from pyarrow.parquet import ParquetFile
@@ -82,10 +82,10 @@ def _parquet(path: Path, streaming: bool) -> Table:
         return _loaded(str(path), "parquet", str(path), "train", False)
 
     row = _refuse if streaming else lambda i: mapped()[i].to_pylist()[0]
-    return Table(str(path), path.parent, columns, scan, row)
+    return RecordTable(str(path), path.parent, columns, scan, row)
 
 
-def _from_hub(name: str, streaming: bool, split: str) -> Table:
+def _from_hub(name: str, streaming: bool, split: str) -> RecordTable:
     arrow = _loaded(name, name, None, split, streaming)
 
     def scan() -> Iterator[Row]:
@@ -94,7 +94,7 @@ def _from_hub(name: str, streaming: bool, split: str) -> Table:
 
     columns = tuple(arrow.column_names or next(scan(), {}))
     row = _refuse if streaming else lambda i: arrow[i].to_pylist()[0]
-    return Table(name, Path(), columns, scan, row)
+    return RecordTable(name, Path(), columns, scan, row)
 
 
 def _loaded(file: str, builder: str, data_files: str | None, split: str, streaming: bool) -> Any:
@@ -135,7 +135,7 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _lines(path: Path) -> Table:
+def _lines(path: Path) -> RecordTable:
     """JSON, one object a line; remembers where each line begins."""
     starts: list[int] = []
     with path.open("rb") as file:
@@ -159,7 +159,7 @@ def _lines(path: Path) -> Table:
                     yield _tried(line)
 
     first = next(((r) for r in scan() if isinstance(r, dict)), {})
-    return Table(str(path), path.parent, tuple(first), scan, row)
+    return RecordTable(str(path), path.parent, tuple(first), scan, row)
 
 
 def _tried(line: bytes) -> Row | Unusable:
@@ -179,7 +179,7 @@ def _object(line: bytes) -> Row:
     return found
 
 
-def _array(path: Path) -> Table:
+def _array(path: Path) -> RecordTable:
     """A JSON array of objects, held whole because JSON cannot be read in pieces."""
     try:
         rows = json.loads(path.read_bytes())
@@ -189,4 +189,4 @@ def _array(path: Path) -> Table:
         raise PreferenceError(f"{path} should be a JSON array of objects")
     if not rows:
         raise PreferenceError(f"{path} is empty")
-    return Table(str(path), path.parent, tuple(rows[0]), lambda: iter(rows), rows.__getitem__)
+    return RecordTable(str(path), path.parent, tuple(rows[0]), lambda: iter(rows), rows.__getitem__)

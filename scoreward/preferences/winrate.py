@@ -136,7 +136,7 @@ def both_orders(
 
 
 @dataclass(frozen=True)
-class Logistic:
+class LengthLogistic:
     """P(win) = σ(intercept + slope · (difference of lengths) / scale)."""
 
     intercept: float
@@ -151,7 +151,7 @@ class Logistic:
 
 def length_logistic(
     outcome: Outcomes, lengths: Sequence[float], other: Sequence[float]
-) -> Logistic:
+) -> LengthLogistic:
     """Logistic regression of the outcome on the length difference, with a small ridge.
 
     The difference is divided by its root mean square but not centred, so the intercept belongs
@@ -173,7 +173,7 @@ def length_logistic(
         weights = weights + step * min(1.0, 5 / (np.abs(step).max() + 1e-12))
         if np.abs(step).max() < 1e-10:
             break
-    return Logistic(float(weights[0]), float(weights[1]), scale)
+    return LengthLogistic(float(weights[0]), float(weights[1]), scale)
 
 
 def length_controlled(

@@ -8,17 +8,17 @@ from typing import Any
 
 from scoreward.diagnosis.causes import diagnose
 from scoreward.diagnosis.evidence import Cause, Evidence
-from scoreward.report.folder import Run, total
+from scoreward.report.folder import SavedRun, total
 
 FILE = "diagnosis.json"
 
 
-def causes(run: Run) -> list[Cause]:
+def causes(run: SavedRun) -> list[Cause]:
     """The causes, with what an earlier probe measured if there was one."""
     return diagnose(evidence_of(run)) if run.rounds or run.failures else []
 
 
-def evidence_of(run: Run) -> Evidence:
+def evidence_of(run: SavedRun) -> Evidence:
     """What a run wrote, and the reference curve of its recipe."""
     failed = run.failures[-1] if run.failures else {}
     return Evidence(
@@ -32,7 +32,7 @@ def evidence_of(run: Run) -> Evidence:
     )
 
 
-def _probe(run: Run) -> dict[str, Any]:
+def _probe(run: SavedRun) -> dict[str, Any]:
     with suppress(OSError, ValueError):
         found = json.loads((run.folder / FILE).read_text(encoding="utf-8"))
         return found["probe"] if isinstance(found.get("probe"), dict) else {}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from scoreward.report.inputs import EXTRA, MEASURES, Curve, curve_of, read_inputs
+from scoreward.report.inputs import EXTRA, MEASURES, LearningCurve, curve_of, read_inputs
 from scoreward.report.statistics import (
     Estimate,
     banded,
@@ -21,7 +21,7 @@ from scoreward.report.statistics import (
     value_at,
 )
 
-__all__ = ["Method", "Task", "curve_of", "read_inputs", "tasks"]
+__all__ = ["MethodRuns", "TaskRuns", "curve_of", "read_inputs", "tasks"]
 
 SHARES = (0.25, 0.5, 0.75, 0.9)  # of the way from the start to the best final mean; ours
 STARTS = 0.01  # of the largest gain: starts further apart are not the same start; ours
@@ -30,17 +30,17 @@ BUDGETS = 1.05  # ratio of budgets that is still called equal; ours
 
 
 @dataclass(frozen=True)
-class Method:
+class MethodRuns:
     """The seeds of one method on one task."""
 
     name: str
-    curves: list[Curve]
+    curves: list[LearningCurve]
 
     @property
     def trained(self) -> bool:
         return all(c.trained for c in self.curves)
 
-    def over_seeds(self, value: Callable[[Curve], float | None]) -> Estimate | None:
+    def over_seeds(self, value: Callable[[LearningCurve], float | None]) -> Estimate | None:
         """Mean over the seeds for which `value` is known."""
         known = [v for v in map(value, self.curves) if v is not None]
         return estimate(known) if known else None
@@ -54,7 +54,7 @@ class Method:
     ) -> Estimate | None:
         """The same over each seed's own start; over `base` for a model that was not trained."""
 
-        def share(curve: Curve) -> float | None:
+        def share(curve: LearningCurve) -> float | None:
             value, start = _value(curve, measure, evaluations), _start(curve, measure)
             below = start if curve.trained else base
             return value / below if value is not None and below else None
@@ -73,31 +73,31 @@ class Method:
         return grid, *banded(np.stack([np.interp(grid, x, y) for x, y in curves]))
 
 
-def _value(curve: Curve, measure: str, evaluations: float | None) -> float | None:
+def _value(curve: LearningCurve, measure: str, evaluations: float | None) -> float | None:
     x, y = curve.points(measure)
     if evaluations is None:
         return float(y[-1]) if len(y) else None
     return value_at(x, y, evaluations)
 
 
-def _start(curve: Curve, measure: str) -> float | None:
+def _start(curve: LearningCurve, measure: str) -> float | None:
     y = curve.points(measure)[1]
     return float(y[0]) if len(y) else None
 
 
 @dataclass(frozen=True)
-class Task:
+class TaskRuns:
     """All methods of one task, the highest judge (or else reward) at equal evaluations first."""
 
     name: str
-    methods: list[Method]
+    methods: list[MethodRuns]
 
     @property
-    def trained(self) -> list[Method]:
+    def trained(self) -> list[MethodRuns]:
         return [m for m in self.methods if m.trained]
 
     @property
-    def curves(self) -> list[Curve]:
+    def curves(self) -> list[LearningCurve]:
         return [c for m in self.methods for c in m.curves]
 
     @property
@@ -137,26 +137,26 @@ class Task:
         return [s for s in every if s is not None]
 
 
-def tasks(curves: Sequence[Curve]) -> list[Task]:
+def tasks(curves: Sequence[LearningCurve]) -> list[TaskRuns]:
     """Curves by task and method, in order of merit."""
     names = dict.fromkeys(c.task for c in curves)
     return [_task(n, [c for c in curves if c.task == n]) for n in names]
 
 
-def _task(name: str, curves: list[Curve]) -> Task:
+def _task(name: str, curves: list[LearningCurve]) -> TaskRuns:
     found = dict.fromkeys(c.method for c in curves)
     methods = [m for n in found for m in _variants(n, [c for c in curves if c.method == n])]
-    whole = Task(name, methods)
+    whole = TaskRuns(name, methods)
     by = "judge" if "judge" in whole.measures() else "reward"
 
-    def merit(method: Method) -> float:
+    def merit(method: MethodRuns) -> float:
         value = method.at(by, whole.budget if method.trained else None)
         return -np.inf if value is None else value.mean
 
-    return Task(name, sorted(methods, key=merit, reverse=True))
+    return TaskRuns(name, sorted(methods, key=merit, reverse=True))
 
 
-def _variants(name: str, curves: list[Curve]) -> list[Method]:
+def _variants(name: str, curves: list[LearningCurve]) -> list[MethodRuns]:
     """One method per setting; more than one if runs of the same name were set otherwise."""
     settings = [c.own_settings() for c in curves]
     distinct = [s for i, s in enumerate(settings) if s not in settings[:i]]
@@ -164,7 +164,7 @@ def _variants(name: str, curves: list[Curve]) -> list[Method]:
     names = (
         [name] if len(distinct) == 1 else _told_apart(name, distinct, list(map(_folder, groups)))
     )
-    found = [Method(label, group) for label, group in zip(names, groups, strict=True)]
+    found = [MethodRuns(label, group) for label, group in zip(names, groups, strict=True)]
     for method in found:
         _refuse_twice(method)
     return found
@@ -185,7 +185,7 @@ def _told_apart(name: str, settings: list[dict[str, str]], folders: list[str]) -
     return [f"{name}, {', '.join(_setting(n, one) for n in names)}" for one in settings]
 
 
-def _folder(curves: list[Curve]) -> str:
+def _folder(curves: list[LearningCurve]) -> str:
     """The runs' folders without their numbers: `naive` of naive-0 and naive-1."""
     names = [c.run.folder.resolve().name if c.run else "" for c in curves]
     short = {n.rstrip("-_.0123456789") for n in names}
@@ -196,9 +196,9 @@ def _setting(name: str, settings: dict[str, str]) -> str:
     return f"{name.rpartition('.')[2]} {settings.get(name, 'none')}"
 
 
-def _refuse_twice(method: Method) -> None:
+def _refuse_twice(method: MethodRuns) -> None:
     """A run counted twice would narrow every interval."""
-    seen: dict[int, Curve] = {}
+    seen: dict[int, LearningCurve] = {}
     for curve in method.curves:
         if (first := seen.get(curve.seed)) is not None:
             raise ValueError(
@@ -225,7 +225,7 @@ class Reach:
         return estimate(self.evaluations) if self.all else None
 
 
-def reach(method: Method, measure: str, level: float) -> Reach:
+def reach(method: MethodRuns, measure: str, level: float) -> Reach:
     """Evaluations at which each seed's curve first comes up to a level."""
     found = [first_reach(*c.points(measure), level) for c in method.curves]
     return Reach(len(found), [f for f in found if f is not None])
@@ -248,7 +248,7 @@ def ratios(reached: dict[str, Reach], base: str | None) -> dict[str, Estimate]:
     return {n: ratio(r.evaluations, reached[base].evaluations) for n, r in others.items()}
 
 
-def equal_drift(task: Task) -> float | None:
+def equal_drift(task: TaskRuns) -> float | None:
     """The smallest drift at which any trained run ends, so that all of them came there."""
     methods = [m for m in task.trained if m.at("drift") is not None]
     ends = [_value(c, "drift", None) for m in methods for c in m.curves]
@@ -256,10 +256,10 @@ def equal_drift(task: Task) -> float | None:
     return min(known) if len(methods) > 1 and known else None
 
 
-def at_drift(method: Method, measure: str, drift: float) -> Estimate | None:
+def at_drift(method: MethodRuns, measure: str, drift: float) -> Estimate | None:
     """The measure where each seed's drift first comes up to `drift`, mean over seeds."""
 
-    def value(curve: Curve) -> float | None:
+    def value(curve: LearningCurve) -> float | None:
         place = first_reach(*curve.points("drift"), drift)
         return None if place is None else value_at(*curve.points(measure), place)
 

@@ -12,7 +12,7 @@ from scoreward.report import comparison_sentences as sentences
 from scoreward.report import comparison_tables as tables
 from scoreward.report import page, words
 from scoreward.report.bands import CROWD, STYLES, Banded, bands, paint
-from scoreward.report.comparison import Method, Task, tasks
+from scoreward.report.comparison import MethodRuns, TaskRuns, tasks
 from scoreward.report.curves import Figure
 from scoreward.report.figures import Level, Line
 from scoreward.report.inputs import read_inputs
@@ -43,7 +43,7 @@ def write_comparison(paths: Sequence[Path], out: Path, asked: Asked = Asked()) -
     return out
 
 
-def render(found: list[Task], asked: Asked = Asked()) -> str:
+def render(found: list[TaskRuns], asked: Asked = Asked()) -> str:
     """The whole page as text."""
     _check(found, asked)
     environment = Environment(
@@ -61,14 +61,14 @@ def render(found: list[Task], asked: Asked = Asked()) -> str:
     )
 
 
-def _colours(found: list[Task]) -> tables.Colours:
+def _colours(found: list[TaskRuns]) -> tables.Colours:
     """The same method looks the same in every task; what was not trained is a quiet level."""
     trained = sorted({m.name for t in found for m in t.trained})
     quiet = {m.name: ("muted", "--") for t in found for m in t.methods}
     return quiet | {name: paint(i) for i, name in enumerate(trained)}
 
 
-def _check(found: list[Task], asked: Asked) -> None:
+def _check(found: list[TaskRuns], asked: Asked) -> None:
     names = sorted({m.name for t in found for m in t.methods})
     if asked.against is not None and asked.against not in names:
         raise ValueError(
@@ -83,7 +83,7 @@ def _check(found: list[Task], asked: Asked) -> None:
             )
 
 
-def _task(task: Task, asked: Asked, colours: tables.Colours) -> dict[str, Any]:
+def _task(task: TaskRuns, asked: Asked, colours: tables.Colours) -> dict[str, Any]:
     """What the template needs for one task."""
     return {
         "name": task.name,
@@ -108,12 +108,12 @@ def _task(task: Task, asked: Asked, colours: tables.Colours) -> dict[str, Any]:
     }
 
 
-def _crowded(task: Task) -> bool:
+def _crowded(task: TaskRuns) -> bool:
     """Whether the charts need a row of their own each."""
     return len(task.methods) > CROWD
 
 
-def curves(task: Task, colours: tables.Colours) -> list[Figure]:
+def curves(task: TaskRuns, colours: tables.Colours) -> list[Figure]:
     """Reward, judge and diversity: mean over seeds and band, against evaluations and time."""
     figures = []
     for measure in DRAWN:
@@ -131,7 +131,7 @@ def curves(task: Task, colours: tables.Colours) -> list[Figure]:
     return [f for f in figures if f.svg]
 
 
-def _line(method: Method, measure: str, axis: str, colours: tables.Colours) -> Banded | None:
+def _line(method: MethodRuns, measure: str, axis: str, colours: tables.Colours) -> Banded | None:
     found = method.band(measure, axis)
     if found is None or len(found[0]) < 2:
         return None
@@ -144,7 +144,7 @@ def _line(method: Method, measure: str, axis: str, colours: tables.Colours) -> B
     return Banded(line, [float(v) for v in low], [float(v) for v in high])
 
 
-def drift(task: Task, colours: tables.Colours) -> Markup:
+def drift(task: TaskRuns, colours: tables.Colours) -> Markup:
     """Mean judge (or reward) over mean drift, both at the same numbers of evaluations."""
     measure = tables.judged(task)
     lines = []

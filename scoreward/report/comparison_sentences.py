@@ -1,6 +1,6 @@
 """What a comparison says in words: who is ahead, and what makes the comparison weaker."""
 
-from scoreward.report.comparison import BUDGETS, STARTS, Method, Task
+from scoreward.report.comparison import BUDGETS, STARTS, MethodRuns, TaskRuns
 from scoreward.report.comparison_tables import judged, span, whole
 from scoreward.report.statistics import Estimate
 from scoreward.report.words import label, plural, show
@@ -9,12 +9,12 @@ NAMED = 3  # methods listed in a headline; ours
 FEW = 5  # seeds from which intervals are not called too narrow; ours
 
 
-def title(found: list[Task]) -> str:
+def title(found: list[TaskRuns]) -> str:
     names = ", ".join(t.name for t in found)
     return f"{names}: {plural(len({m.name for t in found for m in t.methods}), 'method')} compared"
 
 
-def facts(found: list[Task], sampler: str) -> list[str]:
+def facts(found: list[TaskRuns], sampler: str) -> list[str]:
     """The line under the title."""
     return [
         plural(len(found), "task"),
@@ -25,14 +25,14 @@ def facts(found: list[Task], sampler: str) -> list[str]:
     ]
 
 
-def ranked(task: Task, measure: str) -> list[tuple[Method, Estimate]]:
+def ranked(task: TaskRuns, measure: str) -> list[tuple[MethodRuns, Estimate]]:
     """Trained methods by a measure at equal evaluations, the highest first."""
     found = [(m, m.at(measure, task.budget)) for m in task.trained]
     known = [(m, e) for m, e in found if e is not None]
     return sorted(known, key=lambda pair: -pair[1].mean)
 
 
-def headline(task: Task) -> str:
+def headline(task: TaskRuns) -> str:
     """Who has the highest judge, said only as firmly as the intervals allow."""
     measure = judged(task)
     order = ranked(task, measure)
@@ -54,7 +54,7 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:NAMED])
 
 
-def found(task: Task) -> list[str]:
+def found(task: TaskRuns) -> list[str]:
     """The leaders at equal evaluations, the judge before the reward."""
     if task.budget is None:
         return ["No run was trained."]
@@ -74,7 +74,7 @@ def found(task: Task) -> list[str]:
     return [*said, "; ".join(parts) + ".", *_controls(task)]
 
 
-def _controls(task: Task) -> list[str]:
+def _controls(task: TaskRuns) -> list[str]:
     """What was had without training, so that it is not forgotten."""
     name = judged(task)
     known = [(m, e) for m in task.methods if not m.trained and (e := m.at(name)) is not None]
@@ -84,17 +84,17 @@ def _controls(task: Task) -> list[str]:
     ]
 
 
-def budgets_differ(task: Task) -> bool:
+def budgets_differ(task: TaskRuns) -> bool:
     spent = [c.budget for m in task.trained for c in m.curves]
     return bool(spent) and max(spent) > BUDGETS * min(spent)
 
 
-def warnings(task: Task) -> list[str]:
+def warnings(task: TaskRuns) -> list[str]:
     """What makes this comparison less fair or less certain than it looks."""
     return [*_starts(task), *_budgets(task), *_seeds(task), *_unfinished(task)]
 
 
-def _starts(task: Task) -> list[str]:
+def _starts(task: TaskRuns) -> list[str]:
     """The first values of all runs should be those of one base model."""
     apart = []
     for name in (n for n in ("reward", "judge", "strict", "diversity") if n in task.measures()):
@@ -110,7 +110,7 @@ def _starts(task: Task) -> list[str]:
     ]
 
 
-def _budgets(task: Task) -> list[str]:
+def _budgets(task: TaskRuns) -> list[str]:
     if not budgets_differ(task):
         return []
     ends = sorted((c.budget, m.name) for m in task.trained for c in m.curves)
@@ -122,7 +122,7 @@ def _budgets(task: Task) -> list[str]:
     ]
 
 
-def _seeds(task: Task) -> list[str]:
+def _seeds(task: TaskRuns) -> list[str]:
     single = [m.name for m in task.trained if len(m.curves) == 1]
     few = [m.name for m in task.trained if 1 < len(m.curves) < FEW]
     said = []
@@ -133,7 +133,7 @@ def _seeds(task: Task) -> list[str]:
     return said
 
 
-def _unfinished(task: Task) -> list[str]:
+def _unfinished(task: TaskRuns) -> list[str]:
     bad = [
         f"{c.source} ({c.run.about['status']})"
         for c in task.curves
@@ -142,6 +142,6 @@ def _unfinished(task: Task) -> list[str]:
     return [f"Not finished: {', '.join(bad)}."] if bad else []
 
 
-def notes(task: Task) -> list[str]:
+def notes(task: TaskRuns) -> list[str]:
     """What could not be read."""
     return [f"{c.source}: {n}" for c in task.curves if c.run is not None for n in c.run.notes]

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from math import isclose
 
 from scoreward.report.comparison import (
-    Method,
+    MethodRuns,
     Reach,
-    Task,
+    TaskRuns,
     at_drift,
     differing,
     equal_drift,
@@ -33,7 +33,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One method."""
 
     name: str
@@ -47,11 +47,11 @@ class Table:
     """Column heads and rows."""
 
     head: list[Cell]
-    rows: list[Row]
+    rows: list[TableRow]
     caption: str = ""
 
 
-def judged(task: Task) -> str:
+def judged(task: TaskRuns) -> str:
     """The measure that decides: the judge if there is one."""
     return "judge" if "judge" in task.measures() else "reward"
 
@@ -76,12 +76,12 @@ def whole(value: float) -> str:
     return show(round(value))
 
 
-def ends_differ(task: Task) -> bool:
+def ends_differ(task: TaskRuns) -> bool:
     """Whether some run went further than all of them did."""
     return any(c.budget != task.budget for m in task.trained for c in m.curves)
 
 
-def numbers(task: Task, evaluations: float | None, colours: Colours) -> Table:
+def numbers(task: TaskRuns, evaluations: float | None, colours: Colours) -> Table:
     """All measures at a number of evaluations, or at each run's own end."""
     names = task.measures()
     head = [Cell("Method"), Cell("Seeds"), *(_head(n) for n in names)]
@@ -96,7 +96,7 @@ def numbers(task: Task, evaluations: float | None, colours: Colours) -> Table:
             cells.append(_of(method.over_seeds(lambda c: c.budget), whole, method))
         cells.append(_of(method.at("seconds", place), seconds, method))
         note = "" if method.trained else "not trained"
-        rows.append(Row(method.name, colours[method.name], cells, note))
+        rows.append(TableRow(method.name, colours[method.name], cells, note))
     return Table(head, rows)
 
 
@@ -104,7 +104,7 @@ def _head(name: str) -> Cell:
     return Cell(label(name), ("× start",) if name in RELATIVE else ())
 
 
-def _best(task: Task, name: str, evaluations: float | None) -> str | None:
+def _best(task: TaskRuns, name: str, evaluations: float | None) -> str | None:
     found = {
         m.name: e.mean
         for m in task.methods
@@ -113,7 +113,9 @@ def _best(task: Task, name: str, evaluations: float | None) -> str | None:
     return max(found, key=lambda n: found[n]) if len(found) > 1 else None
 
 
-def _cell(task: Task, method: Method, name: str, evaluations: float | None, best: bool) -> Cell:
+def _cell(
+    task: TaskRuns, method: MethodRuns, name: str, evaluations: float | None, best: bool
+) -> Cell:
     if name in RELATIVE:
         found = method.relative(name, evaluations, task.start(name))
     else:
@@ -122,7 +124,7 @@ def _cell(task: Task, method: Method, name: str, evaluations: float | None, best
 
 
 def _of(
-    found: Estimate | None, text: Callable[[float], str], method: Method, best: bool = False
+    found: Estimate | None, text: Callable[[float], str], method: MethodRuns, best: bool = False
 ) -> Cell:
     if found is None:
         return Cell("–")
@@ -137,7 +139,7 @@ def _lines(*parts: str) -> tuple[str, ...]:
 
 
 def levels(
-    task: Task, asked: Sequence[float], against: str | None, colours: Colours
+    task: TaskRuns, asked: Sequence[float], against: str | None, colours: Colours
 ) -> list[Table]:
     """Evaluations to reach levels of the reward and of the judge, with ratios."""
     names = [n for n in ("reward", "judge") if n in task.measures() and task.trained]
@@ -146,7 +148,7 @@ def levels(
 
 
 def _levels(
-    task: Task, measure: str, asked: Sequence[float], against: str | None, colours: Colours
+    task: TaskRuns, measure: str, asked: Sequence[float], against: str | None, colours: Colours
 ) -> Table:
     wanted = task.levels(measure, asked)
     columns = []
@@ -156,9 +158,13 @@ def _levels(
         compared = ratios(reached, base)
         columns.append({n: _reached(r, compared.get(n), n == base) for n, r in reached.items()})
     rows = [
-        Row(m.name, colours[m.name], [column[m.name] for column in columns]) for m in task.trained
+        TableRow(m.name, colours[m.name], [column[m.name] for column in columns])
+        for m in task.trained
     ]
-    head = [Cell("Method"), *(Cell(f"{label(measure)} {show(x)}", (name,)) for name, x in wanted)]
+    head = [
+        Cell("Method"),
+        *(Cell(f"{label(measure)} {show(x)}", (name,)) for name, x in wanted),
+    ]
     return Table(head, rows, f"Network evaluations to reach a {label(measure).lower()}")
 
 
@@ -179,7 +185,7 @@ def _times(compared: Estimate | None, base: bool) -> str:
     return f"{compared.mean:.2f} × {span(compared, lambda v: f'{v:.2f}')}".rstrip()
 
 
-def drifts(task: Task, colours: Colours) -> Table | None:
+def drifts(task: TaskRuns, colours: Colours) -> Table | None:
     """Judge, strict judge and reward where every method has drifted equally far."""
     drift = equal_drift(task)
     if drift is None:
@@ -188,12 +194,12 @@ def drifts(task: Task, colours: Colours) -> Table | None:
     rows = []
     for method in (m for m in task.trained if m.at("drift") is not None):
         cells = [_of(at_drift(method, n, drift), show, method) for n in names]
-        rows.append(Row(method.name, colours[method.name], cells))
+        rows.append(TableRow(method.name, colours[method.name], cells))
     head = [Cell("Method"), *(Cell(label(n)) for n in names)]
     return Table(head, rows, f"At a drift of {small(drift)}")
 
 
-def inputs(task: Task) -> list[list[str]]:
+def inputs(task: TaskRuns) -> list[list[str]]:
     """Where each curve came from."""
     return [
         [m.name, str(c.seed), c.source, str(len(c.evaluations)), whole(c.budget)]
@@ -202,9 +208,9 @@ def inputs(task: Task) -> list[list[str]]:
     ]
 
 
-def settings(task: Task) -> list[tuple[str, list[tuple[str, str]]]]:
+def settings(task: TaskRuns) -> list[tuple[str, list[tuple[str, str]]]]:
     """(method, [(setting, value)]) for runs of one name that were set otherwise."""
-    shared: dict[str, list[Method]] = {}
+    shared: dict[str, list[MethodRuns]] = {}
     for method in task.methods:
         shared.setdefault(method.curves[0].method, []).append(method)
     rows = []

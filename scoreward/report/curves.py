@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from scoreward.report.figures import NARROW, Level, Line, chart
-from scoreward.report.folder import Record, Run, number, section, series, total
+from scoreward.report.folder import Record, SavedRun, number, section, series, total
 from scoreward.report.words import DIVERSITY_LIMIT, NEAREST_LIMIT, label, show
 
 PANELS = 18  # most training curves on one page; ours
@@ -35,7 +35,7 @@ def rounds(records: list[Record]) -> list[float | None]:
     return [number(r.get("round")) for r in records]
 
 
-def scores(run: Run, sampler: str, names: list[str]) -> list[Figure]:
+def scores(run: SavedRun, sampler: str, names: list[str]) -> list[Figure]:
     """The scorers against network evaluations and against time, one row of charts per scale."""
     axes = [
         ("network evaluations", total),
@@ -61,11 +61,13 @@ def _by_scale(names: list[str]) -> list[list[str]]:
     return [group for group in (pair, alike, *rest) if group]
 
 
-def _in_training(run: Run, x: list[float | None]) -> Line:
+def _in_training(run: SavedRun, x: list[float | None]) -> Line:
     return Line("", x, [number(r.get("reward/mean")) for r in run.rounds], "reward", faint=True)
 
 
-def _score_lines(run: Run, sampler: str, names: list[str], x: list[float | None]) -> list[Line]:
+def _score_lines(
+    run: SavedRun, sampler: str, names: list[str], x: list[float | None]
+) -> list[Line]:
     paint = colours(names)
     return [
         Line(f"{label(n)} {_last(y)}", x, y, paint[n])
@@ -82,7 +84,7 @@ def _drawn(figures: list[Figure]) -> list[Figure]:
     return [f for f in figures if f.svg]
 
 
-def gap(run: Run, names: list[str]) -> list[Figure]:
+def gap(run: SavedRun, names: list[str]) -> list[Figure]:
     """SDE minus ODE at every evaluation."""
     x, paint = rounds(run.evaluations), colours(names)
     lines = [
@@ -94,7 +96,7 @@ def gap(run: Run, names: list[str]) -> list[Figure]:
     return _drawn([Figure("Score under SDE minus score under ODE", svg)])
 
 
-def guards(run: Run, sampler: str) -> list[Figure]:
+def guards(run: SavedRun, sampler: str) -> list[Figure]:
     """Diversity, nearest picture and palette, with their limits."""
     x = rounds(run.evaluations)
     rows = [
@@ -114,7 +116,7 @@ def guards(run: Run, sampler: str) -> list[Figure]:
     return _drawn(figures)
 
 
-def versus(mine: Run, other: Run, sampler: str, names: list[str]) -> list[Figure]:
+def versus(mine: SavedRun, other: SavedRun, sampler: str, names: list[str]) -> list[Figure]:
     """The same measure in two runs, one chart each."""
     figures = []
     for name in names:
@@ -129,7 +131,7 @@ def versus(mine: Run, other: Run, sampler: str, names: list[str]) -> list[Figure
     return _drawn(figures)
 
 
-def training(run: Run) -> list[Figure]:
+def training(run: SavedRun) -> list[Figure]:
     """Every metric of the rounds; families such as ratio/min, /mean, /max share a chart."""
     keys = dict.fromkeys(
         k

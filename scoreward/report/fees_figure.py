@@ -13,7 +13,7 @@ WIDTH, HEIGHT, COLUMNS = 3.5, 2.8, 3  # of a panel in inches, and panels side by
 
 
 @dataclass(frozen=True)
-class Curve:
+class FeeCurve:
     """One curve; a curve of one point is a level, drawn across the panel."""
 
     label: str
@@ -34,7 +34,7 @@ class Panel:
 
     title: str
     axis: str
-    curves: Sequence[Curve]
+    curves: Sequence[FeeCurve]
     shaded: Sequence[tuple[str, float, float]] = ()  # (what, from, to) along the axis
     log: bool = False  # both axes
     legend: bool = True

@@ -24,7 +24,7 @@ NOT_SCORES = (
 
 
 @dataclass(frozen=True)
-class Run:
+class SavedRun:
     """The contents of one run folder, sorted by round."""
 
     folder: Path
@@ -95,7 +95,7 @@ def total(record: Record) -> float | None:
     return sum(values) if values else None
 
 
-def samplers(run: Run) -> list[str]:
+def samplers(run: SavedRun) -> list[str]:
     """Names of the samplers that were evaluated, the known ones first."""
     sources = [section(run.summary, "before"), section(run.summary, "after"), *run.evaluations]
     found = [
@@ -107,7 +107,7 @@ def samplers(run: Run) -> list[str]:
     return [s for s in SAMPLERS if s in found] + sorted(set(found) - set(SAMPLERS))
 
 
-def scorers(run: Run, sampler: str) -> list[str]:
+def scorers(run: SavedRun, sampler: str) -> list[str]:
     """Names of the scores under one sampler: reward, judge, strict, then any other."""
     sources = [*run.evaluations, section(run.summary, "before"), section(run.summary, "after")]
     found = dict.fromkeys(
@@ -120,12 +120,12 @@ def scorers(run: Run, sampler: str) -> list[str]:
     return known + [k for k in found if k not in known]
 
 
-def series(run: Run, sampler: str, name: str) -> list[float | None]:
+def series(run: SavedRun, sampler: str, name: str) -> list[float | None]:
     """One score at every evaluation."""
     return [number(section(e, sampler).get(name)) for e in run.evaluations]
 
 
-def read_run(folder: Path, argument: str = "folder") -> Run:
+def read_run(folder: Path, argument: str = "folder") -> SavedRun:
     """Everything a report needs from `folder`; a folder without run.json is refused."""
     notes: list[str] = []
     about = _about(folder, argument)
@@ -133,7 +133,7 @@ def read_run(folder: Path, argument: str = "folder") -> Run:
     later = folder / GAP_FILE
     gaps = _metrics(later, notes) if later.is_file() else lines
     profiles = [line for line in lines if line.get("kind") == "profile"]
-    return Run(
+    return SavedRun(
         folder=folder,
         about=about,
         rounds=_sorted(lines, "round", "round"),

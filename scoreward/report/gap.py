@@ -7,7 +7,7 @@ from typing import Any
 from scoreward.report.bands import Banded, bands
 from scoreward.report.curves import Figure
 from scoreward.report.figures import Level, Line
-from scoreward.report.folder import Record, Run, number, section
+from scoreward.report.folder import Record, SavedRun, number, section
 from scoreward.report.words import label
 
 _PAINTS = ("judge", "strict", "other", "extra", "alarm", "reward", "muted")
@@ -15,7 +15,7 @@ _INK = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C56
 
 
 @dataclass(frozen=True)
-class Estimate:
+class PromptEstimate:
     """A mean over prompts with its standard error and 95 % interval."""
 
     value: float
@@ -35,9 +35,9 @@ class Point:
     eta: float
     steps: int
     converged: bool
-    mean: Estimate
-    gap: Estimate | None
-    grid: Estimate | None
+    mean: PromptEstimate
+    gap: PromptEstimate | None
+    grid: PromptEstimate | None
 
     @property
     def sampler(self) -> str:
@@ -48,7 +48,7 @@ class Point:
         return f"{self.steps} steps" + (", converged" if self.converged else "")
 
 
-def scored(run: Run) -> list[str]:
+def scored(run: SavedRun) -> list[str]:
     """The scores that the records of the gap hold."""
     return list(dict.fromkeys(name for r in run.gaps for name in section(r, "mean")))
 
@@ -69,9 +69,9 @@ def _point(record: Record, score: str) -> Point | None:
     return Point(int(round), eta, int(steps), bool(record.get("converged")), mean, *rest)
 
 
-def _estimate(record: Record) -> Estimate | None:
+def _estimate(record: Record) -> PromptEstimate | None:
     values = [number(record.get(k)) for k in ("value", "standard_error", "low", "high")]
-    return None if None in values else Estimate(*(value or 0.0 for value in values))
+    return None if None in values else PromptEstimate(*(value or 0.0 for value in values))
 
 
 def grids(found: list[Point]) -> list[int]:
@@ -84,19 +84,19 @@ def etas(found: list[Point]) -> list[float]:
     return sorted({p.eta for p in found})
 
 
-def of_gap(found: list[Point], eta: float, steps: int) -> list[tuple[int, Estimate]]:
+def of_gap(found: list[Point], eta: float, steps: int) -> list[tuple[int, PromptEstimate]]:
     """(round, gap) of one noise on one grid."""
     mine = [p for p in found if (p.eta, p.steps) == (eta, steps)]
     return [(p.round, p.gap) for p in mine if p.gap is not None]
 
 
-def of_steps(found: list[Point], eta: float) -> list[tuple[int, Estimate]]:
+def of_steps(found: list[Point], eta: float) -> list[tuple[int, PromptEstimate]]:
     """(steps, mean) of one noise at the last moment measured."""
     last = max(p.round for p in found)
     return [(p.steps, p.mean) for p in found if (p.round, p.eta) == (last, eta)]
 
 
-def charts(run: Run, names: list[str]) -> list[Figure]:
+def charts(run: SavedRun, names: list[str]) -> list[Figure]:
     """For the report: the gap over training on each grid, and the score against the grid."""
     found = points(run.gaps, names[0]) if names else []
     if not found:
@@ -121,7 +121,7 @@ def _banded(found: list[Point], eta: float, index: int, steps: int | None) -> Ba
     return Banded(line, [e.low for e in each], [e.high for e in each])
 
 
-def draw(run: Run, score: str, target: Path) -> Path:
+def draw(run: SavedRun, score: str, target: Path) -> Path:
     """The same as one PNG."""
     from matplotlib.figure import Figure as Canvas  # half a second, so only when it is drawn
 
@@ -152,7 +152,7 @@ def draw(run: Run, score: str, target: Path) -> Path:
     return target
 
 
-def _bars(axes: Any, pairs: list[tuple[int, Estimate]], name: str, index: int) -> None:
+def _bars(axes: Any, pairs: list[tuple[int, PromptEstimate]], name: str, index: int) -> None:
     x, each = [x for x, _ in pairs], [e for _, e in pairs]
     sides = [[e.value - e.low for e in each], [e.high - e.value for e in each]]
     look = {"color": _INK[index % len(_INK)], "capsize": 2, "marker": "o", "markersize": 3}

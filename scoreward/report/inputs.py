@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from scoreward.report.folder import Record, Run, number, read_run, section, series, total
+from scoreward.report.folder import Record, SavedRun, number, read_run, section, series, total
 from scoreward.report.tables import flat
 
 MEASURES = ("reward", "judge", "strict", "drift", "diversity")  # of every line, null if unknown
@@ -25,7 +25,7 @@ Numbers = list[float | None]
 
 
 @dataclass(frozen=True)
-class Curve:
+class LearningCurve:
     """One run: what each evaluation found; the first is the model before training."""
 
     task: str
@@ -36,7 +36,7 @@ class Curve:
     seconds: Numbers
     values: dict[str, Numbers]  # by measure
     source: str  # the file and line, or the folder
-    run: Run | None = None  # where pictures may be
+    run: SavedRun | None = None  # where pictures may be
 
     @property
     def trained(self) -> bool:
@@ -62,7 +62,7 @@ class Curve:
         kept = {k: v for k, v in self.settings.items() if k not in NOT_THE_METHOD}
         return {k: v for k, v in flat(kept) if k}
 
-    def same_run(self, other: "Curve") -> bool:
+    def same_run(self, other: "LearningCurve") -> bool:
         """Whether two inputs tell of one run: same name, seed, settings and numbers."""
         mine, theirs = (
             (c.task, c.method, c.seed, c.evaluations, c.values, c.own_settings())
@@ -80,7 +80,7 @@ def curve_of(folder: Path) -> Record:
     return _line_of(read_run(Path(folder)))
 
 
-def _line_of(run: Run) -> Record:
+def _line_of(run: SavedRun) -> Record:
     costs = [total(e) for e in run.evaluations]
     if not run.evaluations or None in costs:
         raise ValueError(
@@ -101,23 +101,23 @@ def _line_of(run: Run) -> Record:
     }
 
 
-def _scores(run: Run, sampler: str) -> dict[str, Numbers]:
+def _scores(run: SavedRun, sampler: str) -> dict[str, Numbers]:
     found = {name: series(run, sampler, name) for name in (*MEASURES, *EXTRA)}
     return {k: v for k, v in found.items() if k in MEASURES or any(x is not None for x in v)}
 
 
-def read_inputs(paths: Sequence[Path], sampler: str = "ode") -> list[Curve]:
+def read_inputs(paths: Sequence[Path], sampler: str = "ode") -> list[LearningCurve]:
     """Every curve of the given folders and files, each once."""
     if not paths:
         raise ValueError("nothing to compare; give run folders or curves.jsonl files")
-    curves: list[Curve] = []
+    curves: list[LearningCurve] = []
     for path in paths:
         for curve in _read(Path(path), sampler):
             _add(curves, curve)
     return curves
 
 
-def _add(curves: list[Curve], curve: Curve) -> None:
+def _add(curves: list[LearningCurve], curve: LearningCurve) -> None:
     """The same run may come as a folder and as a line; the folder has the pictures."""
     for i, other in enumerate(curves):
         if other.same_run(curve):
@@ -126,7 +126,7 @@ def _add(curves: list[Curve], curve: Curve) -> None:
     curves.append(curve)
 
 
-def _read(path: Path, sampler: str) -> list[Curve]:
+def _read(path: Path, sampler: str) -> list[LearningCurve]:
     if path.is_dir():
         run = read_run(path, "runs")
         return [_curve(_line_of(run), str(path), sampler, run)]
@@ -153,7 +153,7 @@ def _parsed(text: str, source: str) -> Record:
     return line
 
 
-def _curve(line: Record, source: str, sampler: str, run: Run | None = None) -> Curve:
+def _curve(line: Record, source: str, sampler: str, run: SavedRun | None = None) -> LearningCurve:
     missing = [k for k in ("task", "method", "seed", "evaluations", "seconds") if k not in line]
     if missing:
         raise ValueError(f"{source} has no `{missing[0]}`; docs/compare.md lists what a line needs")
@@ -164,7 +164,7 @@ def _curve(line: Record, source: str, sampler: str, run: Run | None = None) -> C
         )
     length = len(line["evaluations"])
     values = {k: _numbers(scores[k], k, length, source) for k in (*MEASURES, *EXTRA) if k in scores}
-    return Curve(
+    return LearningCurve(
         task=str(line["task"]),
         method=str(line["method"]),
         seed=int(number(line["seed"]) or 0),

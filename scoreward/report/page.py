@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from scoreward.report import curves, gap, tables, texts, tiles, words
 from scoreward.report.causes import causes
-from scoreward.report.folder import SAMPLERS, Run, number, read_run, samplers, scorers, section
+from scoreward.report.folder import SAMPLERS, SavedRun, number, read_run, samplers, scorers, section
 
 SHOWN = 12  # prompts shown without unfolding; ours
 IN_NETWORK = 0.90  # share of the training time that the network should take; ours
@@ -44,14 +44,14 @@ def write_report(folder: Path, beside: Path | None = None) -> Path:
     return target
 
 
-def _other(run: Run, beside: Path) -> Run:
+def _other(run: SavedRun, beside: Path) -> SavedRun:
     other = read_run(beside, "beside")
     if beside.resolve() == run.folder.resolve():
         raise ValueError(f"`beside` must be another run, but {beside} is the run itself")
     return other
 
 
-def render(run: Run, other: Run | None = None) -> str:
+def render(run: SavedRun, other: SavedRun | None = None) -> str:
     """The whole page as text."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -67,7 +67,7 @@ def render(run: Run, other: Run | None = None) -> str:
     return environment.get_template("report.html.j2").render(context)
 
 
-def _context(run: Run, other: Run | None) -> dict[str, Any]:
+def _context(run: SavedRun, other: SavedRun | None) -> dict[str, Any]:
     sampler = next(iter(samplers(run)), "ode")
     names = scorers(run, sampler)
     pair = words.ends(run, sampler)
@@ -91,7 +91,7 @@ def _context(run: Run, other: Run | None) -> dict[str, Any]:
     }
 
 
-def _evaluated(run: Run, sampler: str, names: list[str]) -> dict[str, Any]:
+def _evaluated(run: SavedRun, sampler: str, names: list[str]) -> dict[str, Any]:
     head, rows = tables.history(run, sampler, names)
     return {
         "scores": curves.scores(run, sampler, names),
@@ -106,7 +106,7 @@ def _evaluated(run: Run, sampler: str, names: list[str]) -> dict[str, Any]:
     }
 
 
-def _pictures(run: Run) -> dict[str, Any]:
+def _pictures(run: SavedRun) -> dict[str, Any]:
     sheets = tiles.read_sheets(run)
     cards = tiles.through_training(sheets)
     return {
@@ -118,12 +118,12 @@ def _pictures(run: Run) -> dict[str, Any]:
     }
 
 
-def _texts(run: Run) -> dict[str, Any]:
+def _texts(run: SavedRun) -> dict[str, Any]:
     written = texts.written(run)
     return {"written": written[:SHOWN], "more_written": written[SHOWN:]}
 
 
-def _made(run: Run) -> dict[str, Any]:
+def _made(run: SavedRun) -> dict[str, Any]:
     """How the run was made and what it cost."""
     return {
         "checks": tables.checks(run),
@@ -138,7 +138,9 @@ def _made(run: Run) -> dict[str, Any]:
     }
 
 
-def _beside(run: Run, other: Run | None, sampler: str, names: list[str]) -> dict[str, Any]:
+def _beside(
+    run: SavedRun, other: SavedRun | None, sampler: str, names: list[str]
+) -> dict[str, Any]:
     if other is None:
         return {"other": None}
     shared = [

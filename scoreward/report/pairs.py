@@ -38,7 +38,7 @@ class Pane:
 
 
 @dataclass(frozen=True)
-class Card:
+class PairCard:
     """One record. A prompt is (role, text) of each message; a plain one has no role."""
 
     prompt: Sequence[tuple[str, str]]
@@ -57,7 +57,11 @@ class Bar:
 
 
 def write_pairs_page(
-    out: Path, name: str, numbers: Mapping[str, Any], gaps: Sequence[float], cards: Sequence[Card]
+    out: Path,
+    name: str,
+    numbers: Mapping[str, Any],
+    gaps: Sequence[float],
+    cards: Sequence[PairCard],
 ) -> Path:
     """Write the page of a file called `name` and return its path; the old page stays if it fails.
 

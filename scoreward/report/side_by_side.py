@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from scoreward.report.comparison import Task
+from scoreward.report.comparison import TaskRuns
 from scoreward.report.tiles import Sheets, Tile, read_sheets
 
 ACROSS = 8  # prompts side by side; ours
@@ -18,7 +18,7 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class Block:
+class PromptBlock:
     """Some prompts, and the pictures of every run for them."""
 
     prompts: list[str]
@@ -29,14 +29,14 @@ class Block:
 class Sheet:
     """All blocks, and how small pictures are to be shown."""
 
-    blocks: list[Block]
+    blocks: list[PromptBlock]
     sharp: bool
     same_start: bool
     marked: bool
 
 
 @dataclass(frozen=True)
-class Shown:
+class MethodPictures:
     """One method's pictures: those of its first run that kept any."""
 
     name: str
@@ -60,7 +60,7 @@ class Shown:
         return prompt in self.sheets.prompts[: min(counts)]
 
 
-def sheet(task: Task) -> Sheet | None:
+def sheet(task: TaskRuns) -> Sheet | None:
     """The prompts that all shown runs share; None if no run kept pictures."""
     shown = _shown(task)
     if not shown:
@@ -73,21 +73,21 @@ def sheet(task: Task) -> Sheet | None:
     return Sheet(blocks, shown[0].sheets.sharp, same, marked) if blocks else None
 
 
-def _shown(task: Task) -> list[Shown]:
+def _shown(task: TaskRuns) -> list[MethodPictures]:
     found = []
     for method in task.methods:
         runs = [c.run for c in method.curves if c.run is not None]
         sheets = next((s for s in map(read_sheets, runs) if s.pictures), None)
         if sheets is not None:
-            found.append(Shown(method.name, sheets))
+            found.append(MethodPictures(method.name, sheets))
     return found
 
 
-def _uris(one: Shown, prompts: list[str]) -> list[str]:
+def _uris(one: MethodPictures, prompts: list[str]) -> list[str]:
     return [one.tile(p, one.first).uri for p in prompts]
 
 
-def _block(shown: list[Shown], prompts: list[str], same: bool) -> Block:
+def _block(shown: list[MethodPictures], prompts: list[str], same: bool) -> PromptBlock:
     """Before once if all runs started from the same pictures, else before every after."""
     strips = [Strip("before", [shown[0].tile(p, shown[0].first) for p in prompts])] if same else []
     for one in shown:
@@ -96,4 +96,4 @@ def _block(shown: list[Shown], prompts: list[str], same: bool) -> Block:
             strips.append(Strip(f"{one.name}, before", before))
         if one.last > one.first:
             strips.append(Strip(one.name, [one.tile(p, one.last) for p in prompts]))
-    return Block(prompts, strips)
+    return PromptBlock(prompts, strips)

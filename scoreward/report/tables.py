@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from scoreward.report.folder import Record, Run, items, number, priced, samplers, section, total
+from scoreward.report.folder import (
+    Record,
+    SavedRun,
+    items,
+    number,
+    priced,
+    samplers,
+    section,
+    total,
+)
 from scoreward.report.words import Ends, change, ends, label, limits, show
 
 LONGEST = 400  # characters of one setting; ours
@@ -81,7 +90,7 @@ def _wanted(name: str, limit: float) -> str:
     return f"{'at most' if name == 'nearest' else 'at least'} {limit:.2f}"
 
 
-def attributes(run: Run, sampler: str) -> list[Change]:
+def attributes(run: SavedRun, sampler: str) -> list[Change]:
     """Per-attribute accuracy at the first and last evaluation."""
     if not run.evaluations:
         return []
@@ -97,7 +106,7 @@ def scale(rows: list[Change]) -> float:
     return max(0.0, math.floor(10 * min(values, default=0.0) - 0.2) / 10)
 
 
-def by_measure(run: Run, names: list[str]) -> list[list[tuple[str, Change]]]:
+def by_measure(run: SavedRun, names: list[str]) -> list[list[tuple[str, Change]]]:
     """For each measure, its change under every sampler; nothing to compare if there is one."""
     pairs = [(s, ends(run, s)) for s in samplers(run)]
     rows = [
@@ -117,7 +126,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Check:
+class CheckLine:
     """One line of the health panel: the worst moment speaks, and the last value is shown."""
 
     label: str
@@ -129,14 +138,14 @@ class Check:
     marks: list[Mark]
 
 
-def checks(run: Run) -> list[Check]:
+def checks(run: SavedRun) -> list[CheckLine]:
     """Every check that was made, the worst first."""
     names = dict.fromkeys(str(h.get("check") or "check") for h in run.health)
     rows = [_check(run, name) for name in names]
     return sorted(rows, key=lambda row: -LEVELS.index(row.level))
 
 
-def _check(run: Run, name: str) -> Check:
+def _check(run: SavedRun, name: str) -> CheckLine:
     records = [h for h in run.health if str(h.get("check") or "check") == name]
     worst = max(records, key=lambda h: LEVELS.index(_level(h)))
     level = _level(worst)
@@ -146,7 +155,7 @@ def _check(run: Run, name: str) -> Check:
     times = f"{len(bad)} times, last" if len(bad) > 1 else "once,"
     when = "" if level == "ok" else f"{times} in round {spoken.get('round', '?')}"
     message = str(spoken.get("message") or "")
-    return Check(
+    return CheckLine(
         text, meaning, level, show(records[-1].get("value")), message, when, _marks(run, records)
     )
 
@@ -157,7 +166,7 @@ def _level(record: Record) -> str:
     return level if level in LEVELS else "warn"
 
 
-def _marks(run: Run, records: list[Record]) -> list[Mark]:
+def _marks(run: SavedRun, records: list[Record]) -> list[Mark]:
     """Each record holds until the next one of its check, or for the gap it usually has."""
     last = max(run.last_round, 1)
     starts = [number(r.get("round")) or 0 for r in records]
@@ -192,7 +201,7 @@ def parts(record: Record, texts: Any = show) -> list[Part]:
     ]
 
 
-def spent(run: Run) -> list[Part]:
+def spent(run: SavedRun) -> list[Part]:
     """Network evaluations by kind, from the last record that counts them."""
     records = [*run.evaluations[-1:], *run.rounds[-1:]]
     best = max(records, key=lambda r: total(r) or 0, default={})
@@ -216,7 +225,7 @@ def _cut(text: str) -> str:
     return f"{text[:LONGEST]}… ({len(text):,} characters, all of them in run.json)"
 
 
-def differences(mine: Run, other: Run) -> list[tuple[str, str, str]]:
+def differences(mine: SavedRun, other: SavedRun) -> list[tuple[str, str, str]]:
     """(setting, here, there) wherever two runs differ."""
     here, there = (dict(flat(section(run.about, "settings"))) for run in (mine, other))
     names = dict.fromkeys([*here, *there])
@@ -224,7 +233,7 @@ def differences(mine: Run, other: Run) -> list[tuple[str, str, str]]:
     return [row for row in rows if row[1] != row[2]]
 
 
-def history(run: Run, sampler: str, names: list[str]) -> tuple[list[str], list[list[str]]]:
+def history(run: SavedRun, sampler: str, names: list[str]) -> tuple[list[str], list[list[str]]]:
     """Every evaluation in numbers."""
     gaps = [
         n
@@ -250,7 +259,7 @@ def _whole(value: float | None) -> int | None:
     return None if value is None else round(value)
 
 
-def facts(run: Run) -> list[tuple[str, str]]:
+def facts(run: SavedRun) -> list[tuple[str, str]]:
     """Versions, seed and git state."""
     about = run.about
     git = section(about, "git")

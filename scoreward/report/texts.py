@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from scoreward.report.folder import Run, items, number, section
+from scoreward.report.folder import SavedRun, items, number, section
 from scoreward.report.words import label, show
 
 LONGEST = 1200  # characters of a text; ours
 
 
 @dataclass(frozen=True)
-class Writing:
+class TextSample:
     """One text with its scores in words."""
 
     label: str
@@ -22,11 +22,11 @@ class Written:
     """The first and the last text of one prompt; there may be only one."""
 
     prompt: str
-    before: Writing
-    after: Writing | None = None
+    before: TextSample
+    after: TextSample | None = None
 
 
-def written(run: Run) -> list[Written]:
+def written(run: SavedRun) -> list[Written]:
     """A card a prompt, in the order of the evaluation."""
     kept = sorted(int(k) for k in section(run.texts, "texts") if k.isdigit())
     prompts = items(run.texts, "prompts")
@@ -43,7 +43,7 @@ def written(run: Run) -> list[Written]:
     ]
 
 
-def _writing(run: Run, round_: int, index: int) -> Writing:
+def _writing(run: SavedRun, round_: int, index: int) -> TextSample:
     texts = items(section(run.texts, "texts"), str(round_))
     text = str(texts[index]) if index < len(texts) else ""
     scores = section(run.texts, "scores", str(round_), "held_out")
@@ -53,7 +53,7 @@ def _writing(run: Run, round_: int, index: int) -> Writing:
         if isinstance(values, list) and index < len(values)
     ]
     when = "Before training" if round_ == 0 else f"After round {round_}"
-    return Writing(when, _cut(text.strip()), ", ".join(notes))
+    return TextSample(when, _cut(text.strip()), ", ".join(notes))
 
 
 def _cut(text: str) -> str:

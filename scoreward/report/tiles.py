@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from scoreward.report.folder import SAMPLERS, Run, items, number, section
+from scoreward.report.folder import SAMPLERS, SavedRun, items, number, section
 from scoreward.report.words import show
 
 SMALL = 64  # pictures up to this many pixels are shown as sharp squares; ours
@@ -55,7 +55,7 @@ class Sheets:
         return number(values[index]) if index < len(values) else None
 
 
-def read_sheets(run: Run) -> Sheets:
+def read_sheets(run: SavedRun) -> Sheets:
     """The run's pictures; a picture file that cannot be read is left out and noted."""
     index, folder = run.samples, run.folder / "samples"
     tile = int(number(index.get("tile")) or 16)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from scoreward.report.folder import Run, number, section, series, total
+from scoreward.report.folder import SavedRun, number, section, series, total
 
 DIVERSITY_LIMIT = 0.70  # share of the base's diversity that must be left; ours
 NEAREST_LIMIT = 1.05  # how much further than the base from the nearest training picture; ours
@@ -99,7 +99,7 @@ def moment(text: Any) -> str:
     return f"{when.day} {when:%B %Y, %H:%M}"
 
 
-def facts_line(run: Run) -> list[str]:
+def facts_line(run: SavedRun) -> list[str]:
     """When, how far and how long, for the line under the title."""
     about = run.about
     ran = number(section(run.summary, "seconds").get("total"))
@@ -133,7 +133,7 @@ class Ends:
         return after / before if before and after is not None else None
 
 
-def ends(run: Run, sampler: str) -> Ends:
+def ends(run: SavedRun, sampler: str) -> Ends:
     """summary.json where it speaks, else the first and the last evaluation."""
     first = section(run.evaluations[0], sampler) if run.evaluations else {}
     last = section(run.evaluations[-1], sampler) if len(run.evaluations) > 1 else {}
@@ -166,7 +166,7 @@ def trained(pair: Ends) -> str | None:
     return other[0] if other else None
 
 
-def headline(run: Run, pair: Ends) -> tuple[str, str]:
+def headline(run: SavedRun, pair: Ends) -> tuple[str, str]:
     """(level, one short sentence) that says how it went."""
     status = run.about.get("status")
     if status == "failed":
@@ -178,7 +178,7 @@ def headline(run: Run, pair: Ends) -> tuple[str, str]:
     return outcome(pair, _alarmed(run))
 
 
-def _alarmed(run: Run) -> bool:
+def _alarmed(run: SavedRun) -> bool:
     """Whether some check ended in alarm."""
     return "alarm" in {str(h.get("check")): h.get("level") for h in run.health}.values()
 
@@ -210,19 +210,19 @@ def _better(broken: bool, alarmed: bool) -> tuple[str, str]:
     return ("warn", "Better, at a price.") if broken else ("ok", "Better, and the checks agree.")
 
 
-def verdict(run: Run, pair: Ends) -> list[str]:
+def verdict(run: SavedRun, pair: Ends) -> list[str]:
     """The sentences under the headline."""
     scored = [_judge(pair, run.measured_on), _reward(pair), _price(pair), _palette(pair)]
     few = [str(one.get("sentence", "")) for one in run.held_out if one.get("few")]
     return [s for s in (_reason(run), _effort(run), *few, *scored, _health(run)) if s]
 
 
-def _reason(run: Run) -> str:
+def _reason(run: SavedRun) -> str:
     reason = run.about.get("reason")
     return f"Reason given: {str(reason).rstrip('.')}." if reason else ""
 
 
-def _effort(run: Run) -> str:
+def _effort(run: SavedRun) -> str:
     """How much training, from the last round; a run without rounds says so."""
     if not run.last_round:
         return "No round of training was recorded."
@@ -280,7 +280,7 @@ def _palette(pair: Ends) -> str:
     return f"The palette check, which uses no network, {_moved(before, after)}."
 
 
-def _health(run: Run) -> str:
+def _health(run: SavedRun) -> str:
     """How many health checks were ever wrong."""
     bad = {str(h.get("check")): h.get("level") for h in run.health if h.get("level") != "ok"}
     if not bad:
@@ -288,7 +288,7 @@ def _health(run: Run) -> str:
     return "One health check warned." if len(bad) == 1 else f"{len(bad)} health checks warned."
 
 
-def lesson(mine: Run, other: Run, sampler: str) -> list[str]:
+def lesson(mine: SavedRun, other: SavedRun, sampler: str) -> list[str]:
     """What the run beside teaches: a higher reward need not be a better picture."""
     here, there = ends(mine, sampler), ends(other, sampler)
     name = judged(here) if judged(here) == judged(there) else None

@@ -124,9 +124,9 @@ def legible() -> Reward:
 
 
 def exact_text() -> Reward:
-    from scoreward.rewards.ocr import Exact, PaddleReader
+    from scoreward.rewards.ocr import ExactText, PaddleReader
 
-    return Exact(PaddleReader())
+    return ExactText(PaddleReader())
 
 
 def portraits() -> Reward:

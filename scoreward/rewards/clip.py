@@ -128,7 +128,7 @@ def from_open_clip(reward: str, kind: str, where: str, dtype: torch.dtype) -> An
 
 
 @dataclass(frozen=True)
-class Likeness:
+class ClipScore:
     """cos(picture, prompt), or with `divisor` the logits exp(temperature) · cos / divisor."""
 
     towers: Towers
@@ -142,28 +142,28 @@ class Likeness:
         return value if self.divisor is None else value * (self.towers.scale / self.divisor)
 
 
-def clip_score(weights: str = CLIP_L, dtype: torch.dtype = torch.float32) -> Likeness:
+def clip_score(weights: str = CLIP_L, dtype: torch.dtype = torch.float32) -> ClipScore:
     """Logits / 100 of CLIP ViT-L/14, which is the cosine: about 0.15 to 0.35."""
-    return Likeness(Towers("clip_score", weights, dtype=dtype), divisor=100)
+    return ClipScore(Towers("clip_score", weights, dtype=dtype), divisor=100)
 
 
-def siglip_score(weights: str = SIGLIP, dtype: torch.dtype = torch.float32) -> Likeness:
+def siglip_score(weights: str = SIGLIP, dtype: torch.dtype = torch.float32) -> ClipScore:
     """The cosine in SigLIP's space; the model's own probability is a sigmoid of it."""
-    return Likeness(Towers("siglip_score", weights, kind="SiglipModel", dtype=dtype))
+    return ClipScore(Towers("siglip_score", weights, kind="SiglipModel", dtype=dtype))
 
 
 def pickscore(
     weights: str = PICKSCORE, processor: str = "", dtype: torch.dtype = torch.float32
-) -> Likeness:
+) -> ClipScore:
     """Logits / 26 as in Flow-GRPO's code, about 0.7 to 0.95; papers print logits / 100.
 
     `processor` is CLIP-H's, unless the folder of the weights has one of its own.
     """
     processor = processor or _own_processor(weights)
-    return Likeness(Towers("pickscore", weights, processor=processor, dtype=dtype), divisor=26)
+    return ClipScore(Towers("pickscore", weights, processor=processor, dtype=dtype), divisor=26)
 
 
-def hpsv2(weights: str = HPS, processor: str = "", dtype: torch.dtype = torch.float32) -> Likeness:
+def hpsv2(weights: str = HPS, processor: str = "", dtype: torch.dtype = torch.float32) -> ClipScore:
     """HPSv2.1, the cosine: about 0.20 to 0.37.
 
     `weights` is the public HPS_v2.1_compressed.pt, a folder or a hub id that holds it, or a folder
@@ -172,7 +172,7 @@ def hpsv2(weights: str = HPS, processor: str = "", dtype: torch.dtype = torch.fl
     processor = processor or _own_processor(weights)
     folder = (Path(weights) / "config.json").is_file()
     load = pretrained if folder else from_open_clip
-    return Likeness(Towers("hpsv2", weights, processor=processor, dtype=dtype, load=load))
+    return ClipScore(Towers("hpsv2", weights, processor=processor, dtype=dtype, load=load))
 
 
 def _own_processor(weights: str) -> str:

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scoreward.rewards.clip import CLIP_L, Towers
-from scoreward.rewards.geneval import COLORS, Found, Wanted, graded, kept, read_metadata, strict
+from scoreward.rewards.geneval import COLORS, Detection, Scene, graded, kept, read_metadata, strict
 from scoreward.rewards.pictures import checked, eight_bit
 from scoreward.rewards.rules import pixels_of
 from scoreward.rewards.weights import first_line, missing, needs, pretrained
@@ -33,7 +33,7 @@ class Detector(Protocol):
 
     def find(
         self, media: Float[Tensor, "batch 3 height width"], kinds: Sequence[Sequence[str]]
-    ) -> list[list[Found]]: ...
+    ) -> list[list[Detection]]: ...
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class OpenDetector:
     @torch.no_grad()
     def find(
         self, media: Float[Tensor, "batch 3 height width"], kinds: Sequence[Sequence[str]]
-    ) -> list[list[Found]]:
-        found: list[list[Found]] = [[] for _ in kinds]
+    ) -> list[list[Detection]]:
+        found: list[list[Detection]] = [[] for _ in kinds]
         for count in {len(row) for row in kinds}:  # filled-up texts would be found, too
             same = [i for i, row in enumerate(kinds) if len(row) == count]
             for start in range(0, len(same), self.batch):
@@ -57,7 +57,7 @@ class OpenDetector:
                     found[i] = row
         return found
 
-    def _some(self, media: Tensor, kinds: Sequence[Sequence[str]]) -> list[list[Found]]:
+    def _some(self, media: Tensor, kinds: Sequence[Sequence[str]]) -> list[list[Detection]]:
         """Of pictures with equally many kinds."""
         texts = [[self.phrase.replace("{kind}", kind) for kind in row] for row in kinds]
         pictures = eight_bit(media)
@@ -89,7 +89,7 @@ class TrainedDetector:
     @torch.no_grad()
     def find(
         self, media: Float[Tensor, "batch 3 height width"], kinds: Sequence[Sequence[str]]
-    ) -> list[list[Found]]:
+    ) -> list[list[Detection]]:
         model, found = self._model.to(media.device), []
         names = model.config.id2label
         if unknown := {kind for row in kinds for kind in row} - set(names.values()):
@@ -130,17 +130,17 @@ def _sizes(media: Tensor) -> list[tuple[int, int]]:
     return [(media.shape[2], media.shape[3])] * len(media)
 
 
-def _listed(row: Mapping[str, Tensor], names: Mapping[int, str]) -> list[Found]:
+def _listed(row: Mapping[str, Tensor], names: Mapping[int, str]) -> list[Detection]:
     boxes = [tuple(box) for box in row["boxes"].tolist()]
     triples = zip(row["labels"].tolist(), row["scores"].tolist(), boxes)
-    return [Found(names[label], score, box) for label, score, box in triples]
+    return [Detection(names[label], score, box) for label, score, box in triples]
 
 
-ColorReader = Callable[[Tensor, Found], str]
+ColorReader = Callable[[Tensor, Detection], str]
 """(picture [3, height, width], an object in it) → the name of its colour."""
 
 
-def color_by_pixels(picture: Float[Tensor, "3 height width"], found: Found) -> str:
+def color_by_pixels(picture: Float[Tensor, "3 height width"], found: Detection) -> str:
     """The commonest named colour in the middle half of the box; ours, needs no weights."""
     left, top, right, bottom = _inside(picture, found.box, 0.25)
     middle = picture[None, :, top:bottom, left:right]
@@ -159,7 +159,7 @@ class ColorByClip:
     towers: Towers = Towers("geneval", CLIP_L)
 
     @torch.no_grad()
-    def __call__(self, picture: Float[Tensor, "3 height width"], found: Found) -> str:
+    def __call__(self, picture: Float[Tensor, "3 height width"], found: Detection) -> str:
         left, top, right, bottom = _inside(picture, found.box, 0.0)
         vector = self.towers.pictures(picture[None, :, top:bottom, left:right])[0]
         forms = ("a photo of a {c} {k}", "a photo of a {c}-colored {k}", "a photo of a {c} object")
@@ -191,7 +191,7 @@ class GenEval:
     """
 
     detector: Detector
-    wanted: Mapping[str, Wanted] = field(default_factory=dict)  # of prompts that are not JSON
+    wanted: Mapping[str, Scene] = field(default_factory=dict)  # of prompts that are not JSON
     partial: bool = False
     color: ColorReader = color_by_pixels
     threshold: float = 0.3
@@ -204,18 +204,18 @@ class GenEval:
         values = [self._one(*each) for each in zip(pictures, asked, all_found, strict=True)]
         return torch.tensor(values, device=media.device)
 
-    def _one(self, picture: Tensor, wanted: Wanted, found: list[Found]) -> float:
+    def _one(self, picture: Tensor, wanted: Scene, found: list[Detection]) -> float:
         least = self.counting_threshold if wanted.tag == "counting" else self.threshold
         sure = kept(found, least, self.overlap)
 
-        def color_of(one: Found) -> str:
+        def color_of(one: Detection) -> str:
             return self.color(picture, one)
 
         if self.partial:
             return graded(sure, wanted, color_of)
         return float(strict(sure, wanted, color_of))
 
-    def asked(self, prompt: str) -> Wanted:
+    def asked(self, prompt: str) -> Scene:
         if prompt in self.wanted:
             return self.wanted[prompt]
         if not prompt.lstrip().startswith("{"):
@@ -223,7 +223,7 @@ class GenEval:
                 f"nothing is known of what {prompt!r} asks for; expected a prompt of the metadata "
                 f"({len(self.wanted)} prompts), or GenEval's metadata itself as JSON"
             )
-        return Wanted.read(json.loads(prompt))
+        return Scene.read(json.loads(prompt))
 
 
 def geneval(metadata: str = "") -> GenEval:

@@ -115,7 +115,7 @@ class EmojiMatch:
 
 
 @dataclass(frozen=True)
-class Found:
+class Retrieval:
     """1 where the text is among the `best` of all `captions` for the picture, else 0."""
 
     heads: Heads

@@ -95,7 +95,7 @@ def npy(picture: np.ndarray) -> bytes:
 
 
 @dataclass(frozen=True)
-class Opened:
+class PictureHeader:
     """A picture of which only the header has been read; `read` decodes the rest, [3, h, w]."""
 
     height: int
@@ -103,7 +103,7 @@ class Opened:
     read: Callable[[], Tensor]
 
 
-def opened(blob: memoryview) -> Opened:
+def opened(blob: memoryview) -> PictureHeader:
     """Reads the header only.  Raises ValueError, OSError and Pillow's for what is no picture."""
     if blob[: len(NPY)] == NPY:
         return _opened_npy(blob)
@@ -112,7 +112,7 @@ def opened(blob: memoryview) -> Opened:
         raise ValueError("it is animated; send the frames of a video one by one")
     if image.mode != "RGB":
         raise ValueError(f"its mode is {image.mode}; expected RGB with 8 bits, without alpha")
-    return Opened(image.height, image.width, lambda: _pixels(image))
+    return PictureHeader(image.height, image.width, lambda: _pixels(image))
 
 
 def _pixels(image: Image.Image) -> UInt8[Tensor, "3 height width"]:
@@ -120,7 +120,7 @@ def _pixels(image: Image.Image) -> UInt8[Tensor, "3 height width"]:
     return torch.from_numpy(array).permute(2, 0, 1)
 
 
-def _opened_npy(blob: memoryview) -> Opened:
+def _opened_npy(blob: memoryview) -> PictureHeader:
     """Never unpickles: of an NPY file only the plain header is read, and the numbers behind it."""
     head = BytesIO(blob[:512])
     if np.lib.format.read_magic(head) != (1, 0):
@@ -134,7 +134,7 @@ def _opened_npy(blob: memoryview) -> Opened:
     start, count = head.tell(), math.prod(shape)
     if len(blob) - start != count * kind.itemsize:
         raise ValueError(f"its {len(blob) - start} bytes are not {shape} of {kind}")
-    return Opened(shape[1], shape[2], lambda: _array(blob[start:], kind, shape))
+    return PictureHeader(shape[1], shape[2], lambda: _array(blob[start:], kind, shape))
 
 
 def _array(data: memoryview, kind: np.dtype, shape: tuple[int, ...]) -> Tensor:

@@ -23,7 +23,7 @@ MARGIN = 0.1  # of the sizes, by which objects must be apart to be beside one an
 
 
 @dataclass(frozen=True)
-class Found:
+class Detection:
     """An object in a picture; the box is (left, top, right, bottom) in pixels."""
 
     label: str
@@ -31,7 +31,7 @@ class Found:
     box: tuple[float, float, float, float]
 
 
-ColorOf = Callable[[Found], str]
+ColorOf = Callable[[Detection], str]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Clause:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Scene:
     """What a picture must hold, and what it must not hold that often."""
 
     include: tuple[Clause, ...]
@@ -53,7 +53,7 @@ class Wanted:
     tag: str = ""
 
     @classmethod
-    def read(cls, metadata: Mapping[str, Any]) -> "Wanted":
+    def read(cls, metadata: Mapping[str, Any]) -> "Scene":
         include = tuple(_clause(c, i, metadata) for i, c in enumerate(metadata.get("include", [])))
         exclude = tuple(_clause(c, 0, metadata) for c in metadata.get("exclude", []))
         if not include:
@@ -86,7 +86,7 @@ def _clause(content: Mapping[str, Any], number: int, metadata: Mapping[str, Any]
     return Clause(content["class"], count, color, tuple(position) if position else None)
 
 
-def read_metadata(file: str | Path) -> dict[str, Wanted]:
+def read_metadata(file: str | Path) -> dict[str, Scene]:
     """Prompt → what it asks for, from GenEval's evaluation_metadata.jsonl or one like it."""
     path = Path(file)
     if not path.is_file():
@@ -94,19 +94,19 @@ def read_metadata(file: str | Path) -> dict[str, Wanted]:
             f"there is no file {str(path)!r}; expected GenEval's metadata, one JSON object a line"
         )
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-    return {row["prompt"]: Wanted.read(row) for row in rows}
+    return {row["prompt"]: Scene.read(row) for row in rows}
 
 
 def kept(
-    found: Iterable[Found], threshold: float, overlap: float = 1.0, most: int = 16
-) -> list[Found]:
+    found: Iterable[Detection], threshold: float, overlap: float = 1.0, most: int = 16
+) -> list[Detection]:
     """Objects surer than `threshold`, surest first, at most `most` of a kind.
 
     Of two of a kind that overlap by `overlap` or more only the surer stays; 1 keeps both, as in
     GenEval.
     """
     ordered = sorted((f for f in found if f.score > threshold), key=lambda f: -f.score)
-    stay: list[Found] = []
+    stay: list[Detection] = []
     for candidate in ordered:
         same = [f for f in stay if f.label == candidate.label]
         doubled = overlap < 1 and any(shared(f.box, candidate.box) >= overlap for f in same)
@@ -124,7 +124,7 @@ def shared(a: Sequence[float], b: Sequence[float]) -> float:
     return both / union if union > 0 else 0.0
 
 
-def relations(a: Found, b: Found) -> set[str]:
+def relations(a: Detection, b: Detection) -> set[str]:
     """Where a is relative to b; nothing if they are not clearly apart."""
     offset, apart = [], []
     for low, high in ((0, 2), (1, 3)):
@@ -141,12 +141,12 @@ def relations(a: Found, b: Found) -> set[str]:
     return {name for name, holds in held.items() if holds}
 
 
-def strict(found: Sequence[Found], wanted: Wanted, color_of: ColorOf) -> bool:
+def strict(found: Sequence[Detection], wanted: Scene, color_of: ColorOf) -> bool:
     """Every clause holds. More objects than asked for are right unless `exclude` forbids them.
 
     Colour and position are those of the surest objects.
     """
-    groups: list[list[Found]] = []  # empty where a clause failed
+    groups: list[list[Detection]] = []  # empty where a clause failed
     for clause in wanted.include:
         chosen = [f for f in found if f.label == clause.kind][: clause.count]
         holds = len(chosen) == clause.count
@@ -160,7 +160,7 @@ def strict(found: Sequence[Found], wanted: Wanted, color_of: ColorOf) -> bool:
     return all(groups) and not any(forbidden)
 
 
-def graded(found: Sequence[Found], wanted: Wanted, color_of: ColorOf) -> float:
+def graded(found: Sequence[Detection], wanted: Scene, color_of: ColorOf) -> float:
     """Mean credit over counts, colours and positions, in [0, 1].
 
     A count earns 1 − |found − asked| / asked; colour and position are looked at only where the
@@ -168,7 +168,7 @@ def graded(found: Sequence[Found], wanted: Wanted, color_of: ColorOf) -> float:
     wrong position earns 0 rather than the half that it gets there.
     """
     credits: list[float] = []
-    groups: list[list[Found]] = []
+    groups: list[list[Detection]] = []
     for clause in wanted.include:
         chosen = [f for f in found if f.label == clause.kind]
         credits.append(max(0.0, 1 - abs(len(chosen) - clause.count) / clause.count))
@@ -185,5 +185,5 @@ def graded(found: Sequence[Found], wanted: Wanted, color_of: ColorOf) -> float:
     return sum(credits) / len(credits)
 
 
-def _all_in(relation: str, these: Sequence[Found], those: Sequence[Found]) -> bool:
+def _all_in(relation: str, these: Sequence[Detection], those: Sequence[Detection]) -> bool:
     return all(relation in relations(a, b) for a in these for b in those)

@@ -74,7 +74,7 @@ class ImageReward:
         return torch.cat(parts) if parts else media.new_zeros(0)
 
     @cached_property
-    def _network(self) -> "Network":
+    def _network(self) -> "ImageRewardNetwork":
         state = checkpoint("image_reward", self.weights, FILE)
         network = network_of(state)
         filled("image_reward", network, renamed(state), self.weights)
@@ -92,7 +92,7 @@ class ImageReward:
         return Preparation(side, (side, side), CLIP_MEAN, CLIP_STD)
 
 
-class Network(nn.Module):
+class ImageRewardNetwork(nn.Module):
     """The text model's first state, having looked at the picture, through the head."""
 
     def __init__(self, vision: Any, text: Any, head: nn.Module) -> None:
@@ -107,7 +107,7 @@ class Network(nn.Module):
         return (self.head(read.last_hidden_state[:, 0].float())[:, 0] - MEAN) / STD
 
 
-def network_of(state: Mapping[str, Tensor]) -> Network:
+def network_of(state: Mapping[str, Tensor]) -> ImageRewardNetwork:
     """An empty network of the checkpoint's size."""
     needs("image_reward", "transformers", "rewards")
     from transformers import BlipTextConfig, BlipVisionConfig, BlipVisionModel
@@ -142,7 +142,7 @@ def network_of(state: Mapping[str, Tensor]) -> Network:
         layer_norm_eps=1e-12,
     )
     reader = BlipTextModel(text, add_pooling_layer=False)
-    return Network(BlipVisionModel(vision), reader, linear_head(text_width))
+    return ImageRewardNetwork(BlipVisionModel(vision), reader, linear_head(text_width))
 
 
 def _layers(state: Mapping[str, Tensor], start: str) -> int:

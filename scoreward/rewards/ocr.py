@@ -203,7 +203,7 @@ class Legible:
 
 
 @dataclass(frozen=True)
-class Exact:
+class ExactText:
     """1 where exactly the text asked for is read, else 0."""
 
     reader: Reader

@@ -47,16 +47,16 @@ class Remote:
 
 def remote_rewards(
     names: Sequence[str], servers: Sequence[str], how: Asking = Asking()
-) -> dict[str, "Shared"]:
+) -> dict[str, "JointReward"]:
     """Rewards of the same servers that send every batch of media once for all of them."""
     if not names or len(set(names)) != len(names):
         raise ValueError(f"expected the names of one or more different rewards, got {list(names)}")
     common = Common(tuple(names), tuple(servers), how)
-    return {name: Shared(name, common) for name in names}
+    return {name: JointReward(name, common) for name in names}
 
 
 @dataclass(frozen=True)
-class Shared:
+class JointReward:
     """One of several rewards that are asked for together."""
 
     name: str
@@ -67,7 +67,7 @@ class Shared:
 
 
 @dataclass
-class Kept:
+class AnswerCache:
     """Answers for one batch; each is given out once, and the batch is then forgotten."""
 
     media: Tensor | None = None
@@ -112,11 +112,11 @@ class Common:
             return answer
 
     def _keep(self, media: Tensor, prompts: Sequence[str], answers: dict[str, Tensor]) -> None:
-        kept = Kept(media, version(media), tuple(prompts), dict(answers))
+        kept = AnswerCache(media, version(media), tuple(prompts), dict(answers))
         vars(self._kept).update(vars(kept))
 
     def _forget(self) -> None:
-        vars(self._kept).update(vars(Kept()))
+        vars(self._kept).update(vars(AnswerCache()))
 
     @cached_property
     def _fleet(self) -> Fleet:
@@ -127,8 +127,8 @@ class Common:
         return threading.Lock()
 
     @cached_property
-    def _kept(self) -> Kept:
-        return Kept()
+    def _kept(self) -> AnswerCache:
+        return AnswerCache()
 
 
 def sizes(total: int, servers: int, largest: int) -> list[int]:

@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from scoreward.rewards.encodings import Opened, opened
+from scoreward.rewards.encodings import PictureHeader, opened
 
 FRAMED, PLAIN = "application/x-scoreward", "application/json"
 LONGEST = 3600.0  # seconds that a client may ask to be waited for
@@ -144,7 +144,7 @@ def decoded(request: Request, limits: Limits) -> Tensor:
     return media
 
 
-def _opened(number: int, picture: memoryview) -> Opened:
+def _opened(number: int, picture: memoryview) -> PictureHeader:
     try:
         return opened(picture)
     except Image.DecompressionBombError as error:
@@ -153,7 +153,7 @@ def _opened(number: int, picture: memoryview) -> Opened:
         raise Refusal(400, f"picture {number} cannot be read: {_short(error)}") from error
 
 
-def _read(number: int, head: Opened) -> Tensor:
+def _read(number: int, head: PictureHeader) -> Tensor:
     try:
         return head.read()
     except Exception as error:
@@ -166,7 +166,7 @@ def _short(error: Exception) -> str:
     return text[0] if text else type(error).__name__
 
 
-def _small_enough(heads: list[Opened], limits: Limits) -> None:
+def _small_enough(heads: list[PictureHeader], limits: Limits) -> None:
     size = (heads[0].height, heads[0].width)
     for number, head in enumerate(heads):
         mine = (head.height, head.width)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from scoreward.data.holding import Held
-from scoreward.data.prompts import Prompts, read
+from scoreward.data.prompts import PromptSplit, read
 from scoreward.methods.base import Draws, Given, Method, Settings
 from scoreward.rewards.base import Reward
 from scoreward.rewards.catalogue import NAMES, find
@@ -38,7 +38,7 @@ class Goal:
         if self.weights and len(self.weights) != len(self.reward):
             raise ValueError(f"{len(self.reward)} rewards need as many weights, got {self.weights}")
 
-    def read(self) -> Prompts:
+    def read(self) -> PromptSplit:
         """The prompts."""
         if self.prompts is None:
             raise ValueError("this task has no prompts of its own; give a file: --prompts FILE")

@@ -10,12 +10,12 @@ from torch import Tensor
 from scoreward.chain import Sampler
 from scoreward.methods.base import Given, Method, Place, Setting, Settings
 from scoreward.methods.sampling import Sampling
-from scoreward.methods.stored import OnPairs, OnPictures, OwnOrPaired, Stored, WithPictures
+from scoreward.methods.stored import OnPairs, OnPictures, OwnOrPaired, StoredPlace, WithPictures
 from scoreward.models.base import Model
 from scoreward.models.lora import LoRA, add_lora
 from scoreward.rewards.base import Reward
 from scoreward.tasks.base import Goal, Task, told
-from scoreward.tasks.pairs import Split, from_file, holds_labels, labels, own_pairs
+from scoreward.tasks.pairs import PairSplit, from_file, holds_labels, labels, own_pairs
 from scoreward.training.checkpoint import read_tensors
 from scoreward.training.evaluation import Evaluation
 from scoreward.training.gap import Gap
@@ -211,24 +211,24 @@ class BuiltIn(Task):
 
     def _with_pairs(
         self, method: OnPairs, given: Given, model: Model, common: Mapping[str, Any]
-    ) -> Stored:
+    ) -> StoredPlace:
         paired: OwnOrPaired = given["paired"]
         common, asked = {k: v for k, v in common.items() if k != "asked"}, common["asked"]
         if method.labels and holds_labels(paired.pairs):
             known = labels(paired.pairs or Path(), model, paired.skip_bad, paired.pairs_share)
             origin = {"data": known.facts} | told(known.held)
             both = {"train": known.train, "held_out": known.held_out}
-            return Stored(model=model, origin=origin, **both, **common)
+            return StoredPlace(model=model, origin=origin, **both, **common)
         if paired.pairs is None:
             split = self._own_pairs(paired, given, model, asked)
         else:
             split = from_file(paired.pairs, model, paired.skip_bad, paired.pairs_share)
         origin = {"data": split.facts} | told(split.held)
-        return Stored(
+        return StoredPlace(
             model=model, origin=origin, train=split.train, held_out=split.held_out, **common
         )
 
-    def _own_pairs(self, paired: OwnOrPaired, given: Given, model: Model, asked: Any) -> Split:
+    def _own_pairs(self, paired: OwnOrPaired, given: Given, model: Model, asked: Any) -> PairSplit:
         goal: Goal = given["goal"]
         rewards = goal.measured() if goal.reward else self.reward(False)
         judged = self.judged() if self.judged is not None and not goal.reward else ""

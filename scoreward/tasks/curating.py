@@ -4,7 +4,13 @@ from pathlib import Path
 from typing import Literal
 
 from scoreward.curation.pictures import same_pixels
-from scoreward.curation.portraits import AttributeCritic, Drawn, Editing, ModelEditor, Template
+from scoreward.curation.portraits import (
+    AttributeCritic,
+    ModelEditor,
+    ModelGenerator,
+    PortraitEditing,
+    Template,
+)
 from scoreward.curation.rules import Rules
 from scoreward.curation.stages import Pipeline, Plan
 from scoreward.data import portraits as data
@@ -17,7 +23,7 @@ from scoreward.tasks.portraits import PORTRAITS, verifier
 
 def portraits(
     sampling: Sampling = Sampling(),
-    editing: Editing = Editing(),
+    editing: PortraitEditing = PortraitEditing(),
     rules: Rules = Rules(gap=(0.1,), other=0.3),
     plan: Plan = Plan(),
     instructions: int = 3,
@@ -36,7 +42,7 @@ def portraits(
     return Pipeline(
         name="portraits",
         prompts=data.load(split).captions,
-        generator=Drawn(
+        generator=ModelGenerator(
             model, sampling.sampler(), f"built-in portraits {weights or ''}, {sampling}"
         ),
         critic=AttributeCritic(verifier("a"), "attribute verifier A", place),

@@ -14,7 +14,7 @@ from scoreward.data import emoji as data
 from scoreward.methods.base import Setting
 from scoreward.models import emoji as built_in
 from scoreward.rewards.base import Reward
-from scoreward.rewards.emoji import EmojiMatch, Found, Heads, Likeness
+from scoreward.rewards.emoji import EmojiMatch, Heads, Likeness, Retrieval
 from scoreward.rewards.nearest import least_distance
 from scoreward.tasks.builtin import BuiltIn, Pretraining, from_scratch
 
@@ -38,7 +38,7 @@ def scorers() -> dict[str, Reward]:
     return {
         "reward": match("reward"),
         "judge": judge,
-        "strict": Found(judge.heads, built_in.whole, data.every_caption()),
+        "strict": Retrieval(judge.heads, built_in.whole, data.every_caption()),
         "likeness": Likeness(),
         "nearest": nearest_picture,
     }

@@ -13,7 +13,7 @@ from scoreward.methods.base import Setting
 from scoreward.models import lettering as built_in
 from scoreward.rewards.base import Reward
 from scoreward.rewards.nearest import least_distance
-from scoreward.rewards.ocr import Confidence, Exact, Legible, PaddleReader, TesseractReader
+from scoreward.rewards.ocr import Confidence, ExactText, Legible, PaddleReader, TesseractReader
 from scoreward.tasks.builtin import BuiltIn, Pretraining, from_scratch
 
 DRAWN = 4  # pictures of a training word, each in another look
@@ -37,7 +37,7 @@ def scorers() -> dict[str, Reward]:
     return {
         "reward": Legible(reward),
         "judge": Legible(judge),
-        "strict": Exact(judge),
+        "strict": ExactText(judge),
         "nearest": nearest_picture,
     }
 

@@ -15,7 +15,7 @@ from scoreward.methods.sampling import Sampling
 from scoreward.methods.stored import Making
 from scoreward.models.base import Model
 from scoreward.models.cached import cache_folder
-from scoreward.models.diffusers.text import Store
+from scoreward.models.diffusers.text import TensorStore
 from scoreward.preferences.checks import check_sizes, unlike
 from scoreward.preferences.files import read_image_binary, read_image_pairs
 from scoreward.preferences.records import Dropped, ImageBinary, ImagePair
@@ -31,7 +31,7 @@ OF_PAIRS = "prompts of pairs"
 
 
 @dataclass(frozen=True)
-class Split:
+class PairSplit:
     """Pairs to train on, pairs of other prompts to measure on, and what a report says of them."""
 
     train: PairData
@@ -46,13 +46,15 @@ def own_pairs(
     asked: tuple[Sequence[str], Sequence[str]],
     reward: Reward,
     judged: str,
-) -> Split:
+) -> PairSplit:
     """Pairs of training prompts, and of prompts that are measured on.
 
     They are kept on disk if `judged` says what identifies the reward.
     """
     train, other = distinct(asked[0], making.prompts), distinct(asked[1], making.held_out)
-    store = Store(cache_folder() / "pairs", "own pairs 1") if making.cache and judged else None
+    store = (
+        TensorStore(cache_folder() / "pairs", "own pairs 1") if making.cache and judged else None
+    )
     first = OwnPairs(
         sampler=Sampling(steps=making.steps).sampler(),
         reward=reward,
@@ -67,7 +69,7 @@ def own_pairs(
     used, of = len(mine) + len(rest), len(train) + len(other)
     ties = Dropped(ties=of - used)
     about = facts("the model's own samples", used, ties) | {"held_out": len(rest)}
-    return Split(mine, rest, about, Held(OF_PAIRS, len(other), of, len(rest)))
+    return PairSplit(mine, rest, about, Held(OF_PAIRS, len(other), of, len(rest)))
 
 
 def distinct(prompts: Sequence[str], count: int) -> list[str]:
@@ -75,7 +77,7 @@ def distinct(prompts: Sequence[str], count: int) -> list[str]:
     return list(dict.fromkeys(prompts))[:count]
 
 
-def from_file(path: Path, model: Model, skip_bad: bool, share: float = 0.1) -> Split:
+def from_file(path: Path, model: Model, skip_bad: bool, share: float = 0.1) -> PairSplit:
     """Pairs of a preference file or folder; a share of the prompts is held out.
 
     Raises ValueError with file and row at what cannot be used, pictures of another size than a
@@ -87,7 +89,7 @@ def from_file(path: Path, model: Model, skip_bad: bool, share: float = 0.1) -> S
     made = divided(pairs, share)
     told = facts(str(path), len(pairs), pairs.dropped) | {"held_out": len(made.away)}
     train, other = ([pairs[i] for i in some] for some in (made.kept, made.away))
-    return Split(in_space(train, model), in_space(other, model), told, made.count(OF_PAIRS))
+    return PairSplit(in_space(train, model), in_space(other, model), told, made.count(OF_PAIRS))
 
 
 @dataclass(frozen=True)

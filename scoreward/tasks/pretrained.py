@@ -15,7 +15,7 @@ from scoreward.data.holding import Held, cut, unseen
 from scoreward.methods.base import Given, Method, Place, Setting, Settings, Shared
 from scoreward.methods.drawn import Drawn
 from scoreward.methods.sampling import Noisy, Sampling
-from scoreward.methods.stored import OnPairs, OnPictures, Paired, Stored, WithPictures
+from scoreward.methods.stored import OnPairs, OnPictures, Paired, StoredPlace, WithPictures
 from scoreward.models.base import Model
 from scoreward.models.diffusers import Loading, load
 from scoreward.process import time_grid
@@ -178,7 +178,7 @@ class Pretrained(Task):
             precision=given["loading"].precision,
         )
 
-    def _with_pairs(self, method: OnPairs, given: Given) -> Stored:
+    def _with_pairs(self, method: OnPairs, given: Given) -> StoredPlace:
         """Pairs of a file; what is drawn to measure is not among their prompts."""
         paired, goal, measured = given["paired"], given["goal"], given["measured"]
         if paired.pairs is None:
@@ -195,7 +195,7 @@ class Pretrained(Task):
         fresh = unseen(prompts.held_out, trained) or unseen(prompts.train, trained)
         count = min(len(fresh), measured.prompts)
         drawn = Held("prompts to draw", len(fresh), prompts.cut.of, count)
-        return Stored(
+        return StoredPlace(
             name=self.name,
             model=model,
             prompts=prompts.train,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from scoreward.theory.gaussian import (
     F64,
-    Law,
+    GaussianLaw,
     Levels,
     Number,
     clock_ratio,
@@ -22,16 +22,16 @@ from scoreward.theory.gaussian import (
     start_kl,
 )
 from scoreward.theory.path_kl import gaussian_path_kl
-from scoreward.theory.reward_gap import Setting
+from scoreward.theory.reward_gap import GapSetting
 
 
-def kantorovich(lipschitz: float, noisy: Law, ode: Law) -> Float[Tensor, "*sets"]:
+def kantorovich(lipschitz: float, noisy: GaussianLaw, ode: GaussianLaw) -> Float[Tensor, "*sets"]:
     """|Δ| ≤ Lip(r) W1 ≤ Lip(r) W2; W1 is used in one dimension.  [reward-gap] (Kantorovich)"""
     return lipschitz * (noisy.w1(ode) if noisy.dim == 1 else noisy.w2(ode))
 
 
 def output_kl_bound(
-    model: Law, data: Law, start: Law, levels: Levels, eta: Number
+    model: GaussianLaw, data: GaussianLaw, start: GaussianLaw, levels: Levels, eta: Number
 ) -> Float[Tensor, "*sets"]:
     """KL(output ‖ data) ≤ KL(start ‖ p_T) + KL of paths, nats.  [reward-gap] (KL bound)
 
@@ -61,7 +61,7 @@ class Coupling:
     bound: Float[Tensor, "*sets"]
 
 
-def coupling(setting: Setting, eta: Number) -> Coupling:
+def coupling(setting: GapSetting, eta: Number) -> Coupling:
     """The three distances on Gaussian data.  [reward-gap] (coupling)
 
     With D = Y − Z and V = Var x_t: d E|D|²/dτ = (−2f − (1 + η²) g²/V) E|D|² + η² g² (d − E⟨D, Z −

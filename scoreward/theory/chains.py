@@ -10,12 +10,12 @@ from torch import Tensor
 
 from scoreward.chain import Sampler
 from scoreward.kernel import Kernel
-from scoreward.models.analytic import Exact, gaussian
+from scoreward.models.analytic import ExactDenoiser, gaussian
 from scoreward.process import Process
-from scoreward.theory.gaussian import F64, Law, Levels, Steps
+from scoreward.theory.gaussian import F64, GaussianLaw, Levels, Steps
 
 
-def steps_of(sampler: Sampler, process: Process, data: Law) -> Steps:
+def steps_of(sampler: Sampler, process: Process, data: GaussianLaw) -> Steps:
     """The chain of a sampler with the exact denoiser of one Gaussian; `push` gives its output law.
 
     ValueError for multi-step solvers, whose steps depend on the one before.
@@ -56,6 +56,6 @@ def _ask(
     s: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Where a step goes from two states, on data of this mean."""
-    denoiser = Exact(gaussian([mean], variance), process)
+    denoiser = ExactDenoiser(gaussian([mean], variance), process)
     law, _ = kernel.step(lambda y, u: denoiser(y, u), x, t, s, None)
     return law.mean[0, 0], law.mean[1, 0]

@@ -23,14 +23,14 @@ F64 = torch.float64
 
 
 @dataclass(frozen=True)
-class Law:
+class GaussianLaw:
     """N(mean, variance · I), one for each parameter set."""
 
     mean: Float[Tensor, "*#sets dim"]
     variance: Float[Tensor, "*#sets"]
 
     @classmethod
-    def of(cls, mean: float | Sequence[float] | Tensor, variance: Number) -> "Law":
+    def of(cls, mean: float | Sequence[float] | Tensor, variance: Number) -> "GaussianLaw":
         """In float64; a number as mean is one dimension."""
         place = torch.as_tensor(mean, dtype=F64)
         return cls(place[None] if place.ndim == 0 else place, torch.as_tensor(variance, dtype=F64))
@@ -39,18 +39,18 @@ class Law:
     def dim(self) -> int:
         return self.mean.shape[-1]
 
-    def kl(self, other: "Law") -> Float[Tensor, "*sets"]:
+    def kl(self, other: "GaussianLaw") -> Float[Tensor, "*sets"]:
         """KL(self ‖ other) in nats; exact also where the two are close."""
         more = (self.variance - other.variance) / other.variance
         apart = (self.mean - other.mean).square().sum(-1) / other.variance
         return 0.5 * (self.dim * (more - more.log1p()) + apart)
 
-    def w2(self, other: "Law") -> Float[Tensor, "*sets"]:
+    def w2(self, other: "GaussianLaw") -> Float[Tensor, "*sets"]:
         """Wasserstein-2 distance, in the units of x.  [reward-gap] (W2)"""
         apart = (self.mean - other.mean).square().sum(-1)
         return (apart + self.dim * (self.variance.sqrt() - other.variance.sqrt()) ** 2).sqrt()
 
-    def w1(self, other: "Law") -> Float[Tensor, "*sets"]:
+    def w1(self, other: "GaussianLaw") -> Float[Tensor, "*sets"]:
         """Wasserstein-1 distance of one-dimensional laws: E|Δm + Δs z|; ValueError beyond."""
         if self.dim != 1:
             raise ValueError(f"W1 has a closed form in one dimension only, got {self.dim}; use w2")
@@ -62,13 +62,13 @@ class Law:
 
 
 @dataclass(frozen=True)
-class Linear:
+class LinearReward:
     """r(x) = direction · x."""
 
     direction: Float[Tensor, "*#sets dim"]
     curvature: ClassVar[float] = 0.0
 
-    def expect(self, law: Law) -> Float[Tensor, "*sets"]:
+    def expect(self, law: GaussianLaw) -> Float[Tensor, "*sets"]:
         """E r(X)."""
         return (self.direction * law.mean).sum(-1) + torch.zeros_like(law.variance)
 
@@ -76,23 +76,23 @@ class Linear:
         """∇r(x)."""
         return self.direction.expand_as(x)
 
-    def tilted(self, law: Law, beta: float) -> Law:
+    def tilted(self, law: GaussianLaw, beta: float) -> GaussianLaw:
         """The law of density proportional to law · exp(r/β).  [score-as-action] (tilt)"""
-        return Law(law.mean + law.variance[..., None] / beta * self.direction, law.variance)
+        return GaussianLaw(law.mean + law.variance[..., None] / beta * self.direction, law.variance)
 
-    def soft(self, law: Law, beta: float) -> Float[Tensor, "*sets"]:
+    def soft(self, law: GaussianLaw, beta: float) -> Float[Tensor, "*sets"]:
         """β log E exp(r(X)/β)."""
         return self.expect(law) + self.direction.square().sum(-1) * law.variance / (2 * beta)
 
 
 @dataclass(frozen=True)
-class Quadratic:
+class QuadraticReward:
     """r(x) = −(κ/2) |x − target|²; with the default κ = 2 it is −|x − target|²."""
 
     target: Float[Tensor, "*#sets dim"]
     kappa: float = 2.0
 
-    def expect(self, law: Law) -> Float[Tensor, "*sets"]:
+    def expect(self, law: GaussianLaw) -> Float[Tensor, "*sets"]:
         """E r(X)."""
         apart = (law.mean - self.target).square().sum(-1)
         return -0.5 * self.kappa * (apart + law.dim * law.variance)
@@ -101,13 +101,13 @@ class Quadratic:
         """∇r(x)."""
         return -self.kappa * (x - self.target)
 
-    def tilted(self, law: Law, beta: float) -> Law:
+    def tilted(self, law: GaussianLaw, beta: float) -> GaussianLaw:
         """The law of density proportional to law · exp(r/β).  [score-as-action] (tilt)"""
         gain = self.kappa * law.variance / beta
         mean = (law.mean + gain[..., None] * self.target) / (1 + gain[..., None])
-        return Law(mean, law.variance / (1 + gain))
+        return GaussianLaw(mean, law.variance / (1 + gain))
 
-    def soft(self, law: Law, beta: float) -> Float[Tensor, "*sets"]:
+    def soft(self, law: GaussianLaw, beta: float) -> Float[Tensor, "*sets"]:
         """β log E exp(r(X)/β)."""
         gain = self.kappa * law.variance / beta
         apart = (law.mean - self.target).square().sum(-1)
@@ -166,14 +166,14 @@ class Levels:
         return sigma_s * alpha_t / (alpha_s * sigma_t)
 
 
-def marginals(data: Law, levels: Levels) -> Float[Tensor, "*sets times"]:
+def marginals(data: GaussianLaw, levels: Levels) -> Float[Tensor, "*sets times"]:
     """V_t = α_t² c + σ_t², the variance of x_t along the grid; its mean is α_t m."""
     return levels.alpha**2 * data.variance[..., None] + levels.sigma**2
 
 
-def marginal(data: Law, levels: Levels, index: int) -> Law:
+def marginal(data: GaussianLaw, levels: Levels, index: int) -> GaussianLaw:
     """The law p_t of x_t at one time of the grid."""
-    return Law(levels.alpha[..., [index]] * data.mean, marginals(data, levels)[..., index])
+    return GaussianLaw(levels.alpha[..., [index]] * data.mean, marginals(data, levels)[..., index])
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class Steps:
     Steps that follow the noise levels miss nothing; Euler steps in a bent time do.
     """
 
-    data: Law
+    data: GaussianLaw
     levels: Levels
     slope: Float[Tensor, "*sets steps"]
     variance: Float[Tensor, "*sets steps"]
@@ -194,21 +194,21 @@ class Steps:
         whole = self.slope.flip(-1).cumprod(-1).flip(-1)
         return torch.cat([whole[..., 1:], torch.ones_like(whole[..., :1])], -1)
 
-    def push(self, start: Law) -> Law:
+    def push(self, start: GaussianLaw) -> GaussianLaw:
         """The law at the end of the chain, from a start law at its first time."""
         total, after = self.slope.prod(-1), self.after()
         apart = start.mean - self.levels.alpha[..., :1] * self.data.mean
         mean = self.levels.alpha[..., -1:] * self.data.mean + total[..., None] * apart
         if self.missed is not None:
             mean = mean + (self.missed * after).sum(-1)[..., None] * self.data.mean
-        return Law(mean, total**2 * start.variance + (self.variance * after**2).sum(-1))
+        return GaussianLaw(mean, total**2 * start.variance + (self.variance * after**2).sum(-1))
 
 
-StepRule = Callable[[Law, Levels, Number], Steps]
+StepRule = Callable[[GaussianLaw, Levels, Number], Steps]
 """A way to take steps: (data, grid, η) → chain."""
 
 
-def exact(data: Law, levels: Levels, eta: Number) -> Steps:
+def exact(data: GaussianLaw, levels: Levels, eta: Number) -> Steps:
     """The transitions of the reverse process itself, exact for any grid.  [reward-gap] (E)
 
     In y = x/α with v = c + σ²/α²: y_s = m + (v_s/v_t)^((1+η²)/2) (y_t − m) + √(v_s (1 −
@@ -232,7 +232,7 @@ def transition(
     return slope, -total * torch.xlogy(eta**2, kept).expm1()
 
 
-def generalised(data: Law, levels: Levels, eta: Number) -> Steps:
+def generalised(data: GaussianLaw, levels: Levels, eta: Number) -> Steps:
     """Generalised DDIM steps: slope (α_t α_s c + σ_t σ_s ρ)/V_t.  [reward-gap] (G chain)
 
     Over-confident: one step from the true law loses variance, the more the larger η.
@@ -243,7 +243,7 @@ def generalised(data: Law, levels: Levels, eta: Number) -> Steps:
     return _steps(data, levels, _along(data, levels, kept), noise)
 
 
-def ancestral(data: Law, levels: Levels, eta: Number) -> Steps:
+def ancestral(data: GaussianLaw, levels: Levels, eta: Number) -> Steps:
     """DDIM steps with DDIM's own η: std = η σ_s √(1 − r²).  [ddim] (16)
 
     ValueError where that noise exceeds σ_s: η is then above 1/√(1 − r²) at some step.
@@ -260,7 +260,7 @@ def ancestral(data: Law, levels: Levels, eta: Number) -> Steps:
     return _steps(data, levels, _along(data, levels, share.clamp(min=0).sqrt()), noise)
 
 
-def euler_maruyama(data: Law, levels: Levels, eta: Number) -> Steps:
+def euler_maruyama(data: GaussianLaw, levels: Levels, eta: Number) -> Steps:
     """Euler–Maruyama in y = x/α with the clock σ²/α².  [reward-gap] (EM chain)
 
     Over-dispersed, and unstable on coarse grids. ValueError where α = 0, an infinite clock.
@@ -274,7 +274,7 @@ def euler_maruyama(data: Law, levels: Levels, eta: Number) -> Steps:
     return _steps(data, levels, alpha_s / alpha_t * slope, alpha_s**2 * square * step)
 
 
-def flow_sde(data: Law, levels: Levels, eta: Number) -> Steps:
+def flow_sde(data: GaussianLaw, levels: Levels, eta: Number) -> Steps:
     """Flow-GRPO's step on rectified flow, whose noise level a is √2 η.  [flow-grpo] (9)
 
     At t = 1 the level divides by 1 − s, as the public code does. ValueError unless α + σ = 1.
@@ -291,14 +291,14 @@ def flow_sde(data: Law, levels: Levels, eta: Number) -> Steps:
     return _steps(data, levels, slope, square * (t - s))
 
 
-def clock_ratio(data: Law, levels: Levels) -> Float[Tensor, "*sets steps"]:
+def clock_ratio(data: GaussianLaw, levels: Levels) -> Float[Tensor, "*sets steps"]:
     """v_s/v_t of each step with v = c + σ²/α², in [0, 1); 0 from α_t = 0."""
     total = marginals(data, levels)
     carried = levels.alpha[..., :-1] / levels.alpha[..., 1:]
     return total[..., 1:] / total[..., :-1] * carried**2
 
 
-def output(data: Law, start: Law, levels: Levels, eta: Number) -> Law:
+def output(data: GaussianLaw, start: GaussianLaw, levels: Levels, eta: Number) -> GaussianLaw:
     """Law at the end in continuous time; only the ends of the grid matter.  [reward-gap] (output)
 
     mean = m + q^((1+η²)/2) δ and variance = c + q^(1+η²) w, with q = v_0/v_T, δ the error of the
@@ -307,19 +307,19 @@ def output(data: Law, start: Law, levels: Levels, eta: Number) -> Law:
     return exact(data, levels.ends(), eta).push(start)
 
 
-def start_kl(data: Law, start: Law, levels: Levels) -> Float[Tensor, "*sets"]:
+def start_kl(data: GaussianLaw, start: GaussianLaw, levels: Levels) -> Float[Tensor, "*sets"]:
     """KL(start ‖ p_T), which the ODE hands on unchanged and every SDE contracts."""
     return start.kl(marginal(data, levels, 0))
 
 
-def _along(data: Law, levels: Levels, kept: Tensor) -> Tensor:
+def _along(data: GaussianLaw, levels: Levels, kept: Tensor) -> Tensor:
     """Slope of α_s x0 + σ_s · kept · ε on Gaussian data."""
     alpha_t, sigma_t, alpha_s, sigma_s = levels.steps()
     clean = alpha_t * alpha_s * data.variance[..., None]
     return (clean + sigma_t * sigma_s * kept) / marginals(data, levels)[..., :-1]
 
 
-def _steps(data: Law, levels: Levels, slope: Tensor, variance: Tensor) -> Steps:
+def _steps(data: GaussianLaw, levels: Levels, slope: Tensor, variance: Tensor) -> Steps:
     slope, variance = torch.broadcast_tensors(slope, variance)
     return Steps(data, levels, slope, variance)
 

@@ -17,7 +17,7 @@ from scipy.linalg import solve_banded
 from torch import Tensor
 
 from scoreward.models.analytic import Mixture
-from scoreward.theory.gaussian import F64, Law, Levels
+from scoreward.theory.gaussian import F64, GaussianLaw, Levels
 
 REACH = 9.0  # standard deviations to the ends of every grid; 1e-19 of the mass is beyond
 
@@ -67,11 +67,11 @@ class Diffused:
 
 
 @dataclass(frozen=True)
-class Sampling:
+class MixtureSampling:
     """Data, the start law of y, and the clock it starts from."""
 
     data: Mixture
-    start: Law
+    start: GaussianLaw
     top: float
 
     def __post_init__(self) -> None:
@@ -82,16 +82,16 @@ class Sampling:
             raise ValueError(f"the clock σ²/α² must start finite and above 0, got {self.top}")
 
     @classmethod
-    def of(cls, data: Mixture, start: Law, levels: Levels) -> "Sampling":
+    def of(cls, data: Mixture, start: GaussianLaw, levels: Levels) -> "MixtureSampling":
         """From a start law of x and the ends of a grid that ends at clean data (α = 1, σ = 0)."""
         alpha, sigma = levels.alpha[..., [0, -1]], levels.sigma[..., [0, -1]]
         if not (alpha[1] == 1 and sigma[1] == 0):
             raise ValueError("the grid must end at clean data, α = 1 and σ = 0")
-        first = Law(start.mean / alpha[0], start.variance / alpha[0] ** 2)
+        first = GaussianLaw(start.mean / alpha[0], start.variance / alpha[0] ** 2)
         return cls(data, first, (sigma[0] / alpha[0]).item() ** 2)
 
 
-def output_law(sampling: Sampling, eta: float) -> Points:
+def output_law(sampling: MixtureSampling, eta: float) -> Points:
     """The law at the end for any η ≥ 0, by the best of three ways.  [reward-gap] (mixture)"""
     if not eta >= 0:
         raise ValueError(f"eta must not be negative, got {eta}; 0 is the ODE, 1 the reverse SDE")
@@ -100,7 +100,7 @@ def output_law(sampling: Sampling, eta: float) -> Points:
     return posterior(sampling) if eta == 1 else evolved(sampling, eta)
 
 
-def transported(sampling: Sampling, nodes: int = 4001) -> Points:
+def transported(sampling: MixtureSampling, nodes: int = 4001) -> Points:
     """η = 0: y_0 = F_0⁻¹(F_T(y_T)), because the ODE keeps ranks.  [reward-gap] (mixture)
 
     The density at y is p_0(y)/p_T · start density, both at the point of the same rank.
@@ -113,7 +113,7 @@ def transported(sampling: Sampling, nodes: int = 4001) -> Points:
     return Points(y, log_weight.exp() * (y[1] - y[0]))
 
 
-def posterior(sampling: Sampling, nodes: int = 801, inner: int = 161) -> Points:
+def posterior(sampling: MixtureSampling, nodes: int = 801, inner: int = 161) -> Points:
     """η = 1: given y_T the output is the posterior, whatever the start law.  [reward-gap] (mixture)
 
     A mixture again: component k has mean m_k + c_k/(c_k + v) (y_T − m_k), variance c_k v/(c_k + v).
@@ -130,7 +130,7 @@ def posterior(sampling: Sampling, nodes: int = 801, inner: int = 161) -> Points:
     return Points(ends.flatten(), weight.flatten())
 
 
-def evolved(sampling: Sampling, eta: float, nodes: int = 501, steps: int = 100) -> Points:
+def evolved(sampling: MixtureSampling, eta: float, nodes: int = 501, steps: int = 100) -> Points:
     """Any η: the Fokker–Planck equation from the start to v = 0.  [reward-gap] (mixture)
 
     On points that move with the ODE only the Langevin part (η²/2) (p (w/p)′)′ is left: symmetric,
@@ -144,7 +144,7 @@ def evolved(sampling: Sampling, eta: float, nodes: int = 501, steps: int = 100) 
     return Points(torch.cat([coarse.y, fine.y]), weight)
 
 
-def _evolved(sampling: Sampling, eta: float, nodes: int, steps: int) -> Points:
+def _evolved(sampling: MixtureSampling, eta: float, nodes: int, steps: int) -> Points:
     law, least = Diffused(sampling.data), sampling.data.variances.min().item() / 5
     clock = least * np.expm1(np.linspace(0, np.log1p(sampling.top / least), steps + 1))
     paths = _flow(law, law.grid(2 * nodes - 1), clock.tolist())
@@ -221,7 +221,7 @@ def _log_normal(z: Tensor) -> Tensor:
     return -0.5 * (z**2 + np.log(2 * np.pi))
 
 
-def _log_start(start: Law, y: Tensor) -> Tensor:
+def _log_start(start: GaussianLaw, y: Tensor) -> Tensor:
     return _log_normal((y - start.mean) / start.variance.sqrt()) - 0.5 * start.variance.log()
 
 

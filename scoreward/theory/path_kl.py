@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scoreward.theory.gaussian import F64, Law, Levels, Number, marginals
+from scoreward.theory.gaussian import F64, GaussianLaw, Levels, Number, marginals
 
 NODES = 64  # 1e-12 relative, also over the whole of rectified flow
 FAR = 1e15  # where σ/α is infinite; what is left beyond this clock is below 1e-15 nats
@@ -52,7 +52,7 @@ def score_rule(levels: Levels, eta: Number) -> Float[Tensor, "*sets steps"]:
 
 
 def gaussian_path_kl(
-    data: Law, other: Law, start: Law, levels: Levels, eta: Number
+    data: GaussianLaw, other: GaussianLaw, start: GaussianLaw, levels: Levels, eta: Number
 ) -> Float[Tensor, "*sets"]:
     """KL(P ‖ P′) of paths with the scores of two Gaussian data laws.  [score-as-action] (K)
 
@@ -74,7 +74,9 @@ def gaussian_path_kl(
     return 0.5 * factor(eta) * (squared / rival**2 * width).sum(-1)
 
 
-def same_variance_path_kl(data: Law, other: Law, levels: Levels, eta: Number) -> Tensor:
+def same_variance_path_kl(
+    data: GaussianLaw, other: GaussianLaw, levels: Levels, eta: Number
+) -> Tensor:
     """Closed form when only the means differ: ½ factor |Δm|² (1/v_0 − 1/v_T).
 
     [score-as-action] (K); whatever the start, because the scores differ by the same everywhere.

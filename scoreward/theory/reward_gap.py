@@ -16,11 +16,11 @@ from torch import Tensor
 
 from scoreward.theory.gaussian import (
     F64,
-    Law,
+    GaussianLaw,
     Levels,
-    Linear,
+    LinearReward,
     Number,
-    Quadratic,
+    QuadraticReward,
     StepRule,
     clock_ratio,
     exact,
@@ -31,17 +31,17 @@ from scoreward.theory.path_kl import step_weights
 
 
 @dataclass(frozen=True)
-class Setting:
+class GapSetting:
     """Data, start law and the ends of a grid: all that a gap in continuous time depends on."""
 
-    data: Law
-    start: Law
+    data: GaussianLaw
+    start: GaussianLaw
     levels: Levels
 
     @classmethod
-    def from_noise(cls, data: Law, levels: Levels, variance: Number = 1.0) -> "Setting":
+    def from_noise(cls, data: GaussianLaw, levels: Levels, variance: Number = 1.0) -> "GapSetting":
         """The start N(0, variance I) of a sampler: 1 for VP and rectified flow, σ_T² for VE."""
-        return cls(data, Law.of(torch.zeros(data.dim, dtype=F64), variance), levels)
+        return cls(data, GaussianLaw.of(torch.zeros(data.dim, dtype=F64), variance), levels)
 
     @property
     def offset(self) -> Float[Tensor, "*sets dim"]:
@@ -61,7 +61,7 @@ class Setting:
         return exact(self.data, ends, 0.0).slope[..., 0], torch.xlogy(power, ratio).expm1()
 
 
-def linear(setting: Setting, reward: Linear, eta: Number) -> Float[Tensor, "*sets"]:
+def linear(setting: GapSetting, reward: LinearReward, eta: Number) -> Float[Tensor, "*sets"]:
     """Δ = c·δ (q^((1+η²)/2) − q^(1/2)) for r = c·x; η = ∞ is its limit.  [reward-gap] (linear gap)
 
     No difference of nearly equal rewards is taken, so that gaps of 1e-12 have all their digits.
@@ -70,7 +70,7 @@ def linear(setting: Setting, reward: Linear, eta: Number) -> Float[Tensor, "*set
     return (reward.direction * setting.offset).sum(-1) * ode * less
 
 
-def quadratic(setting: Setting, reward: Quadratic, eta: Number) -> Float[Tensor, "*sets"]:
+def quadratic(setting: GapSetting, reward: QuadraticReward, eta: Number) -> Float[Tensor, "*sets"]:
     """The gap of r = −(κ/2)|x − z|² in d dimensions.  [reward-gap] (quadratic gap)
 
     For κ = 2: −2 (m − z)·δ (q^((1+η²)/2) − q^(1/2)) − (|δ|² + d w)(q^(1+η²) − q).
@@ -83,7 +83,7 @@ def quadratic(setting: Setting, reward: Quadratic, eta: Number) -> Float[Tensor,
 
 
 def discretised(
-    setting: Setting, reward: Linear | Quadratic, rule: StepRule, eta: Number
+    setting: GapSetting, reward: LinearReward | QuadraticReward, rule: StepRule, eta: Number
 ) -> Float[Tensor, "*sets"]:
     """The gap on the setting's grid, the same for both samplers.  [reward-gap] (definition)"""
     ends = (rule(setting.data, setting.levels, e).push(setting.start) for e in (eta, 0.0))
@@ -94,7 +94,9 @@ def discretised(
 # What remains of the gap when the start is nearly pure noise; zero-mean start of variance σ_T² or 1
 
 
-def exploding_rates(data: Law, sigma: Number, reward: Linear) -> tuple[Tensor, Tensor]:
+def exploding_rates(
+    data: GaussianLaw, sigma: Number, reward: LinearReward
+) -> tuple[Tensor, Tensor]:
     """VE, σ_T → ∞: (c·m √c/σ_T, −d c²/σ_T²) for linear and centred −|x|².  [reward-gap] (rates)
 
     The second for data of mean 0: the ODE is under-dispersed and scores higher.
@@ -104,7 +106,9 @@ def exploding_rates(data: Law, sigma: Number, reward: Linear) -> tuple[Tensor, T
     return first, -data.dim * data.variance**2 / level**2
 
 
-def preserving_rates(data: Law, alpha: Number, reward: Linear) -> tuple[Tensor, Tensor]:
+def preserving_rates(
+    data: GaussianLaw, alpha: Number, reward: LinearReward
+) -> tuple[Tensor, Tensor]:
     """VP, α_T → 0: (c·m √c α_T, d c (1 − c) α_T²), as above.  [reward-gap] (rates)"""
     level = torch.as_tensor(alpha, dtype=F64)
     first = (reward.direction * data.mean).sum(-1) * data.variance.sqrt() * level
@@ -169,7 +173,7 @@ class StepShifts:
     ode_gain: Tensor
 
 
-def step_shifts(data: Law, levels: Levels, eta: float) -> StepShifts:
+def step_shifts(data: GaussianLaw, levels: Levels, eta: float) -> StepShifts:
     """Train at η > 0 on a grid, then sample with the ODE; shapes of the data's sets."""
     trained, ode = (_gain_per_shift(data, levels, e) for e in (eta, 0.0))
     kl = (step_weights(levels, eta) * trained**2).sum(-1)
@@ -177,7 +181,7 @@ def step_shifts(data: Law, levels: Levels, eta: float) -> StepShifts:
     return StepShifts(moved / trained.square().sum(-1), moved / kl.sqrt())
 
 
-def _gain_per_shift(data: Law, levels: Levels, eta: float) -> Float[Tensor, "*sets steps"]:
+def _gain_per_shift(data: GaussianLaw, levels: Levels, eta: float) -> Float[Tensor, "*sets steps"]:
     """d E[x/α at the end] / d(shift of ε at step k), up to a common sign."""
     alpha_t, sigma_t, alpha_s, sigma_s = levels.steps()
     kept = levels.snr_ratio() ** (eta**2)

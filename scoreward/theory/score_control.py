@@ -16,7 +16,7 @@ from torch import Tensor
 
 from scoreward.prediction import per_sample
 from scoreward.process import Process
-from scoreward.theory.gaussian import F64, Law, Linear, Quadratic, transition
+from scoreward.theory.gaussian import F64, GaussianLaw, LinearReward, QuadraticReward, transition
 from scoreward.theory.path_kl import factor
 
 State = Float[Tensor, "batch dim"]
@@ -30,9 +30,9 @@ class Problem:
     P_pre has the exact score of N(m, c I). At η = 0 paths have no KL, and none is charged.
     """
 
-    data: Law
+    data: GaussianLaw
     process: Process
-    reward: Linear | Quadratic
+    reward: LinearReward | QuadraticReward
     beta: float
     eta: float = 1.0
 
@@ -59,7 +59,7 @@ class Problem:
         """α and σ."""
         return self.process.alpha(t), self.process.sigma(t)
 
-    def ahead(self, x: State, t: Times) -> tuple[Law, Float[Tensor, "batch 1"]]:
+    def ahead(self, x: State, t: Times) -> tuple[GaussianLaw, Float[Tensor, "batch 1"]]:
         """The law of X_0 given x at t without control, and the slope of its mean in x.
 
         At η = 1 its mean is the denoised x.
@@ -68,7 +68,7 @@ class Problem:
         now, then = self.levels(time), self.levels(torch.zeros_like(time))
         slope, noise = transition(self.data.variance, now, then, torch.tensor(self.eta, dtype=F64))
         mean = then[0] * self.data.mean + slope * (x - now[0] * self.data.mean)
-        return Law(mean, noise[:, 0]), slope
+        return GaussianLaw(mean, noise[:, 0]), slope
 
     def score(self, x: State, t: Times) -> State:
         """s_pre, the score before fine-tuning."""
@@ -110,28 +110,28 @@ class Optimal:
         share = problem.pull / problem.cost
         return problem.score(x, t) + share * self.value_gradient(x, t)
 
-    def law(self, start: Law) -> Law:
+    def law(self, start: GaussianLaw) -> GaussianLaw:
         """Terminal law from a start law at t = 1.  [score-as-action] (tilt)"""
         tilted, spread, shrink = self._from(start)
-        return Law(tilted.mean, tilted.variance + shrink**2 * spread)
+        return GaussianLaw(tilted.mean, tilted.variance + shrink**2 * spread)
 
-    def path_kl(self, start: Law) -> Tensor:
+    def path_kl(self, start: GaussianLaw) -> Tensor:
         """KL(P* ‖ P_pre), nats: that of the ends given the start, averaged over the start."""
         tilted, spread, shrink = self._from(start)
         law, _ = self._mean_ahead(start)
         excess = start.dim * (1 - shrink) ** 2 * spread / (2 * law.variance)
         return tilted.kl(law) + excess
 
-    def objective(self, start: Law) -> Tensor:
+    def objective(self, start: GaussianLaw) -> Tensor:
         """J = E r − β KL."""
         reward = self.problem.reward.expect(self.law(start))
         return reward - self.problem.beta * self.path_kl(start)
 
-    def _mean_ahead(self, start: Law) -> tuple[Law, Tensor]:
+    def _mean_ahead(self, start: GaussianLaw) -> tuple[GaussianLaw, Tensor]:
         law, slope = self.problem.ahead(start.mean[None], torch.ones(1, dtype=F64))
-        return Law(law.mean[0], law.variance[0]), slope[0, 0]
+        return GaussianLaw(law.mean[0], law.variance[0]), slope[0, 0]
 
-    def _from(self, start: Law) -> tuple[Law, Tensor, Tensor]:
+    def _from(self, start: GaussianLaw) -> tuple[GaussianLaw, Tensor, Tensor]:
         """(tilted law given the mean start, variance of its prior mean, how far that carries)."""
         law, slope = self._mean_ahead(start)
         tilted = self.problem.reward.tilted(law, self.problem.beta)
@@ -181,13 +181,13 @@ class Shifted:
         _, slope = self.problem.ahead(x, t)
         return slope * self.problem.reward.gradient(self._ahead(x, t).mean)
 
-    def _ahead(self, x: State, t: Times) -> Law:
+    def _ahead(self, x: State, t: Times) -> GaussianLaw:
         law, _ = self.problem.ahead(x, t)
-        return Law(
+        return GaussianLaw(
             law.mean + self.theta * self.moved(t, torch.zeros_like(t))[:, None], law.variance
         )
 
-    def law_at(self, start: Law, t: float) -> Law:
+    def law_at(self, start: GaussianLaw, t: float) -> GaussianLaw:
         """The law of X_t from a start law at t = 1."""
         one, time = (torch.tensor(u, dtype=F64) for u in (1.0, t))
         problem = self.problem
@@ -196,28 +196,30 @@ class Shifted:
             problem.data.variance, now, then, torch.tensor(problem.eta, dtype=F64)
         )
         mean = then[0] * problem.data.mean + slope * (start.mean - now[0] * problem.data.mean)
-        return Law(mean + self.theta * self.moved(one, time), slope**2 * start.variance + noise)
+        return GaussianLaw(
+            mean + self.theta * self.moved(one, time), slope**2 * start.variance + noise
+        )
 
-    def law(self, start: Law) -> Law:
+    def law(self, start: GaussianLaw) -> GaussianLaw:
         """Terminal law."""
         return self.law_at(start, 0.0)
 
-    def path_kl(self, start: Law) -> Tensor:
+    def path_kl(self, start: GaussianLaw) -> Tensor:
         """KL(P_θ ‖ P_pre), nats; it does not depend on the start."""
         ends = torch.tensor([1.0, 0.0], dtype=F64)
         return self.running(ends[0], ends[1])
 
-    def objective(self, start: Law) -> Tensor:
+    def objective(self, start: GaussianLaw) -> Tensor:
         """J(θ) = E r − β KL.  [score-as-action] (family)"""
         reward = self.problem.reward.expect(self.law(start))
         return reward - self.problem.beta * self.path_kl(start)
 
-    def gradient(self, start: Law) -> Float[Tensor, " dim"]:
+    def gradient(self, start: GaussianLaw) -> Float[Tensor, " dim"]:
         """dJ/dθ in closed form.  [score-as-action] (family)"""
         moved, price = self._sizes()
         return moved * self.problem.reward.gradient(self.law(start).mean) - price * self.theta
 
-    def best(self, start: Law) -> "Shifted":
+    def best(self, start: GaussianLaw) -> "Shifted":
         """The maximum of J over θ; infinite where neither reward nor KL bends."""
         moved, price = self._sizes()
         bend = self.problem.reward.curvature * moved**2 + price
@@ -230,7 +232,7 @@ class Shifted:
         spent = problem.precision(end) - problem.precision(one)
         return self.moved(one, end), problem.cost * problem.data.variance**2 * spent
 
-    def gradient_rate(self, start: Law, t: float) -> Float[Tensor, " dim"]:
+    def gradient_rate(self, start: GaussianLaw, t: float) -> Float[Tensor, " dim"]:
         """The integrand of the policy gradient at one time.  [score-as-action] (Thm. 4.1)
 
         g² h E[(1+η²)/2 ∇V_θ(t, X_t) − cost · (s_θ − s_pre)]; ∇V_θ is affine, so E is at the mean.

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from scoreward.branches import Grown, Layout, grow
+from scoreward.branches import BranchLayout, Grown, grow
 from scoreward.denoiser import Cond, Denoiser
 from scoreward.keys import Key
 from scoreward.objectives.base import Branched, Samples
@@ -27,7 +27,7 @@ Compared = Literal["start", "prompt"]
 class Trunks(Geometry):
     """A round of trunks: a start stays on one process, a series of branches in one minibatch."""
 
-    layout: Layout = Layout(2, 1)
+    layout: BranchLayout = BranchLayout(2, 1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,7 +72,7 @@ class Branching(Online):
             raise ValueError("a source has branches or a `tree`, not both; leave out `tree`")
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> BranchLayout:
         """How samples are numbered."""
         if not isinstance(self.geometry, Trunks):
             raise ValueError(
@@ -143,7 +143,7 @@ def branching(
     """
     given = source.geometry
     sizes: dict[str, Any] = {n: getattr(given, n) for n in Geometry.__dataclass_fields__}
-    layout = Layout(min(branches, given.group), len(trained))
+    layout = BranchLayout(min(branches, given.group), len(trained))
     sizes |= {"group": given.group * layout.steps, "remember": 0, "layout": layout}
     fields: dict[str, Any] = {n: getattr(source, n) for n in Online.__dataclass_fields__}
     fields["geometry"] = Trunks(**sizes)

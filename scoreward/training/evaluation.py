@@ -46,7 +46,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """Numbers by sampler (or other setting), and pictures or texts for the eye."""
 
     numbers: dict[str, dict]
@@ -58,13 +58,13 @@ class Measured:
 
 
 @runtime_checkable
-class Measuring(Protocol):
+class Evaluator(Protocol):
     """What a run does every few rounds to see where it stands."""
 
     @property
     def every(self) -> int: ...
 
-    def measure(self, subject: Subject) -> Measured: ...
+    def measure(self, subject: Subject) -> Measurement: ...
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Evaluation:
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
 
-    def measure(self, subject: Subject) -> Measured:
+    def measure(self, subject: Subject) -> Measurement:
         """Everything asked for, of one round."""
         model, team = subject.model, subject.team
         measured = evaluate(self, model, subject.now, team, subject.first)
@@ -118,9 +118,9 @@ def evaluate(
     denoiser: Denoiser,
     team: Team,
     reference: Denoiser | None = None,
-) -> Measured:
+) -> Measurement:
     """All samplers in turn; processes share the prompts.  With a reference also the drift."""
-    measured = Measured({}, {}, {})
+    measured = Measurement({}, {}, {})
     for name, sampler in evaluation.samplers.items():
         tester = Tester(evaluation, model, denoiser, sampler, team)
         numbers, scores, pictures = tester.scores()

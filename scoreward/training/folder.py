@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from scoreward.training.evaluation import Measured
+from scoreward.training.evaluation import Measurement
 
 COLUMNS = 8
 LARGEST = 256  # pixels of a side of a kept picture
@@ -105,14 +105,14 @@ class RunFolder:
             aside.write_text("".join(json.dumps(r) + "\n" for r in kept))
             aside.replace(self._metrics)
 
-    def keep(self, round: int, measured: Measured) -> None:
+    def keep(self, round: int, measured: Measurement) -> None:
         """Whatever of an evaluation is for the eye."""
         if measured.pictures:
             self.keep_pictures(round, measured, list(measured.prompts))
         if measured.texts:
             self.keep_texts(round, measured)
 
-    def keep_texts(self, round: int, measured: Measured) -> None:
+    def keep_texts(self, round: int, measured: Measurement) -> None:
         """What was written for each prompt, and its scores, in samples/texts.json."""
         path = self.path / "samples" / "texts.json"
         index = json.loads(path.read_text()) if path.exists() else {}
@@ -122,7 +122,7 @@ class RunFolder:
             index.setdefault("scores", {})[str(round)] = measured.scores
             self.write_json("samples/texts.json", index)
 
-    def keep_pictures(self, round: int, measured: Measured, prompts: list[str]) -> None:
+    def keep_pictures(self, round: int, measured: Measurement, prompts: list[str]) -> None:
         """One PNG per sampler, and what the scorers said of each picture in samples/index.json."""
         index = self._index()
         with self._writing("write sample pictures"):

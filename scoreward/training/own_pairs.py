@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from scoreward.chain import Sampler, draw
 from scoreward.keys import Key, normal_each
 from scoreward.models.base import Model
-from scoreward.models.diffusers.text import Store
+from scoreward.models.diffusers.text import TensorStore
 from scoreward.rewards.base import Reward, scored
 from scoreward.training.preferences import PairData
 
@@ -32,7 +32,7 @@ class OwnPairs:
     batch: int = 64  # samples at once; memory only
     least: float = 0.0  # a smaller gap of rewards is a tie; ties are dropped
     judged: str = ""  # what identifies the reward: its name and weights; a store needs it
-    store: Store | None = None
+    store: TensorStore | None = None
 
     def __post_init__(self) -> None:
         if self.group < 2:

@@ -102,7 +102,7 @@ class Run:
     optimizer: Optimizer
     budget: Budget
     folder: Path = Path("runs/unnamed")
-    evaluation: Any | None = None  # a `Measuring`
+    evaluation: Any | None = None  # an `Evaluator`
     keeping: Keeping = Keeping()
     guards: Guards = Guards()
     guidance: float = 1.0  # of the policy itself, in rollouts and in training alike

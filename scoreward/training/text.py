@@ -14,7 +14,7 @@ from scoreward.margins.language import dispersion_norm
 from scoreward.margins.pairs import Pairs
 from scoreward.models.language import LanguageModel, Prompt, Sequences
 from scoreward.models.weights import Weights
-from scoreward.objectives.kto import Labelled
+from scoreward.objectives.kto import LabelledRows
 from scoreward.objectives.language import NORM, TextPairs
 from scoreward.preferences.records import TextBinary, TextPair
 from scoreward.training.geometry import Geometry
@@ -184,7 +184,7 @@ class LabelledSource(Source):
         chosen = [numbers[i] for i in here]
         following = [numbers[(i + 1) % len(numbers)] for i in here]
         records = [self.records[i] for i in chosen]
-        rows = Labelled(
+        rows = LabelledRows(
             text=self.model.padded([self.references.texts[i] for i in chosen]),
             other=self._mismatched(chosen, following),
             desirable=torch.tensor([r.desirable for r in records], dtype=torch.bool),

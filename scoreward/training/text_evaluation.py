@@ -11,8 +11,8 @@ from scoreward.margins import tokens
 from scoreward.margins.language import PreferenceLoss
 from scoreward.margins.pairs import Pairs
 from scoreward.models.language import LanguageModel, Prompt
-from scoreward.objectives.language import NORM, PairLoss, Preferences, said_of
-from scoreward.training.evaluation import Measured, Subject
+from scoreward.objectives.language import NORM, LanguagePreferences, PairLoss, said_of
+from scoreward.training.evaluation import Measurement, Subject
 from scoreward.training.text import LabelledSource, PairTexts
 
 LENGTHS = ("winner", "loser")  # tokens, of the data
@@ -49,7 +49,7 @@ class TextEvaluation:
     """
 
     data: PairTexts
-    objective: Preferences = Preferences()
+    objective: LanguagePreferences = LanguagePreferences()
     every: int = 20  # rounds between evaluations
     batch: int = 16  # pairs at once; memory only
     writing: Writing | None = None
@@ -60,7 +60,7 @@ class TextEvaluation:
                 f"`every` and `batch` must be at least 1, got {self.every} and {self.batch}"
             )
 
-    def measure(self, subject: Subject) -> Measured:
+    def measure(self, subject: Subject) -> Measurement:
         """Everything asked for, of one round."""
         return with_texts(self._pairs(subject), subject, self.writing)
 
@@ -109,7 +109,7 @@ class LabelledEvaluation:
                 "apart; hold out more of the prompts"
             )
 
-    def measure(self, subject: Subject) -> Measured:
+    def measure(self, subject: Subject) -> Measurement:
         """Everything asked for, of one round."""
         return with_texts(self._labelled(subject), subject, self.writing)
 
@@ -141,17 +141,17 @@ class LabelledEvaluation:
         }
 
 
-def with_texts(numbers: dict, subject: Subject, writing: Writing | None) -> Measured:
+def with_texts(numbers: dict, subject: Subject, writing: Writing | None) -> Measurement:
     """Numbers of held-out data, and scores of what is written, by the averaged weights."""
     if writing is None:
-        return Measured({SECTION: numbers}, {}, {})
+        return Measurement({SECTION: numbers}, {}, {})
     texts = _written(subject, writing)
     prompts = [subject.model.rendered(p) for p in writing.prompts]
     scores = {n: f(texts, prompts).tolist() for n, f in writing.scorers.items()}
     numbers |= {n: sum(v) / len(v) for n, v in scores.items()}
     numbers["written_length"] = sum(len(t.split()) for t in texts) / len(texts)
     shown = writing.shown
-    return Measured(
+    return Measurement(
         {SECTION: numbers},
         {},
         {SECTION: {n: v[:shown] for n, v in scores.items()}},

@@ -18,6 +18,7 @@ from scoreward.keys import Key
 from scoreward.models.base import Trainable
 from scoreward.models.weights import Snapshot, Weights
 from scoreward.objectives.base import Objective, Policy
+from scoreward.rounds import Round
 from scoreward.rows import Rows, join
 from scoreward.training.clock import Clock, Watched
 from scoreward.training.combining import combined, detached
@@ -68,14 +69,6 @@ class Evaluations:
     def total(self) -> int:
         """Behaviour forwards + 3 × trained evaluations."""
         return self.behaviour + self.training_forward + 2 * self.training_backward
-
-
-@dataclass(frozen=True)
-class Round:
-    """A finished round: its number (from 1) and its metrics."""
-
-    index: int
-    metrics: dict[str, float]
 
 
 class Trainer:

@@ -10,10 +10,10 @@ from scoreward.control import lq, problems
 from scoreward.control.cpg import CPG
 from scoreward.control.cppo import CPPO, distance, root
 from scoreward.control.critics import Critic, LinearCritic, NetworkCritic, excess
-from scoreward.control.learner import Learner, Sampling, Update
-from scoreward.control.lq import LQ, Linear
+from scoreward.control.learner import Learner, PathSampling, Update
+from scoreward.control.lq import LQ, LinearGaussian
 from scoreward.control.policies import Bounded, LinearPolicy, NetworkPolicy, mean_action, mlp
-from scoreward.control.sde import Environment, Transitions, begin, collect
+from scoreward.control.sde import Environment, PathSteps, begin, collect
 from scoreward.keys import Key
 from tests.support.matrix import long
 
@@ -24,9 +24,9 @@ def double(values: object) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def exact(policy: LinearPolicy) -> Linear:
+def exact(policy: LinearPolicy) -> LinearGaussian:
     weight, factor = policy.weight.detach(), policy.factor().detach()
-    return Linear(weight[:, :-1], weight[:, -1], factor @ factor.T)
+    return LinearGaussian(weight[:, :-1], weight[:, -1], factor @ factor.T)
 
 
 class Known:
@@ -40,7 +40,7 @@ class Known:
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         return self.value(x)
 
-    def fit(self, env: Environment, rows: Transitions, paths: int, key: Key) -> None: ...
+    def fit(self, env: Environment, rows: PathSteps, paths: int, key: Key) -> None: ...
     def state_dict(self) -> dict:
         return {}
 
@@ -109,14 +109,14 @@ def slower(done: int) -> float:
     return (1 + done / 50) ** -0.5
 
 
-def cpg(env: LQ, seed: int = 0, sampling: Sampling | None = None, lr: float = 0.15) -> Learner:
+def cpg(env: LQ, seed: int = 0, sampling: PathSampling | None = None, lr: float = 0.15) -> Learner:
     n, m, _ = env.sizes
     policy = LinearPolicy(n + 1, m)
     optimizer = torch.optim.SGD(policy.parameters(), lr=lr)
     return Learner(env, policy, LinearCritic(), CPG(), optimizer, sampling, seed, slower)
 
 
-def cppo(env: LQ, seed: int = 0, sampling: Sampling | None = None) -> Learner:
+def cppo(env: LQ, seed: int = 0, sampling: PathSampling | None = None) -> Learner:
     n, m, _ = env.sizes
     policy = LinearPolicy(n + 1, m)
     update = CPPO(radius=0.05, factor=2.0, max_norm=None)
@@ -139,21 +139,21 @@ def test_cpg_learns_l1_as_the_reference_study_does() -> None:
 @pytest.mark.long
 def test_cppo_learns_l1_faster() -> None:
     """[ct-policy-opt] (CPPO): printed 0.485 to 0.490 after 30; ours, with its stop, as good."""
-    gaps = run(cppo(problems.l1(), sampling=Sampling(paths=500)), 40)
+    gaps = run(cppo(problems.l1(), sampling=PathSampling(paths=500)), 40)
     assert 0.58535 - gaps[29] > 0.48
     assert gaps[39] < 0.05
 
 
 def test_cpg_learns_the_ergodic_problem() -> None:
     """Average reward: no discount, no restarts; from −2.6 to within 0.15 of 0.6333741715."""
-    gaps = run(cpg(problems.ergodic(), sampling=Sampling(500, 40, 0.01), lr=0.1), 50)
+    gaps = run(cpg(problems.ergodic(), sampling=PathSampling(500, 40, 0.01), lr=0.1), 50)
     assert gaps[0] > 1
     assert gaps[49] < 0.15
 
 
 def test_cppo_learns_correlated_actions() -> None:
     """Two states, two actions: within 0.05 of the optimum −0.4768 from −2.1."""
-    gaps = run(cppo(problems.matrix(), sampling=Sampling(400, 10, 0.1)), 40)
+    gaps = run(cppo(problems.matrix(), sampling=PathSampling(400, 10, 0.1)), 40)
     assert gaps[0] > 0.5
     assert gaps[39] < 0.05
 
@@ -161,8 +161,8 @@ def test_cppo_learns_correlated_actions() -> None:
 @pytest.mark.long
 def test_learning_does_not_degrade_with_a_smaller_step() -> None:
     """The same simulated time at dt = 0.1 and 0.01 gives the same gap, up to sampling noise."""
-    coarse = run(cpg(problems.l1(), sampling=Sampling(300, 10, 0.1)), 20)[-1]
-    fine = run(cpg(problems.l1(), sampling=Sampling(300, 100, 0.01)), 20)[-1]
+    coarse = run(cpg(problems.l1(), sampling=PathSampling(300, 10, 0.1)), 20)[-1]
+    fine = run(cpg(problems.l1(), sampling=PathSampling(300, 100, 0.01)), 20)[-1]
     assert fine < coarse + 0.05
 
 
@@ -218,7 +218,7 @@ def test_a_run_that_stopped_goes_on_with_the_same_numbers(which: int) -> None:
         update, kind = updates()[which]
         optimizer = kind(policy.parameters(), lr=1e-2)  # type: ignore[call-arg]
         critic = NetworkCritic(mlp(2, 1, width=8))
-        return Learner(problems.l1(), policy, critic, update, optimizer, Sampling(20, 5, 0.1))
+        return Learner(problems.l1(), policy, critic, update, optimizer, PathSampling(20, 5, 0.1))
 
     whole, first, second = learner(), learner(), learner()
     metrics = [whole.step().metrics for _ in range(3)][-1]
@@ -235,7 +235,7 @@ def test_bounded_actions_learn_within_their_bounds() -> None:
     env = replace(problems.l2(), temperature=0.0)
     policy = Bounded(LinearPolicy(2, 1, 0.5), -0.3, 0.3)
     optimizer = torch.optim.Adam(policy.parameters(), lr=0.05)
-    learner = Learner(env, policy, LinearCritic(), CPPO(), optimizer, Sampling(500, 10, 0.1))
+    learner = Learner(env, policy, LinearCritic(), CPPO(), optimizer, PathSampling(500, 10, 0.1))
     for _ in range(60):
         learner.step()
     rows, _ = collect(env, policy, learner.paths, 3, 0.1, KEY)
@@ -255,7 +255,7 @@ def test_broken_numbers_stop_the_run_in_a_sentence() -> None:
 
 def test_bad_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="paths >= 1, steps >= 1 and dt > 0, got 0"):
-        Sampling(paths=0)
+        PathSampling(paths=0)
     with pytest.raises(ValueError, match="radius > 0, factor > 1 and slack in"):
         CPPO(factor=1.0)
     with pytest.raises(ValueError, match="`variance` must be positive, got 0"):

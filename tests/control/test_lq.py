@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from scoreward.control import lq, problems, scalar_lq
-from scoreward.control.lq import Linear, Quadratic
+from scoreward.control.lq import LinearGaussian, Quadratic
 from scoreward.control.scalar_lq import Coefficients, ScalarPolicy
 from scoreward.keys import Key
 
@@ -38,13 +38,13 @@ def double(values: object) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def numbers(value: Quadratic, policy: Linear) -> list[float]:
+def numbers(value: Quadratic, policy: LinearGaussian) -> list[float]:
     parts = (value.K, value.k, value.c, policy.gain, policy.intercept, policy.covariance)
     return [part.item() for part in parts]
 
 
-def gaussian(gain: float, intercept: float, variance: float) -> Linear:
-    return Linear(double([[gain]]), double([intercept]), double([[variance]]))
+def gaussian(gain: float, intercept: float, variance: float) -> LinearGaussian:
+    return LinearGaussian(double([[gain]]), double([intercept]), double([[variance]]))
 
 
 OLD, NEW = gaussian(-0.4, 0.1, 0.3), gaussian(-0.9, -0.2, 0.15)
@@ -80,7 +80,7 @@ def test_average_rewards_of_the_ergodic_benchmark() -> None:
     env = problems.ergodic()
     _, best = lq.optimum(env)
     plain = replace(env, temperature=0.0)
-    point = Linear(best.gain, best.intercept, torch.zeros_like(best.covariance))
+    point = LinearGaussian(best.gain, best.intercept, torch.zeros_like(best.covariance))
     assert lq.objective(plain, point).item() == pytest.approx(0.7084973779, abs=6e-11)
     assert lq.objective(plain, best).item() == pytest.approx(0.6584973779, abs=6e-11)
     assert lq.objective(env, best).item() == pytest.approx(0.6333741715, abs=6e-11)
@@ -150,11 +150,11 @@ def test_the_gradient_of_the_matrix_problem_against_finite_differences() -> None
     env = problems.matrix()
     gain, intercept = double([[-0.3, 0.2], [0.1, -0.5]]), double([0.1, -0.2])
     covariance = double([[0.2, 0.05], [0.05, 0.3]])
-    slope, h = lq.gradient(env, Linear(gain, intercept, covariance)), 1e-5
+    slope, h = lq.gradient(env, LinearGaussian(gain, intercept, covariance)), 1e-5
 
     def objective(where: str, change: Tensor) -> float:
         parts = {"gain": gain, "intercept": intercept, "covariance": covariance}
-        return lq.objective(env, Linear(**{**parts, where: parts[where] + change})).item()
+        return lq.objective(env, LinearGaussian(**{**parts, where: parts[where] + change})).item()
 
     for where, size in (("gain", (2, 2)), ("intercept", (2,)), ("covariance", (2, 2))):
         for i in range(torch.zeros(size).numel()):
@@ -181,8 +181,12 @@ def test_the_performance_difference_identity() -> None:
 def test_the_performance_difference_identity_of_the_matrix_problem() -> None:
     """[ct-policy-opt] (performance difference), also for average rewards."""
     for env in (problems.matrix(), replace(problems.matrix(), discount=0.0)):
-        old = Linear(double([[-0.3, 0.2], [0.1, -0.5]]), double([0.1, -0.2]), 0.3 * double(EYE))
-        new = Linear(double([[-0.1, 0.0], [0.3, 0.1]]), double([-0.4, 0.3]), 0.1 * double(EYE))
+        old = LinearGaussian(
+            double([[-0.3, 0.2], [0.1, -0.5]]), double([0.1, -0.2]), 0.3 * double(EYE)
+        )
+        new = LinearGaussian(
+            double([[-0.1, 0.0], [0.3, 0.1]]), double([-0.4, 0.3]), 0.1 * double(EYE)
+        )
         plain = (lq.objective(env, new) - lq.objective(env, old)).item()
         assert lq.difference(env, new, old).item() == pytest.approx(plain, abs=1e-10)
 

@@ -32,9 +32,9 @@ def linear(gain: list[list[float]], intercept: list[float], variance: float) -> 
     return policy
 
 
-def exact(policy: LinearPolicy) -> lq.Linear:
+def exact(policy: LinearPolicy) -> lq.LinearGaussian:
     factor, weight = policy.factor().detach(), policy.weight.detach()
-    return lq.Linear(weight[:, :-1], weight[:, -1], factor @ factor.T)
+    return lq.LinearGaussian(weight[:, :-1], weight[:, -1], factor @ factor.T)
 
 
 def one(x: Tensor, t: Tensor) -> Normal:

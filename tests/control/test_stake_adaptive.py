@@ -12,7 +12,7 @@ from scoreward.control.proof_of_stake import (
     Utility,
 )
 from scoreward.control.stake_adaptive import (
-    Line,
+    PiecewiseLinear,
     adaptive_path,
     adaptive_value,
     drawn,
@@ -91,7 +91,9 @@ def test_the_drawn_price_has_the_moments_of_geometric_brownian_motion() -> None:
 
 
 def test_a_line_goes_through_its_points() -> None:
-    line = Line(torch.tensor([0.0, 1.0, 3.0]).double(), torch.tensor([1.0, 2.0, -2.0]).double())
+    line = PiecewiseLinear(
+        torch.tensor([0.0, 1.0, 3.0]).double(), torch.tensor([1.0, 2.0, -2.0]).double()
+    )
     assert line(torch.tensor([0.0, 0.5, 1.0, 2.0, 3.0]).double()).tolist() == [1, 1.5, 2, 0, -2]
 
 

@@ -6,7 +6,7 @@ import torch
 from scoreward.control.cpg import CPG
 from scoreward.control.cppo import CPPO
 from scoreward.control.critics import LinearCritic
-from scoreward.control.learner import Learner, Sampling
+from scoreward.control.learner import Learner, PathSampling
 from scoreward.control.normal import Normal
 from scoreward.control.policies import LinearPolicy, mean_action
 from scoreward.control.proof_of_stake import GeometricPrice
@@ -170,7 +170,7 @@ def test_learning_comes_near_the_optimum(update: CPG | CPPO) -> None:
     policy = LinearPolicy(4, 1, variance=0.04, features=lambda x, t: powers(t))
     optimizer = torch.optim.Adam(policy.parameters(), lr=0.05)
     critic = LinearCritic(judged, memory=0.8)
-    learner = Learner(env, policy, critic, update, optimizer, Sampling(64, 50, 0.1), seed=0)
+    learner = Learner(env, policy, critic, update, optimizer, PathSampling(64, 50, 0.1), seed=0)
     for _ in range(20):
         learner.step()
     still = environment(CASES["L1"], settle=0.1)

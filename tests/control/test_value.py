@@ -9,9 +9,9 @@ from torch import Tensor
 
 from scoreward.control import lq, problems, scalar_lq, value
 from scoreward.control.critics import LinearCritic, NetworkCritic, excess, quadratic, rates
-from scoreward.control.lq import Linear
+from scoreward.control.lq import LinearGaussian
 from scoreward.control.policies import LinearPolicy, mlp
-from scoreward.control.sde import Environment, Transitions, begin, collect
+from scoreward.control.sde import Environment, PathSteps, begin, collect
 from scoreward.keys import Key
 from tests.control.clock import Clock
 from tests.support.matrix import long
@@ -31,7 +31,7 @@ def policy(variance: float = VARIANCE) -> LinearPolicy:
     return result
 
 
-def sample(env: Environment, dt: float, time: float = 1.0, paths: int = 4000) -> Transitions:
+def sample(env: Environment, dt: float, time: float = 1.0, paths: int = 4000) -> PathSteps:
     """Transitions of L1's policy, from paths that have forgotten their start."""
     coarse = max(dt, 0.03)
     _, settled = collect(env, policy(), begin(env, paths, KEY), round(4 / coarse), coarse, KEY)
@@ -95,7 +95,9 @@ def test_the_increment_of_the_true_value_has_mean_zero_for_each_state() -> None:
     """[ct-policy-opt] (martingale): regressed on 1, x, x², nothing is left; 6 standard errors."""
     env = problems.l1()
     rows = sample(env, 0.003, time=0.5)
-    exact = lq.evaluate(env, Linear(double([[GAIN]]), double([INTERCEPT]), double([[VARIANCE]])))
+    exact = lq.evaluate(
+        env, LinearGaussian(double([[GAIN]]), double([INTERCEPT]), double([[VARIANCE]]))
+    )
     delta = value.increment(
         exact(rows.x), exact(rows.next), rates(env, rows), env.discount, rows.dt
     )
@@ -189,7 +191,9 @@ def test_the_ergodic_critic_finds_the_average_reward() -> None:
     critic = LinearCritic()
     critic.fit(env, rows, 4000, KEY)
     assert critic.weights is not None
-    exact = lq.evaluate(env, Linear(double([[GAIN]]), double([INTERCEPT]), double([[VARIANCE]])))
+    exact = lq.evaluate(
+        env, LinearGaussian(double([[GAIN]]), double([INTERCEPT]), double([[VARIANCE]]))
+    )
     assert critic.average.item() == pytest.approx(exact.c.item(), abs=0.03)
     found = coefficients(critic.weights)
     assert found == pytest.approx((exact.K.item(), exact.k.item(), 0), abs=0.06)
@@ -222,7 +226,9 @@ def test_a_network_learns_the_value(fit_to: Literal["martingale loss", "orthogon
         rows, where = collect(env, policy(), where, steps, 0.05, KEY / k)
         critic.fit(env, rows, paths, KEY / "fit" / k)
     x = torch.linspace(-1.2, 1.0, 45).double()[:, None]
-    exact = lq.evaluate(env, Linear(double([[GAIN]]), double([INTERCEPT]), double([[VARIANCE]])))(x)
+    exact = lq.evaluate(
+        env, LinearGaussian(double([[GAIN]]), double([INTERCEPT]), double([[VARIANCE]]))
+    )(x)
     error = (critic(x, torch.zeros(45).double()).detach() - exact).square().mean()
     assert error < 0.15 * exact.var()
 

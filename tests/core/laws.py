@@ -14,7 +14,7 @@ from torch import Tensor
 
 from scoreward.denoiser import Cond, Denoiser
 from scoreward.kernel import Kernel
-from scoreward.models.analytic import Exact, gaussian
+from scoreward.models.analytic import ExactDenoiser, gaussian
 from scoreward.prediction import Prediction
 from scoreward.process import VE, CosineVP, DiscreteVP, LinearVP, Process, RectifiedFlow
 
@@ -76,8 +76,8 @@ def ask(denoiser: Denoiser, x: Tensor, t: Tensor, cond: Cond = None) -> Predicti
     return denoiser(x, t, cond)
 
 
-def exact(process: Process, mean: float = MEAN, variance: float = VARIANCE) -> Exact:
-    return Exact(gaussian([mean], variance), process)
+def exact(process: Process, mean: float = MEAN, variance: float = VARIANCE) -> ExactDenoiser:
+    return ExactDenoiser(gaussian([mean], variance), process)
 
 
 def marginal(

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from scoreward.chain import Sampler, Trajectory, Transitions, draw, rollout, uniform, walk, windowed
-from scoreward.denoiser import Counted, Reading
+from scoreward.denoiser import Counted, NetworkDenoiser
 from scoreward.kernel import (
     DDIM,
     DPMSolverPP,
@@ -42,12 +42,12 @@ STOCHASTIC: dict[str, Kernel] = {
 MIXED = windowed(euler(), STOCHASTIC["flow-sde"], 2, 3, time_grid(8, shift=3.0))
 
 
-def policy(dtype: torch.dtype = F64) -> Reading:
+def policy(dtype: torch.dtype = F64) -> NetworkDenoiser:
     """Three prompts whose data have different means, in four dimensions."""
     module = GaussianPolicy(prompts=3, dim=4).to(dtype)
     with torch.no_grad():
         module.mean.copy_((KEY / "means").normal(3, 4))
-    return Reading(module, RectifiedFlow())
+    return NetworkDenoiser(module, RectifiedFlow())
 
 
 def starts(dtype: torch.dtype = F64) -> tuple[Tensor, list[Key]]:
@@ -59,7 +59,7 @@ def roll(sampler: Sampler, dtype: torch.dtype = F64) -> Trajectory:
     return rollout(sampler, policy(dtype), *starts(dtype), PROMPTS)
 
 
-def replay(kernel: Kernel, rows: Transitions, denoiser: Reading, conds: Tensor) -> Tensor:
+def replay(kernel: Kernel, rows: Transitions, denoiser: NetworkDenoiser, conds: Tensor) -> Tensor:
     return kernel(denoiser(rows.x, rows.t, conds), rows.s).log_prob(rows.next)
 
 

@@ -14,7 +14,7 @@ from scoreward.denoiser import (
     Guided,
     InBatches,
     InPrecision,
-    Reading,
+    NetworkDenoiser,
     Switched,
 )
 from scoreward.kernel import ddim
@@ -46,12 +46,14 @@ def nothing(cond: Cond) -> Cond:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_reading_gives_back_the_output_as_its_kind(kind: Kind) -> None:
-    answer = Reading(Conditional(), LinearVP(), kind)(X, T, COND)
+    answer = NetworkDenoiser(Conditional(), LinearVP(), kind)(X, T, COND)
     torch.testing.assert_close(answer.as_(kind), COND[:, None] * X + T[:, None])
 
 
 def test_a_network_in_low_precision_is_read_in_the_precision_of_the_state() -> None:
-    answer = Reading(Conditional(torch.bfloat16), RectifiedFlow())(X.float(), T.float(), COND)
+    answer = NetworkDenoiser(Conditional(torch.bfloat16), RectifiedFlow())(
+        X.float(), T.float(), COND
+    )
     assert answer.x0.dtype == answer.eps.dtype == torch.float32
 
 
@@ -61,7 +63,7 @@ def test_guidance_extrapolates_from_the_unconditional_answer_in_every_kind(
     kind: Kind, scale: float
 ) -> None:
     """[cfg] (6) with w = 1 for no guidance: u + w (c − u), by hand in the network's own kind."""
-    base = Reading(Conditional(), LinearVP(), kind)
+    base = NetworkDenoiser(Conditional(), LinearVP(), kind)
     guided = Guided(base, scale, nothing)(X, T, COND)
     with_cond, without = COND[:, None] * X + T[:, None], T[:, None].expand(3, 2)
     torch.testing.assert_close(guided.as_(kind), without + scale * (with_cond - without))
@@ -74,7 +76,7 @@ def test_guidance_is_one_call_and_counts_twice() -> None:
 
     def listening(x: Tensor, t: Tensor, cond: Cond) -> Prediction:
         calls.append(len(x))
-        return Reading(Conditional(), RectifiedFlow())(x, t, cond)
+        return NetworkDenoiser(Conditional(), RectifiedFlow())(x, t, cond)
 
     counted = Counted(listening)
     Guided(counted, 2.0, nothing)(X, T, COND)
@@ -85,7 +87,9 @@ def test_guidance_is_one_call_and_counts_twice() -> None:
 
 
 def test_counting_changes_no_answer() -> None:
-    base: Callable[[Tensor, Tensor, Cond], Prediction] = Reading(Conditional(), RectifiedFlow())
+    base: Callable[[Tensor, Tensor, Cond], Prediction] = NetworkDenoiser(
+        Conditional(), RectifiedFlow()
+    )
     assert torch.equal(Counted(base)(X, T, COND).x0, base(X, T, COND).x0)
 
 
@@ -98,7 +102,7 @@ class Words(Rows):
 
 
 def test_guidance_takes_conditions_of_several_tensors() -> None:
-    base = Reading(Conditional(), RectifiedFlow())
+    base = NetworkDenoiser(Conditional(), RectifiedFlow())
 
     def by_weight(x: Tensor, t: Tensor, cond: Cond) -> Prediction:
         assert isinstance(cond, Words)
@@ -114,7 +118,7 @@ def test_guidance_takes_conditions_of_several_tensors() -> None:
 
 def test_hybrid_inference_hands_over_after_the_first_steps() -> None:
     """[mix-grpo] (hybrid inference): of ten even steps the first eight begin above t = 0.2."""
-    early, late = (Counted(Reading(Conditional(), RectifiedFlow())) for _ in range(2))
+    early, late = (Counted(NetworkDenoiser(Conditional(), RectifiedFlow())) for _ in range(2))
     sampler = uniform(ddim(), 10)
     at = sampler.times[8]
     keys = [Key(("k", i)) for i in range(3)]

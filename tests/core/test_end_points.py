@@ -22,7 +22,7 @@ from scoreward.kernel import (
     generalised,
     reverse_sde,
 )
-from scoreward.models.analytic import Exact, gaussian
+from scoreward.models.analytic import ExactDenoiser, gaussian
 from scoreward.prediction import Prediction
 from scoreward.process import VE, CosineVP, LinearVP, Process, RectifiedFlow
 from tests.core.laws import F64, PROCESSES, ask, one_pair, real
@@ -106,7 +106,7 @@ def test_a_ddim_step_onto_clean_data_lands_on_x0(process: Process, eta: float) -
 @pytest.mark.parametrize("kernel", [Heun(), DPMSolverPP()], ids=["heun", "dpm"])
 def test_second_order_solvers_end_with_a_first_order_step(kernel: Kernel) -> None:
     """[edm] (Alg. 1) and [dpm-solver++] (Alg. 2): onto σ = 0 the step is Euler, here x0 itself."""
-    denoiser = Exact(gaussian([0.7, -0.2], 0.25), RectifiedFlow())
+    denoiser = ExactDenoiser(gaussian([0.7, -0.2], 0.25), RectifiedFlow())
     x, t, s = X, real(0.3), real(0.0)
     before = denoiser(x + 0.1, real(0.5))
     law, pred = kernel.step(partial(ask, denoiser), x, t, s, before)
@@ -116,7 +116,7 @@ def test_second_order_solvers_end_with_a_first_order_step(kernel: Kernel) -> Non
 @pytest.mark.parametrize("process", PROCESSES, ids=repr)
 def test_no_step_of_a_whole_chain_is_nan(process: Process) -> None:
     """From pure noise to data; x0 is what an exact denoiser knows even where α = 0."""
-    denoiser = Exact(gaussian([0.7], 0.25), process)
+    denoiser = ExactDenoiser(gaussian([0.7], 0.25), process)
     for kernel in (DDIM(generalised(1.5)), ddim(), DPMSolverPP()):
         x, previous = real(0.4)[:, None], None
         for t, s in ((1.0, 0.6), (0.6, 0.2), (0.2, 0.0)):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scoreward.kernel import EulerMaruyama, Level, dance_sde, euler, flow_sde, reverse_sde
 from scoreward.keys import Key
-from scoreward.models.analytic import Exact, Mixture
+from scoreward.models.analytic import ExactDenoiser, Mixture
 from scoreward.prediction import Prediction
 from scoreward.process import Process, RectifiedFlow
 from tests.core.laws import F64, PROCESSES, one_pair, real
@@ -39,7 +39,7 @@ def test_a_step_is_euler_maruyama_of_the_reverse_sde(process: Process, eta: floa
     x = (KEY / "x").normal(5, 2, dtype=F64)
     f_x, score = drift_and_score(process, x, t)
     g = process.g(real(t))
-    pred = Exact(DATA, process)(x, real(t).expand(5))
+    pred = ExactDenoiser(DATA, process)(x, real(t).expand(5))
     law = EulerMaruyama(reverse_sde(eta))(pred, real(s).expand(5))
     torch.testing.assert_close(law.mean, x + (f_x - 0.5 * (1 + eta**2) * g**2 * score) * (s - t))
     torch.testing.assert_close(law.std, (eta * g * sqrt(t - s)).expand(5, 1))

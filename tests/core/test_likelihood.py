@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from scoreward.chain import rollout, uniform
-from scoreward.denoiser import Reading
+from scoreward.denoiser import NetworkDenoiser
 from scoreward.kernel import DDIM, generalised
 from scoreward.keys import Key
 from scoreward.likelihood import (
-    Pairs,
+    NoisySamples,
     Times,
     draw_pairs,
     draw_times,
@@ -41,12 +41,12 @@ COND = torch.tensor([0, 1, 1, 2])
 X0 = (KEY / "x0").normal(4, 3, dtype=F64)
 
 
-def policy(shift: float = 0.0) -> Reading:
+def policy(shift: float = 0.0) -> NetworkDenoiser:
     """Data means of three prompts in three dimensions, moved by `shift`."""
     module = GaussianPolicy(prompts=3, dim=3).double()
     with torch.no_grad():
         module.mean.copy_((KEY / "means").normal(3, 3, dtype=F64) + shift)
-    return Reading(module, RectifiedFlow())
+    return NetworkDenoiser(module, RectifiedFlow())
 
 
 def keys(names: list[int]) -> list[Key]:
@@ -383,7 +383,7 @@ def test_more_distinct_times_than_there_are_is_refused() -> None:
 def test_the_x0_error_is_the_velocity_error_times_t() -> None:
     """On rectified flow x̂0 − x0 = −t (v̂ − v), so the self-normalised errors differ by t."""
     denoiser, process = policy(), RectifiedFlow()
-    pairs: Pairs = draw_pairs(X0, keys([1, 1, 2, 2]), 4, GRID, process)
+    pairs: NoisySamples = draw_pairs(X0, keys([1, 1, 2, 2]), 4, GRID, process)
 
     def error(kind: Kind) -> Tensor:
         answer, target = predict_as(denoiser, pairs, COND, kind), targets(process, X0, pairs, kind)

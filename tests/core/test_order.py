@@ -11,7 +11,7 @@ from torch import Tensor
 from scoreward.chain import Sampler, draw
 from scoreward.kernel import DDIM, DPMSolverPP, Heun, Kernel, ancestral, ddim, euler
 from scoreward.keys import Key
-from scoreward.models.analytic import Exact, Mixture
+from scoreward.models.analytic import ExactDenoiser, Mixture
 from scoreward.prediction import Prediction
 from scoreward.process import CosineVP, DiscreteVP, LinearVP, Process, RectifiedFlow
 from tests.core.laws import F64, PROCESSES, affine, exact, line, real
@@ -32,7 +32,7 @@ MIXTURE = Mixture(
 )
 
 
-def end(kernel: Kernel, denoiser: Exact, times: list[float]) -> Tensor:
+def end(kernel: Kernel, denoiser: ExactDenoiser, times: list[float]) -> Tensor:
     sampler = Sampler(tuple(times), (kernel,) * (len(times) - 1))
     start = scale(denoiser.process, times[0]) * STARTS[:, None]
     return draw(sampler, denoiser, start, KEYS, None)[:, 0]
@@ -79,7 +79,7 @@ def test_order_on_gaussian_data(kernel: Kernel, process: Process) -> None:
 @cache
 def reference(process: Process, top: float, bottom: float) -> Tensor:
     """The probability flow of the mixture by an 8th-order Runge–Kutta method."""
-    denoiser = Exact(MIXTURE, process)
+    denoiser = ExactDenoiser(MIXTURE, process)
 
     def velocity(t: float, x: list[float]) -> list[float]:
         time = torch.full((len(STARTS),), t, dtype=F64)
@@ -94,7 +94,7 @@ def reference(process: Process, top: float, bottom: float) -> Tensor:
 @pytest.mark.parametrize("kernel", SOLVERS.values(), ids=SOLVERS.keys())
 def test_order_on_a_mixture(kernel: Kernel, process: Process) -> None:
     """Against a fine reference solution, where nothing is linear."""
-    denoiser, truth = Exact(MIXTURE, process), reference(process, 0.9, 0.1)
+    denoiser, truth = ExactDenoiser(MIXTURE, process), reference(process, 0.9, 0.1)
     errors = [
         (end(kernel, denoiser, line(0.9, 0.1, n)) - truth).abs().max().item() for n in (40, 80)
     ]

@@ -10,7 +10,7 @@ from torch import Tensor
 from scoreward.gaussian import Gaussian
 from scoreward.kernel import DDIM, EulerMaruyama, Kernel, generalised, reverse_sde
 from scoreward.process import LinearVP
-from scoreward.theory.gaussian import Law, Levels
+from scoreward.theory.gaussian import GaussianLaw, Levels
 from scoreward.theory.path_kl import gaussian_path_kl
 from tests.core.laws import affine, exact, line, real
 from tests.golden.load import golden
@@ -21,8 +21,10 @@ PROCESS = LinearVP()
 
 def path_kl(eta: float, data: list[float], other: list[float]) -> float:
     """In continuous time; tests/theory checks it against the table and against quadrature."""
-    start, levels = Law.of(0.0, 1.0), Levels.of(PROCESS)
-    return gaussian_path_kl(Law.of(*data), Law.of(*other), start, levels, eta).item()
+    start, levels = GaussianLaw.of(0.0, 1.0), Levels.of(PROCESS)
+    return gaussian_path_kl(
+        GaussianLaw.of(*data), GaussianLaw.of(*other), start, levels, eta
+    ).item()
 
 
 def chain_kl(

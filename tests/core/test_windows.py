@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from scoreward.chain import walk, windowed
-from scoreward.denoiser import Counted, Reading
+from scoreward.denoiser import Counted, NetworkDenoiser
 from scoreward.kernel import DPMSolverPP, EulerMaruyama, dance_sde, euler
 from scoreward.keys import Key
 from scoreward.models.analytic import GaussianPolicy
@@ -118,7 +118,7 @@ def test_the_first_step_of_the_tail_is_already_second_order() -> None:
     module = GaussianPolicy(1, 2).double()
     with torch.no_grad():
         module.mean.add_(0.7)
-    reading = Counted(Reading(module, RectifiedFlow()))
+    reading = Counted(NetworkDenoiser(module, RectifiedFlow()))
     sampler = flash(SDE, 10, 1, 3, 0.7)
     x, cond = Key(("x",)).normal(1, 2, dtype=F64), torch.zeros(1, dtype=torch.long)
     steps = list(walk(sampler, reading, x, [Key(("noise",))], cond))

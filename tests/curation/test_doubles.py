@@ -9,8 +9,8 @@ from PIL import Image
 
 from scoreward.curation.finish import finish
 from scoreward.curation.manifest import Manifest
-from scoreward.curation.pictures import Store
-from scoreward.curation.records import Entry
+from scoreward.curation.pictures import PictureStore
+from scoreward.curation.records import PairEntry
 from scoreward.curation.run import MANIFEST, PICTURES, Build, Curation, CurationError, Progress
 from scoreward.curation.stages import Plan
 from scoreward.curation.work import Item, agenda, held_out
@@ -25,7 +25,7 @@ def curated(folder: Path, build: Build = pipeline, pairs: int = 1000, **more: in
     return last
 
 
-def entries(folder: Path) -> list[Entry]:
+def entries(folder: Path) -> list[PairEntry]:
     return list(Manifest(folder / MANIFEST).entries.values())
 
 
@@ -72,7 +72,7 @@ def test_every_entry_says_how_far_it_came_and_why_no_further(tmp_path: Path) -> 
     assert set(last.reasons) == {"nothing to fix"}
     for one in found:
         assert one.made_by["editor"] == "brush"
-        right = seen(Store(tmp_path / PICTURES).get(one.image)) == wanted(one.prompt)
+        right = seen(PictureStore(tmp_path / PICTURES).get(one.image)) == wanted(one.prompt)
         assert right == (one.reason == "nothing to fix")
 
 
@@ -121,7 +121,7 @@ def test_two_curations_at_once_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_picture_is_one_file_named_by_its_content(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = PictureStore(tmp_path)
     names = {store.put(Image.new("RGB", (4, 4), "red")) for _ in range(2)}
     assert len(names) == len(list(tmp_path.glob("*/*"))) == 1
     (name,) = names

@@ -14,9 +14,9 @@ from scoreward.curation.pictures import media, picture
 from scoreward.curation.portraits import (
     MEANING,
     AttributeCritic,
-    Editing,
-    Kept,
+    InpaintingDenoiser,
     ModelEditor,
+    PortraitEditing,
     Template,
     complaint,
     descriptions,
@@ -24,7 +24,7 @@ from scoreward.curation.portraits import (
 )
 from scoreward.curation.records import Critique
 from scoreward.curation.run import Curation
-from scoreward.curation.stages import Critic, Edit, Editor, Generator, Instructor
+from scoreward.curation.stages import Edit, Editor, Generator, Instructor, PictureCritic
 from scoreward.data.portraits import FIELDS, load, parse
 from scoreward.keys import Key
 from scoreward.models.base import Model
@@ -117,7 +117,7 @@ def test_the_editor_puts_a_hat_on_and_leaves_the_rest() -> None:
     assert judge.right(media(after), prompts)[:, 4].sum() >= 28
     same = (media(after) - media(before)).abs().amax(1) < 1 / 255
     assert same[:, 8:].float().mean() > 0.75  # below the hat
-    plain = ModelEditor(model, Editing(masked=False))(wanted, keys(40))
+    plain = ModelEditor(model, PortraitEditing(masked=False))(wanted, keys(40))
     redrawn = (media(plain) - media(before)).abs().amax(1) < 1 / 255
     assert redrawn.float().mean() < 0.5 < same.float().mean()
 
@@ -138,7 +138,7 @@ def test_outside_the_mask_not_one_value_changes() -> None:
     network = Nonsense()
     model: Model = replace(base, network=network)
     wanted = edits(3)
-    editing = Editing(mask_noises=2)
+    editing = PortraitEditing(mask_noises=2)
     after = ModelEditor(model, editing)(wanted, keys(3))
     before = media([one.image for one in wanted])
     same = (media(after) == before).all(1)
@@ -158,7 +158,7 @@ def test_outside_the_mask_picture_and_noise_are_known() -> None:
         return Prediction.of("velocity", said, x, t, process)
 
     t = torch.full((1,), 0.5)
-    found, own = Kept(network, mask, x0, eps)(x_t, t, None), network(x_t, t, None)
+    found, own = InpaintingDenoiser(network, mask, x0, eps)(x_t, t, None), network(x_t, t, None)
     for part, old, new in ((found.x0, x0, own.x0), (found.eps, eps, own.eps)):
         assert torch.equal(part[..., 2:], old[..., 2:])
         assert torch.equal(part[..., :2], new[..., :2])
@@ -166,7 +166,7 @@ def test_outside_the_mask_picture_and_noise_are_known() -> None:
 
 def test_an_editor_that_starts_at_data_changes_nothing() -> None:
     wanted = edits(4)
-    near = ModelEditor(built_in(), Editing(start=1e-4, masked=False))(wanted, keys(4))
+    near = ModelEditor(built_in(), PortraitEditing(start=1e-4, masked=False))(wanted, keys(4))
     torch.testing.assert_close(
         media(near), media([one.image for one in wanted]), atol=1.5 / 255, rtol=0
     )
@@ -178,7 +178,7 @@ def test_guidance_leads_from_one_description_to_the_other() -> None:
     (one,) = edits(1)
     is_now, should_be = (model.encode([text]) for text in descriptions(one))
     x, t = Key(("x",)).normal(1, 3, 16, 16), torch.tensor([0.6])
-    said = ModelEditor(model, Editing(guidance=3.0))._guided(is_now)(x, t, should_be)
+    said = ModelEditor(model, PortraitEditing(guidance=3.0))._guided(is_now)(x, t, should_be)
     with torch.no_grad():
         source, target = (
             Prediction.of("velocity", model.network(x, t, c), x, t, RectifiedFlow())
@@ -198,7 +198,7 @@ def test_pairs_are_better_by_the_judge_that_decided_nothing(tmp_path: Path) -> N
     """
     curation = Curation(portraits, tmp_path, 60)
     assert isinstance(curation.pipeline.generator, Generator)
-    assert isinstance(curation.pipeline.critic, Critic)
+    assert isinstance(curation.pipeline.critic, PictureCritic)
     assert isinstance(curation.pipeline.instructor, Instructor)
     assert isinstance(curation.pipeline.editor, Editor)
     *_, last = curation.steps()

@@ -7,7 +7,7 @@ import pytest
 
 from scoreward.curation.finish import judged, selected
 from scoreward.curation.manifest import Manifest
-from scoreward.curation.records import Critique, Entry, Label
+from scoreward.curation.records import Critique, Label, PairEntry
 from scoreward.curation.rules import CLOSE, DISAGREE, NO_OP, REPLACED, VETO, WORSE, Rules
 from scoreward.curation.run import DUPLICATE, ENOUGH, Ledger
 
@@ -75,9 +75,9 @@ def test_settings_that_cannot_be_are_refused() -> None:
 
 def kept(
     i: int, margin: float = 1.0, prompt: str = "p", image: str = "", edited: str = ""
-) -> Entry:
+) -> PairEntry:
     label: Label = "edited" if margin > 0 else "original"
-    return Entry(
+    return PairEntry(
         f"{i}", prompt, i, 0, {}, "kept", critique=Critique(()), margins={"r": margin},
         label=label,
         image=image or f"i{i}", edited=edited or f"e{i}",

@@ -16,7 +16,7 @@ from PIL import Image
 
 from scoreward.curation.records import Complaint, Critique, Instructions, Rejected
 from scoreward.curation.run import Curation
-from scoreward.curation.stages import Critic, Instructor, Pipeline
+from scoreward.curation.stages import Instructor, PictureCritic, Pipeline
 from scoreward.curation.vision import (
     Questions,
     Unreadable,
@@ -134,7 +134,7 @@ def test_instructions_are_short_commands_or_none() -> None:
 def test_a_critic_sees_picture_and_prompt(serve: Callable[..., Any]) -> None:
     endpoint, asked = serve(lambda n, text: GOOD)
     critic = VisionCritic(Questions(endpoint))
-    assert isinstance(critic, Critic)
+    assert isinstance(critic, PictureCritic)
     found = critic(["a cat", "a {prompt} dog"], pictures(2))
     assert [one.score for one in found if isinstance(one, Critique)] == [4.0, 4.0]
     assert sorted("a cat" in text for text in asked) == [False, True]

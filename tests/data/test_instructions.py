@@ -5,9 +5,9 @@ import pytest
 from scoreward.data import instructions as data
 
 
-def task(*names: str, topic: str = "sea") -> data.Task:
+def task(*names: str, topic: str = "sea") -> data.Exercise:
     named = {c.name: c for c in data.CONSTRAINTS}
-    return data.Task("prompt", topic, tuple(named[n] for n in names))
+    return data.Exercise("prompt", topic, tuple(named[n] for n in names))
 
 
 GOOD = {

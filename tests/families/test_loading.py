@@ -25,7 +25,7 @@ from scoreward.models.diffusers import (
 )
 from scoreward.models.diffusers.pretrained import quantised
 from scoreward.models.diffusers.prompts import Pictures, Prompts
-from scoreward.models.diffusers.text import Remembered, Store, Text, fingerprint, padded
+from scoreward.models.diffusers.text import Remembered, TensorStore, Text, fingerprint, padded
 from tests.families import tiny, upstream
 
 Folder = Callable[[str], Path]
@@ -85,7 +85,7 @@ def test_a_damaged_entry_is_made_again(tmp_path: Path) -> None:
         asked.append(list(places))
         return Text(torch.cat([row.states] * len(places)))
 
-    known = Remembered(Store(tmp_path, "salt"))
+    known = Remembered(TensorStore(tmp_path, "salt"))
     assert len(known(["a", "b", "a"], make)) == 3
     assert asked == [[0, 1]]
     for path in tmp_path.rglob("*.safetensors"):
@@ -94,7 +94,7 @@ def test_a_damaged_entry_is_made_again(tmp_path: Path) -> None:
     assert asked == [[0, 1], [0]]
     known(["a"], make)
     assert len(asked) == 2
-    Remembered(Store(tmp_path, "other salt"))(["a"], make)
+    Remembered(TensorStore(tmp_path, "other salt"))(["a"], make)
     assert len(asked) == 3
     assert not list(tmp_path.rglob("*.writing"))
 
@@ -106,7 +106,7 @@ def test_large_numbers_of_new_prompts_are_read_in_batches() -> None:
         sizes.append(len(places))
         return Text(torch.tensor(places, dtype=torch.float32).reshape(-1, 1, 1))
 
-    made = Remembered(Store(None, ""))([str(i) for i in range(40)], make)
+    made = Remembered(TensorStore(None, ""))([str(i) for i in range(40)], make)
     assert sizes == [16, 16, 8]
     assert made.states.flatten().tolist() == list(range(40))
 

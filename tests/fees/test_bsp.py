@@ -10,7 +10,7 @@ import pytest
 
 from scoreward.fees.bsp import (
     BSP,
-    Setting,
+    AuctionSetting,
     bsp_gamma,
     bsp_theta,
     gamma_confirmed,
@@ -188,7 +188,7 @@ SMALL = [row for row in TABLE if row[0] < 5]
 def test_bsp_theta_holds_at_both_ends_of_its_range_and_fails_just_outside(row: tuple) -> None:
     """[pos-fees] (theta range) [pos-fees] (BSP theta)"""
     block, slots, colluders, drawn, gamma, stake, top, low, high, below, above = row
-    setting = Setting(gamma, colluders, stake, top)
+    setting = AuctionSetting(gamma, colluders, stake, top)
     assert theta_range(block, slots, drawn, setting, minting=True) == (low, high)
     mixed = Market(max(block, 4), top, gamma, stake, accounting="mixed")
     even = Market(max(block, 4), top, gamma, stake, accounting="consistent")
@@ -204,7 +204,7 @@ def test_bsp_theta_holds_at_both_ends_of_its_range_and_fails_just_outside(row: t
 
 def test_a_constant_reward_moves_both_ends() -> None:
     """[pos-fees] (theta range) r₀ = 1/5 ticks; below, it depends on the highest value."""
-    half = Setting(F(1), 1, F(4, 5), 2, F(1, 5))
+    half = AuctionSetting(F(1), 1, F(4, 5), 2, F(1, 5))
     assert theta_range(3, 2, 1, half) == (F(5, 8) - F(1, 10), F(4, 5))
     for theta, top, gain in (
         (F(4, 5), 2, F(0)),
@@ -214,7 +214,7 @@ def test_a_constant_reward_moves_both_ends() -> None:
     ):
         market = Market(4, top, F(1), F(4, 5), reward=F(1, 5), accounting="mixed")
         assert check_scp(BSP(3, 2, 1, theta), market, 1).gain == gain
-        setting = Setting(F(1), 1, F(4, 5), top, F(1, 5))
+        setting = AuctionSetting(F(1), 1, F(4, 5), top, F(1, 5))
         low, high = theta_range(3, 2, 1, setting)
         assert (low <= theta <= high) == (gain == 0)
 
@@ -253,7 +253,7 @@ def test_the_range_is_what_the_search_finds_for_any_setting(accounting: str) -> 
         )
         gamma, stake = F(luck.randint(1, 4), 4), F(luck.randint(1, 10), 10)
         reward = F(luck.choice([0, 0, 1]), 10)
-        setting = Setting(gamma, 1, stake, top, reward, accounting)
+        setting = AuctionSetting(gamma, 1, stake, top, reward, accounting)
         low, high = theta_range(block, slots, drawn, setting, minting=True)
         theta = max(luck.choice([low - STEP, low, (low + high) / 2, high, high + STEP]), F(0))
         made = BSP(block, slots, drawn, theta, minting=True)
@@ -269,7 +269,7 @@ def test_the_range_is_what_the_search_finds_for_any_setting(accounting: str) -> 
 def test_a_miner_who_is_paid_nothing_lowers_the_price_for_free() -> None:
     """[pos-fees] (theta range) θ = 0, x = 4/5: u = μ = 0 always, a colluder with 2 gains x q 2."""
     market = Market(4, 2, F(1), F(4, 5), accounting="consistent")
-    setting = Setting(F(1), 1, F(4, 5), 2, accounting="consistent")
+    setting = AuctionSetting(F(1), 1, F(4, 5), 2, accounting="consistent")
     assert check_scp(BSP(3, 2, 1, F(0)), market, 1).gain == F(4, 5) * F(1, 2) * 2
     assert not valid(BSP(3, 2, 1, F(0)), setting)
     assert valid(BSP(3, 2, 1, F(1, 10**6)), setting)
@@ -297,7 +297,7 @@ def test_the_least_tick_is_where_theta_is_at_the_top_of_its_range() -> None:
 
 
 def test_the_range_is_cut_where_payouts_would_exceed_payments() -> None:
-    setting = Setting(F(1), 1, F(1), 2)
+    setting = AuctionSetting(F(1), 1, F(1), 2)
     assert theta_range(4, 2, 1, setting) == (F(1, 2), F(1, 2))
     assert theta_range(4, 2, 1, setting, minting=True) == (F(1, 2), F(1))
     minted = BSP(4, 2, 1, F(1), minting=True).outcome([F(1)] * 4)
@@ -321,11 +321,11 @@ def test_the_range_is_cut_where_payouts_would_exceed_payments() -> None:
         (lambda: BSP(3, 2, 1, F(1)).outcome([F(3, 2), F(0), F(0)]), "multiples of the tick 1"),
         (lambda: bsp_gamma(3, 2, F(1, 3)), "confirms nobody; k = 2 slots need γ/c of 1/2"),
         (lambda: bsp_gamma(3, 2, F(0)), "`gamma` is above 0 and at most 1"),
-        (lambda: Setting(F(2), 1, F(1), 1), "`gamma` is above 0 and at most 1, got 2"),
-        (lambda: Setting(F(1), 1, F(0), 1), "share of stakes is above 0, at most 1, got 0"),
-        (lambda: Setting(F(1), 0, F(1), 1), "1 or more, got 0 and 1"),
-        (lambda: Setting(F(1), 1, F(1), 1, F(-1)), "reward of a block is 0 or more, got -1"),
-        (lambda: Setting(F(1), 1, F(1), 1, F(0), "fair"), "one-shot, mixed, consistent"),
+        (lambda: AuctionSetting(F(2), 1, F(1), 1), "`gamma` is above 0 and at most 1, got 2"),
+        (lambda: AuctionSetting(F(1), 1, F(0), 1), "share of stakes is above 0, at most 1, got 0"),
+        (lambda: AuctionSetting(F(1), 0, F(1), 1), "1 or more, got 0 and 1"),
+        (lambda: AuctionSetting(F(1), 1, F(1), 1, F(-1)), "reward of a block is 0 or more, got -1"),
+        (lambda: AuctionSetting(F(1), 1, F(1), 1, F(0), "fair"), "one-shot, mixed, consistent"),
         (lambda: least_tick(F(1), 1, F(1), F(1), F(1, 2)), r"in \[0, 1\), below γ; got 1"),
         (lambda: least_tick(F(1, 2), 1, F(1), F(1), F(3)), "above 0, at most 1.*got 3, 1 and 1"),
         (lambda: least_tick(F(1, 2), 0, F(1), F(1), F(1)), "k' is 1 or more.*got 1, 0 and 1"),
@@ -338,15 +338,15 @@ def test_wrong_parameters_are_refused_in_a_sentence(make, sentence: str) -> None
 
 def test_a_rate_outside_the_range_is_refused_with_the_range() -> None:
     """[pos-fees] (BSP theta)"""
-    setting = Setting(F(1), 1, F(4, 5), 2)
+    setting = AuctionSetting(F(1), 1, F(4, 5), 2)
     good = BSP(3, 2, 1, F(5, 8))
     assert bsp_theta(good, setting) is good
     for theta in (F(1, 2), F(9, 10)):
         with pytest.raises(ValueError, match=rf"θ is in \[5/8, 5/6\] for m = 1.*got {theta}"):
             bsp_theta(BSP(3, 2, 1, theta), setting)
     with pytest.raises(ValueError, match="at most γk/c = 1 of k = 2 slots may be confirmed"):
-        bsp_theta(BSP(3, 2, 2, F(1, 2)), Setting(F(1, 2), 1, F(1), 2))
+        bsp_theta(BSP(3, 2, 2, F(1, 2)), AuctionSetting(F(1, 2), 1, F(1), 2))
     with pytest.raises(ValueError, match=r"no payout rate θ is valid.*at most 4/7; take a coarser"):
-        bsp_theta(good, Setting(F(1), 1, F(1, 4), 2))
+        bsp_theta(good, AuctionSetting(F(1), 1, F(1, 4), 2))
     with pytest.raises(ValueError, match=r"; confirm fewer, or take a coarser tick"):
-        bsp_theta(BSP(3, 2, 2, F(5, 8)), Setting(F(1), 1, F(1, 4), 2))
+        bsp_theta(BSP(3, 2, 2, F(5, 8)), AuctionSetting(F(1), 1, F(1, 4), 2))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scoreward.report.fees_figure import Curve, Panel, fees_figure, write_fees_figure
+from scoreward.report.fees_figure import FeeCurve, Panel, fees_figure, write_fees_figure
 from tests.support.command_line import Cli, calling
 
 
@@ -191,10 +191,10 @@ def test_a_picture_has_its_curves_levels_and_shades(tmp_path: Path) -> None:
     panel = Panel(
         "welfare",
         "θ",
-        [Curve("a", [0.0, 1.0], [1.0, 2.0]), Curve("level", [0.0], [3.0])],
+        [FeeCurve("a", [0.0, 1.0], [1.0, 2.0]), FeeCurve("level", [0.0], [3.0])],
         [("valid", 0.2, 0.4)],
     )
-    axes = fees_figure([panel, Panel("b", "t", [Curve("c", [1, 2], [1, 2])], log=True)]).axes
+    axes = fees_figure([panel, Panel("b", "t", [FeeCurve("c", [1, 2], [1, 2])], log=True)]).axes
     assert [list(line.get_ydata()) for line in axes[0].lines] == [[1.0, 2.0], [3.0, 3.0]]
     assert [p.get_label() for p in axes[0].patches] == ["valid"]
     assert axes[1].get_xscale() == "log"
@@ -202,7 +202,7 @@ def test_a_picture_has_its_curves_levels_and_shades(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").stat().st_size > 1000
     for make, sentence in (
         (lambda: fees_figure([]), "1 panel or more"),
-        (lambda: Curve("c", [1], []), "as many x as y"),
+        (lambda: FeeCurve("c", [1], []), "as many x as y"),
         (lambda: Panel("p", "x", []), "has no curves"),
         (lambda: write_fees_figure([panel], tmp_path / "a.txt"), "written to a .png, .svg or .pdf"),
     ):

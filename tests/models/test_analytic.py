@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.denoiser import Reading
+from scoreward.denoiser import NetworkDenoiser
 from scoreward.keys import Key
-from scoreward.models.analytic import Exact, GaussianPolicy, Mixture, gaussian
+from scoreward.models.analytic import ExactDenoiser, GaussianPolicy, Mixture, gaussian
 from scoreward.process import Process, RectifiedFlow
 from tests.core.laws import F64, PROCESSES, real
 
@@ -43,7 +43,7 @@ def test_posterior_mean_and_density_are_the_integrals_over_data(process: Process
     joint = density(grid) * q
     evidence = torch.trapezoid(joint, grid)
     mean = torch.trapezoid(joint * grid, grid) / evidence
-    torch.testing.assert_close(Exact(MIXTURE, process)(x_t[:, None], t).x0[:, 0], mean)
+    torch.testing.assert_close(ExactDenoiser(MIXTURE, process)(x_t[:, None], t).x0[:, 0], mean)
     torch.testing.assert_close(MIXTURE.log_density(x_t[:, None], alpha, sigma), evidence.log())
 
 
@@ -54,7 +54,7 @@ def test_the_score_is_the_gradient_of_the_log_density(process: Process) -> None:
     x = (KEY / "x").normal(3, 2, dtype=F64).requires_grad_()
     alpha, sigma = process.alpha(t)[:, None], process.sigma(t)[:, None]
     (expected,) = torch.autograd.grad(PLANE.log_density(x, alpha, sigma).sum(), x)
-    score = Exact(PLANE, process)(x.detach(), t).as_("score")
+    score = ExactDenoiser(PLANE, process)(x.detach(), t).as_("score")
     torch.testing.assert_close(score, expected)
 
 
@@ -72,7 +72,7 @@ def test_log_density_in_two_dimensions_is_that_of_torch() -> None:
 def test_the_pair_agrees_with_the_point_it_explains() -> None:
     for process in PROCESSES:
         t, x = real(0.2, 0.9), (KEY / "x").normal(2, 2, dtype=F64)
-        answer = Exact(PLANE, process)(x, t)
+        answer = ExactDenoiser(PLANE, process)(x, t)
         alpha, sigma = process.alpha(t)[:, None], process.sigma(t)[:, None]
         torch.testing.assert_close(alpha * answer.x0 + sigma * answer.eps, x)
 
@@ -109,9 +109,11 @@ def test_gaussian_policy_is_the_exact_velocity_of_each_prompt() -> None:
         policy.mean.copy_(means)
     cond, t = torch.tensor([2, 0, 1, 2]), real(1.0, 0.3, 0.7, 0.5)
     x = (KEY / "x").normal(4, 2, dtype=F64)
-    answer = Reading(policy, RectifiedFlow())(x, t, cond)
+    answer = NetworkDenoiser(policy, RectifiedFlow())(x, t, cond)
     for i, row in enumerate(cond.tolist()):
-        exact = Exact(gaussian(means[row], 0.4), RectifiedFlow())(x[i : i + 1], t[i : i + 1])
+        exact = ExactDenoiser(gaussian(means[row], 0.4), RectifiedFlow())(
+            x[i : i + 1], t[i : i + 1]
+        )
         torch.testing.assert_close(answer.x0[i], exact.x0[0])
         if t[i] < 1:
             torch.testing.assert_close(answer.as_("velocity")[i], exact.as_("velocity")[0])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scoreward.chain import draw, uniform
 from scoreward.data.portraits import load
-from scoreward.denoiser import Denoiser, Guided, Reading
+from scoreward.denoiser import Denoiser, Guided, NetworkDenoiser
 from scoreward.kernel import euler
 from scoreward.keys import Key, normal_each
 from scoreward.models import builtin
@@ -29,7 +29,7 @@ def test_a_model_says_what_a_sampler_needs() -> None:
     assert (model.kind, model.shape) == ("velocity", (3, 16, 16))
     assert isinstance(model.process, RectifiedFlow)
     denoiser = model.denoiser
-    assert isinstance(denoiser, Reading)
+    assert isinstance(denoiser, NetworkDenoiser)
     assert denoiser.network is model.network
     cond = model.encode(["a red hat", "a happy person with glasses"])
     x = (KEY / "x").normal(2, *model.shape)

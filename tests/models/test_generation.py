@@ -10,7 +10,7 @@ from torch import Tensor
 from scoreward.keys import Key
 from scoreward.models.generation import (
     Answer,
-    Sampling,
+    TextSampling,
     Writer,
     answer,
     answers,
@@ -57,7 +57,7 @@ def upstream(model: Any, prompt: list[int], count: int) -> list[int]:
 
 
 def test_greedy_answers_are_those_of_transformers(tiny: Any) -> None:
-    found = answer(tiny, PROMPTS, KEYS, Sampling(temperature=0, max_tokens=20), STOP)
+    found = answer(tiny, PROMPTS, KEYS, TextSampling(temperature=0, max_tokens=20), STOP)
     for prompt, mine in zip(PROMPTS, found, strict=True):
         theirs = upstream(tiny, prompt, 20)
         assert [*mine.tokens, *STOP * mine.finished] == theirs
@@ -65,7 +65,7 @@ def test_greedy_answers_are_those_of_transformers(tiny: Any) -> None:
 
 def test_an_answer_does_not_depend_on_its_neighbours(tiny: Any) -> None:
     """Alone, in a batch with padding, in another order, and beside a second copy of itself."""
-    sampling = Sampling(temperature=2.0, max_tokens=20)
+    sampling = TextSampling(temperature=2.0, max_tokens=20)
     alone = [answer(tiny, [p], [k], sampling, STOP)[0] for p, k in zip(PROMPTS, KEYS, strict=True)]
     assert len({tuple(a.tokens) for a in alone}) == len(alone)
     assert answer(tiny, PROMPTS, KEYS, sampling, STOP) == alone
@@ -77,7 +77,7 @@ def test_an_answer_does_not_depend_on_its_neighbours(tiny: Any) -> None:
 
 
 def test_answers_stop_at_a_stop_token_or_at_the_limit(tiny: Any) -> None:
-    sampling = Sampling(temperature=1.5, max_tokens=30)
+    sampling = TextSampling(temperature=1.5, max_tokens=30)
     keys = [Key(("many", i)) for i in range(40)]
     found = answer(tiny, [PROMPTS[0]] * 40, keys, sampling, STOP)
     assert {a.finished for a in found} == {True, False}
@@ -91,7 +91,7 @@ def test_the_token_is_drawn_from_the_tempered_softmax() -> None:
     logits = torch.tensor([[0.3, -1.0, 1.2, 0.0]], dtype=torch.float64)
     draws = 20000
     u = Key(("law",)).uniform(draws, dtype=torch.float64)
-    tokens = choose(logits.expand(draws, -1), u, Sampling(temperature=0.7))
+    tokens = choose(logits.expand(draws, -1), u, TextSampling(temperature=0.7))
     for token, p in enumerate((logits / 0.7).softmax(-1)[0].tolist()):
         share = (tokens == token).double().mean().item()
         assert abs(share - p) < 5 * sqrt(p * (1 - p) / draws)
@@ -104,7 +104,7 @@ def test_the_nucleus_is_that_of_transformers(top_p: float) -> None:
     warp = transformers.TopPLogitsWarper(top_p)
     kept = warp(torch.zeros(1, 1, dtype=torch.long), logits.clone()).softmax(-1)[0]
     u = (torch.arange(40000, dtype=torch.float64) + 0.5) / 40000
-    tokens = choose(logits.expand(len(u), -1), u, Sampling(top_p=top_p))
+    tokens = choose(logits.expand(len(u), -1), u, TextSampling(top_p=top_p))
     shares = torch.bincount(tokens, minlength=300).double() / len(u)
     torch.testing.assert_close(shares, kept, atol=1.5 / len(u), rtol=0)
     assert bool((shares[kept == 0] == 0).all())
@@ -113,7 +113,7 @@ def test_the_nucleus_is_that_of_transformers(top_p: float) -> None:
 def test_the_largest_uniform_picks_a_token_that_can_occur() -> None:
     logits = torch.tensor([[0.0, 1.0, -torch.inf]], dtype=torch.float64)
     u = torch.tensor([1 - 1e-16], dtype=torch.float64)
-    assert choose(logits, u, Sampling()).item() == 1
+    assert choose(logits, u, TextSampling()).item() == 1
 
 
 def test_prompts_are_padded_on_the_left() -> None:
@@ -125,7 +125,7 @@ def test_prompts_are_padded_on_the_left() -> None:
 def test_no_gradient_is_kept(tiny: Any) -> None:
     seen: list[Tensor] = []
     handle = tiny.lm_head.register_forward_hook(lambda _m, _i, out: seen.append(out))
-    found = answer(tiny, PROMPTS[:1], KEYS[:1], Sampling(max_tokens=2), STOP)
+    found = answer(tiny, PROMPTS[:1], KEYS[:1], TextSampling(max_tokens=2), STOP)
     handle.remove()
     assert isinstance(found[0], Answer)
     assert not any(x.requires_grad for x in seen)
@@ -141,19 +141,19 @@ def test_no_gradient_is_kept(tiny: Any) -> None:
 )
 def test_impossible_settings_are_refused(settings: dict[str, float], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        Sampling(**settings)  # pyright: ignore[reportArgumentType]
+        TextSampling(**settings)  # pyright: ignore[reportArgumentType]
 
 
 def test_a_prompt_without_tokens_and_a_missing_key_are_refused(tiny: Any) -> None:
     with pytest.raises(ValueError, match="without tokens"):
-        answer(tiny, [[]], KEYS[:1], Sampling(), STOP)
+        answer(tiny, [[]], KEYS[:1], TextSampling(), STOP)
     with pytest.raises(ValueError, match="one key per prompt"):
-        answer(tiny, PROMPTS, KEYS[:1], Sampling(), STOP)
+        answer(tiny, PROMPTS, KEYS[:1], TextSampling(), STOP)
 
 
 def test_a_writer_gives_texts_that_depend_on_seed_and_prompt_alone() -> None:
     model = TinyLlama(width=32, layers=1).build()
-    writer = Writer(Sampling(max_tokens=6), batch=2)
+    writer = Writer(TextSampling(max_tokens=6), batch=2)
     texts = writer(model, ["ab", "cde", "ab"], 0)
     assert texts[0] != texts[2]
     assert writer(model, ["cde"], 0) == [texts[1]]

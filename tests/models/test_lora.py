@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scoreward.denoiser import Reading
+from scoreward.denoiser import NetworkDenoiser
 from scoreward.keys import Key
 from scoreward.models.lora import LoRA, add_lora
 from scoreward.models.transformer import NetworkSize, PatchTransformer
@@ -101,13 +101,13 @@ def test_training_and_sampling_give_the_same_answer() -> None:
 
 def test_a_snapshot_of_the_start_is_the_base_model_at_the_size_of_the_adapters() -> None:
     base = network()
-    expected = Reading(base, RectifiedFlow())(*ASKED).x0.detach()
+    expected = NetworkDenoiser(base, RectifiedFlow())(*ASKED).x0.detach()
     adapted = add_lora(base, LoRA(rank=1))
     weights = Weights(adapted)
     weights.commit("reference")
     move(adapted)
     weights.stepped()
-    denoiser = Reading(adapted, RectifiedFlow())
+    denoiser = NetworkDenoiser(adapted, RectifiedFlow())
     moved = denoiser(*ASKED).x0
     assert torch.equal(Snapshot(denoiser, weights, "reference")(*ASKED).x0, expected)
     assert (moved - expected).abs().mean() > 1e-3

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scoreward.denoiser import Cond, Reading
+from scoreward.denoiser import Cond, NetworkDenoiser
 from scoreward.models.weights import Snapshot, Weights
 from scoreward.prediction import Prediction
 from scoreward.process import RectifiedFlow
@@ -68,7 +68,7 @@ def test_a_reading_through_a_snapshot_uses_its_weights_and_puts_the_live_ones_ba
     network, weights = trained(1.0)
     weights.commit("old")
     move(network, weights, 5.0)
-    denoiser = Reading(network, RectifiedFlow())
+    denoiser = NetworkDenoiser(network, RectifiedFlow())
     x, t = torch.ones(2, 3), torch.full((2,), 0.5)
     parameter = network.a
     assert Snapshot(denoiser, weights, "old")(x, t, None).as_("velocity")[0, 0].item() == 1.0
@@ -81,7 +81,7 @@ def test_a_snapshot_gives_no_gradients_and_disturbs_none() -> None:
     network, weights = trained(1.0)
     weights.commit("old")
     move(network, weights, 5.0)
-    denoiser = Reading(network, RectifiedFlow())
+    denoiser = NetworkDenoiser(network, RectifiedFlow())
     x, t = torch.ones(1, 3), torch.full((1,), 0.5)
     loss = denoiser(x, t, None).as_("velocity").square().sum()
     assert not Snapshot(denoiser, weights, "old")(x, t, None).x0.requires_grad

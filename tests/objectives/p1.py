@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from scoreward.chain import Sampler, Trajectory, Transitions, uniform
-from scoreward.denoiser import Reading
+from scoreward.denoiser import NetworkDenoiser
 from scoreward.kernel import DDIM, Kernel, generalised
 from scoreward.keys import Key
 from scoreward.objectives.base import Policy, Samples
@@ -124,8 +124,8 @@ class Affine(nn.Module):
         return first_score(x, t) + S2 / (a * v) * (constant + slope * centred)
 
 
-def reading(module: nn.Module) -> Reading:
-    return Reading(module, PROCESS, "score")
+def reading(module: nn.Module) -> NetworkDenoiser:
+    return NetworkDenoiser(module, PROCESS, "score")
 
 
 def chain(eta: float, steps: int, shift: float = 1.0, end: float = 0.0) -> Sampler:

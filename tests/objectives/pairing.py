@@ -5,10 +5,10 @@ from torch import Tensor
 
 from scoreward.advantage import Advantages
 from scoreward.chain import uniform
-from scoreward.denoiser import Reading
+from scoreward.denoiser import NetworkDenoiser
 from scoreward.kernel import ddim
 from scoreward.keys import Key
-from scoreward.likelihood import Pairs, noised, predict_as, targets
+from scoreward.likelihood import NoisySamples, noised, predict_as, targets
 from scoreward.models.analytic import GaussianPolicy
 from scoreward.objectives.answers import Answers, PairRows
 from scoreward.objectives.awm import AWM
@@ -44,11 +44,11 @@ BARE: dict[str, PairObjective] = {
 """Every method without anchors."""
 
 
-def reading(shift: float) -> Reading:
+def reading(shift: float) -> NetworkDenoiser:
     module = GaussianPolicy(prompts=3, dim=2).double()
     with torch.no_grad():
         module.mean.copy_((KEY / "means").normal(3, 2, dtype=F64) + shift)
-    return Reading(module, FLOW)
+    return NetworkDenoiser(module, FLOW)
 
 
 def policy(shift: float = 0.0, reference: float = -0.5) -> Policy:
@@ -74,7 +74,7 @@ def prepared(objective: PairObjective, using: Policy, sign: float = 1.0) -> Pair
 
 def derivative(value: Tensor, using: Policy) -> Tensor:
     """With respect to the means of the current policy."""
-    assert isinstance(using.current, Reading)
+    assert isinstance(using.current, NetworkDenoiser)
     (gradient,) = torch.autograd.grad(value, list(using.current.network.parameters()))
     return gradient
 
@@ -109,12 +109,12 @@ def published(network: str) -> Tensor:
     return a * pairs.x_t + b * pairs.t[..., None]
 
 
-def published_pairs() -> Pairs:
+def published_pairs() -> NoisySamples:
     n = NUMBERS["nft"]
     x0 = torch.tensor(BASE["x0"], dtype=F64)
     t = torch.full((4, 1), n["t"], dtype=F64)
     eps = real(*n["eps"]).expand(4, 1, 2)
-    return Pairs(t, eps, noised(FLOW, x0, t, eps))
+    return NoisySamples(t, eps, noised(FLOW, x0, t, eps))
 
 
 def released_answers(new: Tensor, advantage: Tensor, old: str = "old") -> Answers:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from scoreward.advantage import Advantages
 from scoreward.chain import Sampler, Transitions, Tree, rollout, uniform
-from scoreward.denoiser import Reading
+from scoreward.denoiser import NetworkDenoiser
 from scoreward.kernel import EulerMaruyama, flow_sde
 from scoreward.keys import Key
 from scoreward.models.analytic import GaussianPolicy
@@ -21,11 +21,11 @@ GRID = time_grid(6)
 SDE = uniform(EulerMaruyama(flow_sde(0.7, at_one=GRID[1])), 6)
 
 
-def reading(shift: float = 0.0) -> Reading:
+def reading(shift: float = 0.0) -> NetworkDenoiser:
     module = GaussianPolicy(prompts=3, dim=DIM).double()
     with torch.no_grad():
         module.mean.copy_((KEY / "means").normal(3, DIM, dtype=F64) + shift)
-    return Reading(module, FLOW)
+    return NetworkDenoiser(module, FLOW)
 
 
 def policy(shift: float = 0.0, sampler: Sampler = SDE, on_policy: bool = False) -> Policy:
@@ -68,7 +68,7 @@ def prepared(objective: Objective, made: Round, using: Policy) -> PathRows:
 def slope(objective: Objective, rows: PathRows, using: Policy) -> Tensor:
     """Gradient of the loss in the means of the current policy."""
     loss, _ = objective.loss(rows, using)
-    assert isinstance(using.current, Reading)
+    assert isinstance(using.current, NetworkDenoiser)
     (gradient,) = torch.autograd.grad(loss, list(using.current.network.parameters()))
     return gradient
 
@@ -79,7 +79,7 @@ def score_function(rows: PathRows, using: Policy, weight: Tensor | None = None) 
     law = kernel(using.current(rows.path.x, rows.path.t, rows.cond), rows.path.s)
     log_p = law.log_prob(rows.path.next) / DIM
     value = -(rows.advantage * log_p * (1 if weight is None else weight)).mean()
-    assert isinstance(using.current, Reading)
+    assert isinstance(using.current, NetworkDenoiser)
     (gradient,) = torch.autograd.grad(value, list(using.current.network.parameters()))
     return gradient
 

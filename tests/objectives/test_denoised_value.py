@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scoreward.keys import Key
 from scoreward.methods.sampling import Noisy
-from scoreward.objectives.critic import Critic
+from scoreward.objectives.critic import PathCritic
 from scoreward.objectives.denoised_value import DenoisedValue, Skip, weights_of
 from scoreward.objectives.score_as_action import ScoreAsAction
 from scoreward.objectives.visited import States, described, gathered, visited
@@ -65,7 +65,7 @@ def test_the_weights_in_between_are_those_of_their_names() -> None:
 
 @pytest.mark.parametrize("skip", SKIPS)
 def test_whatever_the_network_says_the_value_of_clean_data_is_its_reward(skip: Skip) -> None:
-    critic = Critic(DenoisedValue(skip=skip, hidden=8), {}, alone)
+    critic = PathCritic(DenoisedValue(skip=skip, hidden=8), {}, alone)
     rewards = real(0.3, -1.7, 12.0)
     critic.begin(rewards, 2, KEY)
     wild = KEY.normal(len(critic.memory["value/weights"]), dtype=F64)
@@ -77,7 +77,7 @@ def test_whatever_the_network_says_the_value_of_clean_data_is_its_reward(skip: S
 
 def test_before_any_fit_it_goes_from_the_reward_to_the_mean_reward() -> None:
     """F starts at 0: V = c_skip r + (1 − c_skip) m."""
-    critic = Critic(DenoisedValue(hidden=8), {}, alone)
+    critic = PathCritic(DenoisedValue(hidden=8), {}, alone)
     critic.begin(real(1.0, 3.0), 1, KEY)
     given = states(real(0.5, 1.0), torch.zeros(2, 1, dtype=F64), real(4.0, 4.0), real(0, 0))
     torch.testing.assert_close(critic(given), real(2 + 2 * 0.5**0.5, 2.0))
@@ -86,7 +86,7 @@ def test_before_any_fit_it_goes_from_the_reward_to_the_mean_reward() -> None:
 
 def test_what_the_network_is_told_is_the_reward_of_the_first_branch() -> None:
     for told in (True, False):
-        critic = Critic(DenoisedValue(hidden=8, told=told, skip="linear"), {}, alone)
+        critic = PathCritic(DenoisedValue(hidden=8, told=told, skip="linear"), {}, alone)
         critic.begin(real(-1.0, 1.0), 1, KEY)
         wild = KEY.normal(len(critic.memory["value/weights"]), dtype=F64)
         late = states(real(1, 1), torch.zeros(2, 1, dtype=F64), real(0.0, 1.0), real(0, 0))
@@ -126,10 +126,10 @@ def uncontrolled(count: int) -> tuple[States, Tensor]:
     return joined, earned.repeat(len(times))
 
 
-def fitted(settings: DenoisedValue, count: int, passes: int) -> Critic:
+def fitted(settings: DenoisedValue, count: int, passes: int) -> PathCritic:
     """A value function of uncontrolled paths; the rate falls in three stages."""
     given, returns = uncontrolled(count)
-    critic = Critic(settings, {}, alone)
+    critic = PathCritic(settings, {}, alone)
     for number, rate in enumerate((3e-2, 1e-2, 2e-3)):
         critic = replace(critic, settings=replace(settings, rate=rate))
         critic.begin(returns[:count], 1, KEY)
@@ -175,7 +175,7 @@ def test_the_three_rules_differ_as_they_should() -> None:
     at = torch.arange(100, 200)
     slopes = {}
     for rule in ("monte_carlo", "martingale", "orthogonality"):
-        critic = Critic(DenoisedValue(hidden=4, learning=rule), {}, alone)  # pyright: ignore
+        critic = PathCritic(DenoisedValue(hidden=4, learning=rule), {}, alone)  # pyright: ignore
         critic.begin(returns[:50], 1, KEY)
         weights = (
             0.3 * KEY.normal(len(critic.memory["value/weights"]), dtype=F64)
@@ -206,7 +206,7 @@ def test_one_step_of_the_fit_is_adamw() -> None:
     """Two updates of the critic against torch's AdamW with the same gradients."""
     given, returns = uncontrolled(20)
     settings = DenoisedValue(hidden=4, rate=0.02, decay=0.1, batches=1)
-    critic = Critic(settings, {}, alone)
+    critic = PathCritic(settings, {}, alone)
     critic.begin(returns[:20], 1, KEY)
     weights = critic.memory["value/weights"].clone().requires_grad_()
     theirs = torch.optim.AdamW([weights], lr=0.02, weight_decay=0.1)
@@ -226,11 +226,11 @@ def test_two_processes_make_the_fit_of_one() -> None:
 
     given, returns = uncontrolled(40)
     settings = DenoisedValue(hidden=4, rate=0.01, batches=3)
-    whole = Critic(settings, {}, alone)
+    whole = PathCritic(settings, {}, alone)
     whole.begin(returns[:40], 1, KEY)
     whole.fit(given, returns * 0, returns, 3, KEY)
     barrier, held = Barrier(2), [torch.zeros(0)] * 2
-    halves = [Critic(settings, {}, lambda value: value) for _ in range(2)]
+    halves = [PathCritic(settings, {}, lambda value: value) for _ in range(2)]
 
     def work(rank: int) -> None:
         def total(value: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from scoreward.chain import uniform
-from scoreward.denoiser import Reading
+from scoreward.denoiser import NetworkDenoiser
 from scoreward.kernel import ddim
 from scoreward.keys import Key
 from scoreward.likelihood import predict_as
@@ -27,7 +27,7 @@ def policy(means: Tensor) -> Policy:
     module = GaussianPolicy(prompts=2, dim=3, variance=0.25).double()
     with torch.no_grad():
         module.mean.copy_(means)
-    reading = Reading(module, FLOW)
+    reading = NetworkDenoiser(module, FLOW)
     return Policy(reading, reading, reading, FLOW, uniform(ddim(), 4))
 
 
@@ -83,7 +83,7 @@ def test_the_true_denoiser_minimises_the_loss() -> None:
         using, beside = policy(means), policy(means + 1)
         rows = Denoising().prepare(data, None, using, KEY)
         loss, _ = Denoising().loss(rows, using)
-        assert isinstance(using.current, Reading)
+        assert isinstance(using.current, NetworkDenoiser)
         (slope,) = torch.autograd.grad(loss, list(using.current.network.parameters()))
         answer = predict_as(using.current, rows.pairs, data.cond, velocity).detach()
         moved = predict_as(beside.current, rows.pairs, data.cond, velocity).detach()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from scoreward.chain import Sampler, uniform
-from scoreward.denoiser import Cond, Guided, Reading
+from scoreward.denoiser import Cond, Guided, NetworkDenoiser
 from scoreward.kernel import DDIM, ddim, generalised
 from scoreward.keys import Key
 from scoreward.models.analytic import GaussianPolicy
@@ -35,11 +35,11 @@ def score(x0: Tensor, sample: Tensor) -> Tensor:
 
 
 def policy(sampler: Sampler = NOISY, on_policy: bool = False) -> Policy:
-    def reading(shift: float) -> Reading:
+    def reading(shift: float) -> NetworkDenoiser:
         module = GaussianPolicy(prompts=2, dim=2).double()
         with torch.no_grad():
             module.mean.copy_((KEY / "means").normal(2, 2, dtype=F64) + shift)
-        return Reading(module, FLOW)
+        return NetworkDenoiser(module, FLOW)
 
     readings = reading(0.0), reading(0.0), reading(-0.5)
     return replace(Policy(*readings, FLOW, sampler, on_policy), score=score)
@@ -57,7 +57,7 @@ def prepared(objective: StartObjective, using: Policy) -> StartRows:
 def slope(objective: StartObjective, using: Policy) -> Tensor:
     loss, metrics = objective.loss(prepared(objective, using), using)
     assert not any(value.requires_grad for value in metrics.values())
-    assert isinstance(using.current, Reading)
+    assert isinstance(using.current, NetworkDenoiser)
     (gradient,) = torch.autograd.grad(loss, list(using.current.network.parameters()))
     return gradient
 
@@ -66,7 +66,7 @@ def test_through_all_steps_the_gradient_is_that_of_the_reward() -> None:
     """[draft] (K steps): against finite differences of the whole chain."""
     using, objective = policy(), DRaFT(last=STEPS)
     rows = prepared(objective, using)
-    assert isinstance(using.current, Reading)
+    assert isinstance(using.current, NetworkDenoiser)
 
     def value() -> Tensor:
         x = rows.x
@@ -84,7 +84,7 @@ def test_the_last_step_alone_is_a_derivative_at_a_fixed_state() -> None:
     """[draft] (K steps): with K = 1 the state before the last step is a constant."""
     using = policy()
     rows = prepared(DRaFT(), using)
-    assert isinstance(using.current, Reading)
+    assert isinstance(using.current, NetworkDenoiser)
     with torch.no_grad():
         x = rows.x
         for i, kernel in enumerate(using.sampler.kernels[:-1]):
@@ -142,7 +142,7 @@ def test_copies_of_the_last_step_average_their_gradients() -> None:
             using, objective = policy(NOISY), DRaFT(copies=copies)
             rows = objective.prepare(samples(), None, using, KEY / "spread" / i)
             loss, _ = objective.loss(rows, using)
-            assert isinstance(using.current, Reading)
+            assert isinstance(using.current, NetworkDenoiser)
             found.append(torch.autograd.grad(loss, list(using.current.network.parameters()))[0])
         return float(torch.stack(found).var(0).mean())
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from scoreward.keys import Key
-from scoreward.objectives.energy import STEPS, WEIGHTS, Layout, adam, energy, fresh, phrases
+from scoreward.objectives.energy import STEPS, WEIGHTS, EnergyInput, adam, energy, fresh, phrases
 from scoreward.objectives.few_step import fit
 
 KEY = Key(("energy",))
@@ -26,7 +26,7 @@ def test_adam_on_one_vector_is_torch_adam() -> None:
 
 def test_the_energy_learns_the_contrast_of_two_normal_laws() -> None:
     """[dxmi] (energy): N(±1, 1) has the minimum −tanh(x)/2γ."""
-    layout, gamma = Layout((1,), 0, False, width=32), 1.0
+    layout, gamma = EnergyInput((1,), 0, False, width=32), 1.0
     weights = fresh(layout, KEY / "fresh")
     assert energy(layout, weights, torch.ones(3, 1), torch.zeros(3), None).tolist() == [0, 0, 0]
     memory = {WEIGHTS: weights, STEPS: torch.zeros(())}
@@ -46,7 +46,7 @@ def test_the_energy_learns_the_contrast_of_two_normal_laws() -> None:
 
 def test_an_energy_of_pictures_reads_phrases_one_by_one() -> None:
     """The mean of two phrases does not say which word belongs to which."""
-    layout = Layout((3, 8, 8), 4, True)
+    layout = EnergyInput((3, 8, 8), 4, True)
     weights = fresh(layout, KEY)
     weights = weights + 0.1 * (KEY / "more").normal(len(weights))
     x, t = (KEY / "x").normal(2, 3, 8, 8), torch.tensor([0.1, 0.9])

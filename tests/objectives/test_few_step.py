@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from scoreward.chain import Sampler, uniform, walk, windowed
-from scoreward.denoiser import Reading
+from scoreward.denoiser import NetworkDenoiser
 from scoreward.kernel import DDIM, EulerMaruyama, Heun, ddim, euler, generalised, reverse_sde
 from scoreward.keys import Key
 from scoreward.models.analytic import GaussianPolicy
 from scoreward.objectives.base import Policy, Samples
-from scoreward.objectives.energy import WEIGHTS, Layout, energy
-from scoreward.objectives.few_step import FewStep, StepRows, check, fit, work
+from scoreward.objectives.energy import WEIGHTS, EnergyInput, energy
+from scoreward.objectives.few_step import FewStep, FewStepRows, check, fit, work
 from scoreward.prediction import Prediction
 from scoreward.process import LinearVP, RectifiedFlow, time_grid
 from scoreward.tasks.toy import CORNERS, toy_model
@@ -188,11 +188,11 @@ def test_a_clip_that_is_longer_than_the_steps_does_nothing() -> None:
 
 
 def policy(sampler: Sampler = NOISY, shift: float = 0.0) -> Policy:
-    def reading(off: float) -> Reading:
+    def reading(off: float) -> NetworkDenoiser:
         module = GaussianPolicy(prompts=2, dim=2).double()
         with torch.no_grad():
             module.mean.copy_((KEY / "means").normal(2, 2, dtype=F64) + off)
-        return Reading(module, FLOW)
+        return NetworkDenoiser(module, FLOW)
 
     return Policy(reading(shift), reading(0.0), reading(-0.5), FLOW, sampler)
 
@@ -203,7 +203,7 @@ def samples(count: int = 8) -> Samples:
     return Samples(data, which, zero, which * 0, torch.arange(count), zero)
 
 
-def prepared(objective: FewStep, using: Policy) -> StepRows:
+def prepared(objective: FewStep, using: Policy) -> FewStepRows:
     with torch.no_grad():
         return objective.prepare(samples(), None, using, KEY / "round")
 
@@ -212,15 +212,15 @@ def learning(descent: Descent, timed: bool = False) -> FewStep:
     return replace(FREE, descent=descent, timed=timed, critic_steps=3, critic_rate=0.05)
 
 
-def slope(objective: FewStep, rows: StepRows, using: Policy) -> Tensor:
+def slope(objective: FewStep, rows: FewStepRows, using: Policy) -> Tensor:
     loss, metrics = objective.loss(rows, using)
     assert not any(value.requires_grad for value in metrics.values())
-    assert isinstance(using.current, Reading)
+    assert isinstance(using.current, NetworkDenoiser)
     (gradient,) = torch.autograd.grad(loss, list(using.current.network.parameters()))
     return gradient
 
 
-def measured(rows: StepRows, using: Policy, timed: bool) -> Iterator[tuple[int, Tensor, Tensor]]:
+def measured(rows: FewStepRows, using: Policy, timed: bool) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Each row's next state, and the energy's weights are in memory."""
     for i in range(len(rows)):
         k = int(rows.step[i])
@@ -234,7 +234,7 @@ def test_dxmi_is_the_energy_where_the_step_leads(timed: bool) -> None:
     """[dxmi] (step): against central differences in the policy's parameters."""
     objective, using = learning("dxmi", timed), policy(shift=0.2)
     rows = prepared(objective, using)
-    layout = Layout((2,), 1, timed)
+    layout = EnergyInput((2,), 1, timed)
 
     def value() -> Tensor:
         seen = [
@@ -255,7 +255,7 @@ def test_dxmi_is_the_energy_where_the_step_leads(timed: bool) -> None:
 def test_ctrl_is_the_slope_where_the_step_starts_times_the_increment() -> None:
     """[score-as-action] (few-step loss): the slope by central differences of the energy."""
     objective, using = learning("ctrl", timed=True), policy(shift=0.2)
-    rows, layout, tiny = prepared(objective, using), Layout((2,), 1, True), 1e-5
+    rows, layout, tiny = prepared(objective, using), EnergyInput((2,), 1, True), 1e-5
     t = rows.x.new_tensor(using.times)[rows.step]
     steep = torch.zeros_like(rows.x)
     for axis in range(2):
@@ -280,7 +280,7 @@ def test_ctrl_is_the_slope_where_the_step_starts_times_the_increment() -> None:
 
 
 def network_of(using: Policy) -> torch.nn.Module:
-    assert isinstance(using.current, Reading)
+    assert isinstance(using.current, NetworkDenoiser)
     return using.current.network
 
 
@@ -290,7 +290,7 @@ def test_gradients_flow_through_the_next_state_only() -> None:
     rows = prepared(objective, using)
     moved = replace(rows, x=rows.x.clone().requires_grad_())
     loss, _ = objective.loss(moved, using)
-    layout = Layout((2,), 1, False)
+    layout = EnergyInput((2,), 1, False)
     t = rows.x.new_tensor(using.times)
     leaf = rows.x.clone().requires_grad_()
     here = energy(layout, using.memory[WEIGHTS], leaf, t[rows.step], rows.cond).sum()
@@ -317,7 +317,7 @@ def test_the_trained_step_is_one_of_the_chain() -> None:
         torch.testing.assert_close(rows.x[i], chain[k][i])
         torch.testing.assert_close(after[0], chain[k + 1][i])
     zero = torch.zeros(len(rows), dtype=F64)
-    layout, weights = Layout((2,), 1, False), using.memory[WEIGHTS]
+    layout, weights = EnergyInput((2,), 1, False), using.memory[WEIGHTS]
     torch.testing.assert_close(rows.drawn, energy(layout, weights, chain[-1], zero, rows.cond))
     data = samples(len(rows)).x0
     torch.testing.assert_close(rows.real, energy(layout, weights, data, zero, rows.cond))

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from scoreward.advantage import Advantages
 from scoreward.chain import draw, uniform
-from scoreward.denoiser import Reading
+from scoreward.denoiser import NetworkDenoiser
 from scoreward.kernel import ddim
 from scoreward.keys import Key
 from scoreward.models.analytic import GaussianPolicy
@@ -26,7 +26,7 @@ def reward(x0: Tensor) -> Tensor:
     return -(x0 - GOAL[GROUP]).square().sum(1)
 
 
-def sampled(denoiser: Reading, key: Key) -> Tensor:
+def sampled(denoiser: NetworkDenoiser, key: Key) -> Tensor:
     keys = [key / i for i in INDEX.tolist()]
     start = torch.stack([(k / "start").normal(2) for k in keys])
     return draw(SAMPLER, denoiser, start, keys, GROUP)
@@ -35,7 +35,7 @@ def sampled(denoiser: Reading, key: Key) -> Tensor:
 def learn(objective: VGRPO, rounds: int, updates: int = 1, sign: float = 1.0) -> Tensor:
     """Distance of each prompt's mean to its goal after some rounds; 1.6 and 1.4 at the start."""
     module = GaussianPolicy(prompts=2, dim=2)
-    weights, denoiser = Weights(module), Reading(module, RectifiedFlow())
+    weights, denoiser = Weights(module), NetworkDenoiser(module, RectifiedFlow())
     old, first = (Snapshot(denoiser, weights, name) for name in ("old", "first"))
     weights.commit("first")
     optimizer = torch.optim.Adam(module.parameters(), lr=0.1 / updates)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scoreward.denoiser import Reading
+from scoreward.denoiser import NetworkDenoiser
 from scoreward.objectives.base import Policy
 from scoreward.objectives.pairs import PairObjective, growth
 from scoreward.objectives.vgrpo import VGRPO
@@ -28,15 +28,15 @@ class Sized(nn.Module):
 
 
 def sized(size: float) -> Policy:
-    one = Reading(Sized(1.0), FLOW)
-    return replace(policy(), current=Reading(Sized(size), FLOW), old=one, reference=one)
+    one = NetworkDenoiser(Sized(1.0), FLOW)
+    return replace(policy(), current=NetworkDenoiser(Sized(size), FLOW), old=one, reference=one)
 
 
 def without_advantage(objective: PairObjective, size: float) -> tuple[Tensor, dict[str, Tensor]]:
     using = sized(size)
     rows = prepared(objective, using)
     loss, metrics = objective.loss(replace(rows, advantage=0 * rows.advantage), using)
-    assert isinstance(using.current, Reading)
+    assert isinstance(using.current, NetworkDenoiser)
     (rate,) = torch.autograd.grad(loss, list(using.current.network.parameters()))
     return rate, metrics | {"loss": loss.detach()}
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from scoreward.denoiser import Guided, Reading
+from scoreward.denoiser import Guided, NetworkDenoiser
 from scoreward.likelihood import self_normalised_error, squared_error
 from scoreward.objectives.answers import Answers
 from scoreward.objectives.awm import AWM
@@ -162,7 +162,7 @@ def test_while_the_policy_is_the_reference_ram_is_reward_weighted_matching() -> 
     using = policy(0.0, reference=0.0)
     objective = RAM(signal="reward")
     rows = prepared(objective, using)
-    assert isinstance(using.current, Reading)
+    assert isinstance(using.current, NetworkDenoiser)
     velocity = asked(using, rows)
     error = squared_error(velocity, Answers(rows, FLOW, velocity, velocity).target)
     weighted = (rows.reward[:, None] * error).mean()

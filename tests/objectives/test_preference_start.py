@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from scoreward.chain import Sampler
-from scoreward.denoiser import Reading
+from scoreward.denoiser import NetworkDenoiser
 from scoreward.keys import Key
 from scoreward.methods.losses import TextLoss
 from scoreward.models.language_loading import LanguageLoading
@@ -48,7 +48,7 @@ def adapted() -> tuple[nn.Module, Weights, Policy]:
     module = add_lora(network(), LoRA(rank=2))
     weights = Weights(module)
     weights.commit("reference")
-    now = Reading(module, FLOW)
+    now = NetworkDenoiser(module, FLOW)
     first = Snapshot(now, weights, "reference")
     return module, weights, Policy(now, now, first, FLOW, Sampler((1.0,), ()))
 

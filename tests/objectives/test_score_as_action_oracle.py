@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from scoreward.chain import Sampler, Transitions, draw
-from scoreward.denoiser import Reading
+from scoreward.denoiser import NetworkDenoiser
 from scoreward.kernel import (
     DDIM,
     DPMSolverPP,
@@ -55,8 +55,8 @@ def test_the_oracle_has_the_printed_values(eta: float, value: float, slope: floa
 @pytest.mark.parametrize("eta", [0.5, 1.0, 2.0])
 def test_the_oracle_is_that_of_the_library(eta: float) -> None:
     """Written twice: here for one problem, in scoreward.theory for all of them."""
-    reward = theory_laws.Quadratic(real(GOAL), KAPPA)
-    data = theory_laws.Law(real(MU), real(S2)[0])
+    reward = theory_laws.QuadraticReward(real(GOAL), KAPPA)
+    data = theory_laws.GaussianLaw(real(MU), real(S2)[0])
     problem = theory.Problem(data, PROCESS, reward, BETA, eta)
     t, x, ours = real(1.0, 0.4, 0.1), real(0.3, -0.5, 1.1), Law(eta, 0.9)
     theirs = theory.Shifted(problem, real(0.9))
@@ -122,7 +122,7 @@ def in_time(rows: ActionRows, eta: float, theta: float, objective: ScoreAsAction
 def slope_of(objective: ScoreAsAction, rows: ActionRows, policy: Policy) -> float:
     """dJ/dθ as the loss has it: it is a mean over the rows, J a sum over the steps."""
     loss, _ = objective.loss(rows, policy)
-    assert isinstance(policy.current, Reading)
+    assert isinstance(policy.current, NetworkDenoiser)
     (gradient,) = torch.autograd.grad(loss, list(policy.current.network.parameters()))
     return -policy.sampler.steps * float(gradient)
 

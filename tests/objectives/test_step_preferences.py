@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from scoreward.chain import Transitions, rollout, uniform
-from scoreward.denoiser import Reading
+from scoreward.denoiser import NetworkDenoiser
 from scoreward.kernel import DDIM, generalised
 from scoreward.objectives.base import Policy, Samples
 from scoreward.objectives.d3po import D3PO
 from scoreward.objectives.lpo import LPO
 from scoreward.objectives.spo import SPO
-from scoreward.objectives.step_pairs import StepObjective, StepRows
+from scoreward.objectives.step_pairs import StepObjective, StepPairRows
 from tests.core.laws import F64, real
 from tests.objectives.pairing import KEY, derivative, policy
 
@@ -43,11 +43,11 @@ def drawn(at: Policy) -> tuple[Samples, Transitions]:
     return Samples(path.last, group, reward, group, index, reward), path.transitions()
 
 
-def rows_of(objective: StepObjective, at: Policy) -> StepRows:
+def rows_of(objective: StepObjective, at: Policy) -> StepPairRows:
     samples, paths = drawn(at)
     with torch.no_grad():
         rows = objective.prepare(samples, paths, at, KEY / "round")
-    assert isinstance(rows, StepRows)
+    assert isinstance(rows, StepPairRows)
     return rows
 
 
@@ -67,7 +67,7 @@ def density(path: Transitions, mean: Tensor, prompt: Tensor) -> Tensor:
 
 def weights(at: Policy, which: str) -> Tensor:
     reading = getattr(at, which)
-    assert isinstance(reading, Reading)
+    assert isinstance(reading, NetworkDenoiser)
     return next(iter(reading.network.parameters())).detach().clone()
 
 

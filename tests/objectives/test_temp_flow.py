@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scoreward.advantage import Advantages
-from scoreward.branches import Grown, Layout, grow
+from scoreward.branches import BranchLayout, Grown, grow
 from scoreward.chain import Sampler, draw, uniform
 from scoreward.commands.plan import cost_of
 from scoreward.denoiser import Counted
@@ -93,9 +93,9 @@ def test_the_noise_of_a_branch_is_its_own_and_that_of_the_kernel() -> None:
 
 def test_a_start_of_ten_steps_and_six_branches_costs_279_evaluations() -> None:
     """[temp-flow] (branches): trunk 9, branches 270."""
-    assert Layout(6, 9).calls(range(9), 10) == N["calls"] == 279
+    assert BranchLayout(6, 9).calls(range(9), 10) == N["calls"] == 279
     made, counted, _ = grown()
-    assert counted.count == 2 * Layout(3, 5).calls(range(5), 6)
+    assert counted.count == 2 * BranchLayout(3, 5).calls(range(5), 6)
     assert len(made.x0) == 30
 
 
@@ -359,15 +359,15 @@ def test_a_round_of_the_recipe_is_the_released_one() -> None:
         assert made.geometry.samples == 10368
         assert made.geometry.samples // made.layout.block == 48 * 4
         assert made.geometry.updates == 2
-    assert made.layout == Layout(6, 9)
+    assert made.layout == BranchLayout(6, 9)
 
 
 def test_a_group_smaller_than_the_branches_is_one_start() -> None:
     run: Run = recipe("temp_flow").run()
     assert isinstance(run.source, Branching)
-    assert run.source.layout == Layout(6, 9)
+    assert run.source.layout == BranchLayout(6, 9)
     few = branching(online(Geometry(prompts=2, group=3)), range(9))
-    assert few.layout == Layout(3, 9)
+    assert few.layout == BranchLayout(3, 9)
 
 
 def test_what_cannot_be_branched_is_refused_in_a_sentence() -> None:

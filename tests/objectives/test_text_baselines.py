@@ -12,8 +12,8 @@ from torch import Tensor
 from scoreward.margins import methods
 from scoreward.methods.losses import Name, TextLoss
 from scoreward.models.language import Sequences
-from scoreward.objectives.kto import BASELINE, KTO, Labelled
-from scoreward.objectives.language import Preferences, Separate, TextPairs
+from scoreward.objectives.kto import BASELINE, KTO, LabelledRows
+from scoreward.objectives.language import LanguagePreferences, Separate, TextPairs
 from scoreward.objectives.language_batch import AOT, BCO
 from tests.objectives.texts import Bench, bench
 
@@ -27,7 +27,7 @@ def ranks(ours: Bench, objective: KTO) -> tuple[list[Tensor], list[Tensor]]:
         told.append(own)
         return own
 
-    def prepared(part: Labelled, total: Callable[[Tensor], Tensor]) -> Tensor:
+    def prepared(part: LabelledRows, total: Callable[[Tensor], Tensor]) -> Tensor:
         policy = replace(ours.policy, total=total, memory={})
         with torch.no_grad():
             objective.prepare(part, None, policy, ours.trainer.key)
@@ -112,5 +112,5 @@ def test_a_separate_loss_of_equal_texts_has_its_start(tmp_path: Path) -> None:
         (methods.dpo(0.3), 0.693147),
     ):
         ours = bench(TextLoss("dpo"), tmp_path, away=0)
-        loss, _ = Preferences(method).loss(ours.rows, ours.policy)
+        loss, _ = LanguagePreferences(method).loss(ours.rows, ours.policy)
         assert loss.item() == pytest.approx(wanted, abs=1e-5)

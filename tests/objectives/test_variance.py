@@ -16,14 +16,14 @@ from scoreward.chain import uniform
 from scoreward.kernel import ddim
 from scoreward.keys import Key
 from scoreward.likelihood import (
-    Pairs,
+    NoisySamples,
     noised,
     predict_as,
     self_normalised_error,
     squared_error,
     targets,
 )
-from scoreward.models.analytic import Exact, Mixture
+from scoreward.models.analytic import ExactDenoiser, Mixture
 from scoreward.objectives.base import Policy, Samples
 from scoreward.objectives.vgrpo import VGRPO
 from scoreward.process import RectifiedFlow
@@ -36,12 +36,12 @@ REPEATS = 6
 
 
 @cache
-def denoiser(dim: int) -> Exact:
+def denoiser(dim: int) -> ExactDenoiser:
     """Eight modes of standard deviation 0.3 on a sphere of radius √dim."""
     means = (KEY / "modes" / dim).normal(8, dim, dtype=F64)
     means = means / means.square().mean(1, keepdim=True).sqrt()
     one = torch.ones(8, dtype=F64)
-    return Exact(Mixture(means, 0.09 * one, one / 8), FLOW)
+    return ExactDenoiser(Mixture(means, 0.09 * one, one / 8), FLOW)
 
 
 def samples(dim: int, repeat: int) -> Samples:
@@ -66,7 +66,7 @@ def naive(dim: int, repeat: int) -> Tensor:
     """The mean squared error of x0 at uniform times, every sample with pairs of its own."""
     exact, data, key = denoiser(dim), samples(dim, repeat), KEY / "naive" / repeat
     t, eps = (key / "t").uniform(96, 4, dtype=F64), (key / "eps").normal(96, 4, dim, dtype=F64)
-    pairs = Pairs(t, eps, noised(FLOW, data.x0, t, eps))
+    pairs = NoisySamples(t, eps, noised(FLOW, data.x0, t, eps))
     answer, target = predict_as(exact, pairs, None, "x0"), targets(FLOW, data.x0, pairs, "x0")
     return squared_error(answer, target).mean(1)
 

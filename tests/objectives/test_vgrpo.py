@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from scoreward.advantage import Advantages
 from scoreward.chain import draw, rollout, uniform
-from scoreward.denoiser import Counted, Reading
+from scoreward.denoiser import Counted, NetworkDenoiser
 from scoreward.kernel import DDIM, DPMSolverPP, Kernel, ddim, euler, generalised
 from scoreward.keys import Key
-from scoreward.likelihood import Pairs, noised, predict_as, self_normalised_error, targets
+from scoreward.likelihood import NoisySamples, noised, predict_as, self_normalised_error, targets
 from scoreward.objectives.answers import PairRows
 from scoreward.objectives.base import Policy, Samples
 from scoreward.objectives.vgrpo import VGRPO
@@ -39,8 +39,8 @@ class Line(nn.Module):
         return self.a * z + self.b * t[:, None]
 
 
-def line(name: str = "old") -> Reading:
-    return Reading(Line(*NUMBERS[name]), FLOW)
+def line(name: str = "old") -> NetworkDenoiser:
+    return NetworkDenoiser(Line(*NUMBERS[name]), FLOW)
 
 
 def matrix(values: Sequence[Sequence[float]]) -> Tensor:
@@ -53,7 +53,7 @@ def policy(current: str = "new", on_policy: bool = False) -> Policy:
 
 X0 = matrix(NUMBERS["x0"])
 SHARED = (real(*NUMBERS["t"]).expand(4, 2), matrix(NUMBERS["eps"]).expand(4, 2, 2))
-PAIRS = Pairs(*SHARED, noised(FLOW, X0, *SHARED))
+PAIRS = NoisySamples(*SHARED, noised(FLOW, X0, *SHARED))
 ADVANTAGE = real(-1.0, 0.0, 2.0, -1.0) / 1.5**0.5  # rewards 1, 2, 4, 1, to all digits
 SAMPLES = Samples(X0, None, ADVANTAGE, torch.zeros(4).long(), torch.arange(4), ADVANTAGE)
 
@@ -67,7 +67,7 @@ def rows(advantage: Tensor = SAMPLES.advantage) -> PairRows:
 def gradient(objective: VGRPO, data: PairRows, using: Policy) -> tuple[Tensor, Tensor]:
     """(dloss/da, dloss/db)."""
     loss, _ = objective.loss(data, using)
-    assert isinstance(using.current, Reading)
+    assert isinstance(using.current, NetworkDenoiser)
     a, b = torch.autograd.grad(loss, list(using.current.network.parameters()))
     return a, b
 
@@ -206,7 +206,7 @@ def test_one_ratio_per_pair_has_the_same_gradient_at_the_old_policy_and_not_else
         old = self_normalised_error(predict_as(line("old"), PAIRS, None, "x0").detach(), target)
         ratio = (old - self_normalised_error(answer, target)).exp()
         loss = -(ratio * ADVANTAGE[:, None]).mean()
-        assert isinstance(using.current, Reading)
+        assert isinstance(using.current, NetworkDenoiser)
         return torch.stack(torch.autograd.grad(loss, list(using.current.network.parameters())))
 
     objective = replace(PLAIN, clip=None)
@@ -229,7 +229,7 @@ def test_an_offset_of_the_error_shared_by_the_group_changes_nothing() -> None:
     answer = predict_as(using.current, PAIRS, None, "x0")
     target = targets(FLOW, X0, PAIRS, "x0")
     error = self_normalised_error(answer, target).mean(1)
-    assert isinstance(using.current, Reading)
+    assert isinstance(using.current, NetworkDenoiser)
     weights = list(using.current.network.parameters())
     plain = torch.autograd.grad((ADVANTAGE * error).mean(), weights, retain_graph=True)
     offset = self_normalised_error(answer, target)[0].mean()  # of sample 0, depends on the policy
@@ -310,7 +310,7 @@ def test_a_samples_rows_do_not_depend_on_who_else_is_in_the_batch(share: str) ->
 
 def test_the_loss_is_the_mean_of_the_losses_of_its_parts() -> None:
     objective = VGRPO(proximal=0.3, anchor=0.2)
-    using = replace(policy(), reference=Reading(Line(0.1, 0.4), FLOW))
+    using = replace(policy(), reference=NetworkDenoiser(Line(0.1, 0.4), FLOW))
     data = objective.prepare(data_of(), None, using, KEY)
     loss, metrics = objective.loss(data, using)
     parts = [objective.loss(part, using) for part in data.split(4)]
@@ -339,7 +339,7 @@ def test_only_the_finished_sample_matters(kernel: Kernel) -> None:
 
 def test_the_anchor_is_the_squared_distance_of_velocities_to_the_reference() -> None:
     """[diffusion-nft] (KL term): here v − v_ref = (a − a_ref) z + (b − b_ref) t."""
-    using = replace(policy(), reference=Reading(Line(0.1, 0.4), FLOW))
+    using = replace(policy(), reference=NetworkDenoiser(Line(0.1, 0.4), FLOW))
     data = VGRPO(anchor=0.2).prepare(data_of(), None, using, KEY)
     loss, metrics = VGRPO(anchor=0.2).loss(data, using)
     a, b = NUMBERS["new"]
@@ -351,7 +351,7 @@ def test_the_anchor_is_the_squared_distance_of_velocities_to_the_reference() -> 
 
 
 def test_the_anchor_pulls_towards_the_reference() -> None:
-    using = replace(policy("old"), reference=Reading(Line(5.0, 0.2), FLOW))
+    using = replace(policy("old"), reference=NetworkDenoiser(Line(5.0, 0.2), FLOW))
     objective = replace(PLAIN, anchor=1.0)
     data = objective.prepare(
         replace(data_of(), advantage=torch.zeros(12).double()), None, using, KEY

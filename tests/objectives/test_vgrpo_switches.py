@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scoreward.advantage import Advantages
 from scoreward.chain import uniform
-from scoreward.denoiser import Reading
+from scoreward.denoiser import NetworkDenoiser
 from scoreward.kernel import ddim
 from scoreward.keys import Key
 from scoreward.likelihood import predict_as, targets
@@ -27,11 +27,11 @@ GROUP = torch.arange(3).repeat_interleave(4)
 WITHOUT = VGRPO(soft_clip=None, clip=None)
 
 
-def reading(shift: float) -> Reading:
+def reading(shift: float) -> NetworkDenoiser:
     module = GaussianPolicy(prompts=3, dim=2).double()
     with torch.no_grad():
         module.mean.copy_((KEY / "means").normal(3, 2, dtype=F64) + shift)
-    return Reading(module, FLOW)
+    return NetworkDenoiser(module, FLOW)
 
 
 def policy(shift: float = 0.0, on_policy: bool = False) -> Policy:
@@ -52,7 +52,7 @@ def prepared(objective: VGRPO, using: Policy) -> PairRows:
 
 def slope(objective: VGRPO, rows: PairRows, using: Policy) -> Tensor:
     loss, _ = objective.loss(rows, using)
-    assert isinstance(using.current, Reading)
+    assert isinstance(using.current, NetworkDenoiser)
     (gradient,) = torch.autograd.grad(loss, list(using.current.network.parameters()))
     return gradient
 
@@ -165,7 +165,7 @@ def test_the_clip_stops_what_has_gone_far_enough_and_is_counted() -> None:
     """Three updates at a large step; the expected metrics are counted from ratios one by one."""
     using, objective = policy(), VGRPO(soft_clip=None, clip=0.05)
     rows = prepared(objective, using)
-    assert isinstance(using.current, Reading)
+    assert isinstance(using.current, NetworkDenoiser)
     optimizer = torch.optim.SGD(using.current.network.parameters(), lr=1.0)
     for _ in range(3):
         optimizer.zero_grad()
@@ -190,7 +190,7 @@ def test_the_ratio_is_of_mean_errors_and_each_policy_has_its_own_size() -> None:
     using = policy(0.3)
     rows = prepared(WITHOUT, using)[2:3]
 
-    def error(denoiser: Reading) -> float:
+    def error(denoiser: NetworkDenoiser) -> float:
         total = 0.0
         for j in range(4):
             answer = denoiser(rows.pairs.x_t[:, j], rows.pairs.t[:, j], GROUP[2:3])
@@ -198,8 +198,8 @@ def test_the_ratio_is_of_mean_errors_and_each_policy_has_its_own_size() -> None:
             total += (e.square().mean() / e.abs().mean()).item()
         return total / 4
 
-    assert isinstance(using.current, Reading)
-    assert isinstance(using.old, Reading)
+    assert isinstance(using.current, NetworkDenoiser)
+    assert isinstance(using.old, NetworkDenoiser)
     expected = exp(error(using.old) - error(using.current))
     assert WITHOUT.loss(rows, using)[1]["ratio/mean"].item() == pytest.approx(expected, rel=1e-12)
     assert abs(expected - 1) > 0.01

@@ -20,7 +20,7 @@ GROUPS = [
 ]
 
 
-def task(prompt: object) -> instructions.Task:
+def task(prompt: object) -> instructions.Exercise:
     (message,) = prompt  # pyright: ignore
     return instructions.task_of(message["content"])
 

@@ -12,12 +12,19 @@ from hypothesis import strategies as st
 from scoreward.data.prompts import share_of
 from scoreward.preferences.faults import PreferenceError
 from scoreward.preferences.files import read_text_pairs, write
-from scoreward.preferences.making import BestWorst, Gap, Making, Rejection, Rule, win_rates
+from scoreward.preferences.making import BestWorst, PairMaker, Rejection, RewardGap, Rule, win_rates
 from scoreward.preferences.records import ImageGroup, ImagePair, TextGroup, TextPair
 from scoreward.preferences.sorting import image_halves, key_of, once, sides, split, text_halves
 from tests.preferences.conftest import picture
 
-RULES = (BestWorst(), Gap(), Gap(0.4), Rejection(), Rejection(best_worst=True), Rejection(5.0, 2))
+RULES = (
+    BestWorst(),
+    RewardGap(),
+    RewardGap(0.4),
+    Rejection(),
+    Rejection(best_worst=True),
+    Rejection(5.0, 2),
+)
 REWARDS = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=7)
 COARSE = st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=2, max_size=7)
 
@@ -39,7 +46,7 @@ def group(rewards: list[float], prompt: str = "p", known: str = "g") -> TextGrou
 
 @given(REWARDS | COARSE, st.sampled_from(RULES), st.integers(0, 3))
 def test_every_winner_has_the_greater_reward(rewards: list, rule: Rule, seed: int) -> None:
-    for pair in Making([group(rewards)], rule, seed=seed):
+    for pair in PairMaker([group(rewards)], rule, seed=seed):
         i, j = (int(text.split()[1]) for text in (pair.chosen, pair.rejected))
         assert rewards[i] > rewards[j]
         assert (pair.score_w, pair.score_l) == (rewards[i], rewards[j])
@@ -48,21 +55,21 @@ def test_every_winner_has_the_greater_reward(rewards: list, rule: Rule, seed: in
 
 @given(COARSE)
 def test_all_pairs_are_all_that_differ(rewards: list) -> None:
-    found = {(p.chosen, p.rejected) for p in Making([group(rewards)], Gap())}
+    found = {(p.chosen, p.rejected) for p in PairMaker([group(rewards)], RewardGap())}
     counts = Counter(rewards)
     ties = sum(n * (n - 1) // 2 for n in counts.values())
     assert len(found) == len(rewards) * (len(rewards) - 1) // 2 - ties
 
 
 def test_a_gap_must_be_exceeded() -> None:
-    found = [(p.chosen, p.rejected) for p in Making([group([0.0, 1.0, 1.5])], Gap(1.0))]
+    found = [(p.chosen, p.rejected) for p in PairMaker([group([0.0, 1.0, 1.5])], RewardGap(1.0))]
     assert found == [("answer 2", "answer 0")]
 
 
 def test_best_against_worst() -> None:
-    (pair,) = Making([group([0.5, 0.9, 0.1, 0.7])], BestWorst())
+    (pair,) = PairMaker([group([0.5, 0.9, 0.1, 0.7])], BestWorst())
     assert (pair.chosen, pair.rejected) == ("answer 1", "answer 2")
-    assert list(Making([group([1.0, 1.0])], BestWorst())) == []
+    assert list(PairMaker([group([1.0, 1.0])], BestWorst())) == []
 
 
 def test_the_known_trace_of_rejection_sampling() -> None:
@@ -81,23 +88,25 @@ def test_what_is_random_depends_on_the_seed_and_the_prompt_alone() -> None:
     groups = [group([float(i) for i in range(8)], f"p{k}") for k in range(6)]
 
     def chosen(seed: int, rule: Rule) -> list[str]:
-        return [p.chosen for p in Making(groups, rule, most=2, seed=seed)]
+        return [p.chosen for p in PairMaker(groups, rule, most=2, seed=seed)]
 
-    for rule in (Gap(), Rejection(3.0, 4)):
+    for rule in (RewardGap(), Rejection(3.0, 4)):
         assert chosen(0, rule) == chosen(0, rule)
         assert chosen(0, rule) != chosen(1, rule)
-    (first,) = {tuple(p.chosen for p in Making(groups[:1], Gap(), most=2)) for _ in range(3)}
-    assert list(first) == chosen(0, Gap())[:2]
+    (first,) = {
+        tuple(p.chosen for p in PairMaker(groups[:1], RewardGap(), most=2)) for _ in range(3)
+    }
+    assert list(first) == chosen(0, RewardGap())[:2]
 
 
 def test_no_prompt_gets_more_than_its_share() -> None:
     groups = [group([1.0, 2.0, 3.0, 4.0], p) for p in "aabac"]
-    making = Making(groups, Gap(), most=4)
+    making = PairMaker(groups, RewardGap(), most=4)
     pairs = list(making)
     assert Counter(p.prompt for p in pairs) == {"a": 4, "b": 4, "c": 4}
     assert vars(making.tally) == {"groups": 5, "barren": 0, "pairs": 12, "over": 18}
     assert len({p.id + p.prompt for p in pairs}) == 12
-    flat = Making([group([1.0, 1.0]), group([1.0, 2.0])], Gap())
+    flat = PairMaker([group([1.0, 1.0]), group([1.0, 2.0])], RewardGap())
     assert len(list(flat)) == 1
     assert (flat.tally.groups, flat.tally.barren) == (2, 1)
 
@@ -122,13 +131,13 @@ def test_win_rates_stay_finite_and_in_order() -> None:
 def test_pictures_need_to_know_which_reward() -> None:
     images = [picture(i) for i in range(3)]
     several = ImageGroup("p", images, {"a": [1.0, 2.0, 3.0], "b": [30.0, 20.0, 10.0]})
-    (pair,) = Making([several], BestWorst(), reward="b")
+    (pair,) = PairMaker([several], BestWorst(), reward="b")
     assert (pair.winner, pair.score_w, pair.source) == (images[0], 30.0, "b")
     with pytest.raises(PreferenceError, match="rewards a, b; choose one with --reward"):
-        list(Making([several], BestWorst()))
+        list(PairMaker([several], BestWorst()))
     with pytest.raises(PreferenceError, match="no reward 'c'; it has a, b"):
-        list(Making([several], BestWorst(), reward="c"))
-    (pair,) = Making([several], BestWorst(), calibrated=True)
+        list(PairMaker([several], BestWorst(), reward="c"))
+    (pair,) = PairMaker([several], BestWorst(), calibrated=True)
     assert pair.winner is images[0]  # b is surer of its order than a
     assert pair.source == "win rate by a and b"
     assert pair.score_w == pytest.approx((win_rates([1, 2, 3])[0] + win_rates([30, 20, 10])[0]) / 2)
@@ -136,10 +145,10 @@ def test_pictures_need_to_know_which_reward() -> None:
 
 def test_wrong_settings_are_refused() -> None:
     for wrong, why in (
-        (lambda: Gap(-1.0), "`above` must be at least 0, got -1"),
+        (lambda: RewardGap(-1.0), "`above` must be at least 0, got -1"),
         (lambda: Rejection(0.0), "`temperature` must be above 0"),
         (lambda: Rejection(1.0, 1), "`count` at least 2, got 1.0 and 1"),
-        (lambda: Making([], Gap(), most=0), "`most` must be at least 1, got 0"),
+        (lambda: PairMaker([], RewardGap(), most=0), "`most` must be at least 1, got 0"),
         (lambda: split([], 1.0), "between 0 and 1, got 1.0"),
         (lambda: win_rates([1.0]), "at least two candidates"),
     ):
@@ -229,7 +238,7 @@ def test_a_picture_that_won_once_is_wanted() -> None:
 def test_from_groups_to_a_file_and_back(
     tmp_path_factory: pytest.TempPathFactory, all: list
 ) -> None:
-    making = Making([group(r, f"p{i}") for i, r in enumerate(all)], Gap(0.4))
+    making = PairMaker([group(r, f"p{i}") for i, r in enumerate(all)], RewardGap(0.4))
     wanted = list(making)
     path = Path(tmp_path_factory.mktemp("made")) / "pairs.parquet"
     if wanted:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scoreward.report.comparison import Task, tasks
+from scoreward.report.comparison import TaskRuns, tasks
 from scoreward.report.inputs import read_inputs
 
 
@@ -33,7 +33,7 @@ def write(path: Path, *lines: dict[str, Any]) -> Path:
     return path
 
 
-def task_of(path: Path, *lines: dict[str, Any], sampler: str = "ode") -> Task:
+def task_of(path: Path, *lines: dict[str, Any], sampler: str = "ode") -> TaskRuns:
     """The only task of some lines, read from a file as a user would give it."""
     (task,) = tasks(read_inputs([write(path / "curves.jsonl", *lines)], sampler))
     return task

@@ -12,7 +12,7 @@ from scoreward.report import tables
 from scoreward.report.folder import read_run
 from scoreward.report.page import render
 from scoreward.report.pairs import (
-    Card,
+    PairCard,
     Pane,
     cautions,
     headline,
@@ -94,11 +94,11 @@ def test_very_long_texts_are_shown_without_marks() -> None:
 def page(folder: Path) -> Path:
     long = "https://example.org/" + "a" * 300
     cards = [
-        Card([("user", "How many legs?\n" + long)], [
+        PairCard([("user", "How many legs?\n" + long)], [
             Pane("chosen", "right", 1e9, text="Twenty-four legs. " * 40),
             Pane("rejected", "wrong", -0.001, text=long),
         ], "id · people"),
-        Card([("", "a <b>portrait</b>")], [
+        PairCard([("", "a <b>portrait</b>")], [
             Pane("winner", "right", 1.0, PIXEL), Pane("loser", "wrong", 0.5, PIXEL)
         ]),
     ]  # fmt: skip

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from scoreward.report.folder import Run, read_run
+from scoreward.report.folder import SavedRun, read_run
 from scoreward.report.words import (
     Ends,
     change,
@@ -104,7 +104,7 @@ def test_the_lesson_accuses_no_run_that_is_only_better(fake_run: FakeRun) -> Non
 
 
 def test_a_lesson_without_scores_still_has_words(fake_run: FakeRun) -> None:
-    run: Run = replace(read_run(fake_run(rounds=2)), evaluations=[], summary={})
+    run: SavedRun = replace(read_run(fake_run(rounds=2)), evaluations=[], summary={})
     assert len(lesson(run, run, "ode")) == 1
 
 

@@ -138,11 +138,11 @@ def test_old_files_that_give_sizes_as_bare_numbers() -> None:
 
 @pytest.mark.parametrize("batch", [1, 2, 32])
 def test_a_batch_is_judged_as_its_pictures_are_one_by_one(folder: Path, batch: int) -> None:
-    reward = clip.Likeness(Towers("test", str(folder), batch=batch))
+    reward = clip.ClipScore(Towers("test", str(folder), batch=batch))
     media = pictures(5)
     prompts = [*PROMPTS, "blue", "a cat"]
     one_by_one = torch.cat([reward(m[None], [p]) for m, p in zip(media, prompts)])
-    again = clip.Likeness(Towers("test", str(folder), batch=batch))
+    again = clip.ClipScore(Towers("test", str(folder), batch=batch))
     torch.testing.assert_close(again(media, prompts), one_by_one, atol=1e-5, rtol=0)
 
 

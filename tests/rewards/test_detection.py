@@ -22,7 +22,7 @@ from scoreward.rewards.detection import (
     TrainedDetector,
     color_by_pixels,
 )
-from scoreward.rewards.geneval import COLORS, Found, Wanted
+from scoreward.rewards.geneval import COLORS, Detection, Scene
 from tests.rewards.tiny import as_files, photograph, save_clip, save_detr, save_owl
 
 KINDS = [["cat", "red circle"], ["square"], ["blue cat", "a", "two"]]
@@ -46,7 +46,7 @@ def pictures() -> Tensor:
     return torch.cat([photograph(40, 56, seed) for seed in range(3)])
 
 
-def same(mine: Sequence[Found], expected: dict[str, Any], names: Sequence[str]) -> None:
+def same(mine: Sequence[Detection], expected: dict[str, Any], names: Sequence[str]) -> None:
     assert len(mine) == len(expected["scores"]) > 0
     assert [f.label for f in mine] == [names[i] for i in expected["labels"].tolist()]
     scores = torch.tensor([f.score for f in mine])
@@ -97,16 +97,16 @@ def test_kinds_that_a_trained_detector_does_not_know_are_refused(detr: Path) -> 
 class Says:
     """A detector that has found what it is told to have found."""
 
-    found: list[list[Found]]
+    found: list[list[Detection]]
     asked: list[Sequence[str]] = field(default_factory=list)
 
-    def find(self, media: Tensor, kinds: Sequence[Sequence[str]]) -> list[list[Found]]:
+    def find(self, media: Tensor, kinds: Sequence[Sequence[str]]) -> list[list[Detection]]:
         self.asked.extend(kinds)
         return self.found
 
 
-def box(label: str, left: float, score: float = 0.95) -> Found:
-    return Found(label, score, (left, 8.0, left + 8.0, 16.0))
+def box(label: str, left: float, score: float = 0.95) -> Detection:
+    return Detection(label, score, (left, 8.0, left + 8.0, 16.0))
 
 
 def drawn(*colors: tuple[float, float, float]) -> Tensor:
@@ -123,7 +123,7 @@ def test_the_reward_puts_detector_colours_and_logic_together() -> None:
     detector = Says([found, found])
     right = {"include": [{"class": "dog", "color": "red"}, {"class": "cat", "color": "blue"}]}
     wrong = {"include": [{"class": "dog", "color": "blue"}, {"class": "cat", "color": "blue"}]}
-    known = {"a red dog and a blue cat": Wanted.read(right)}
+    known = {"a red dog and a blue cat": Scene.read(right)}
     prompts = ["a red dog and a blue cat", json.dumps(wrong)]
     assert scored("geneval", GenEval(detector, known), media, prompts).tolist() == [1, 0]
     assert detector.asked == [("dog", "cat"), ("dog", "cat")]
@@ -145,9 +145,9 @@ def test_colours_are_those_of_the_middle_of_the_box() -> None:
     media = drawn((0.95, 0.85, 0.1), (0.1, 0.6, 0.2), (0.02, 0.02, 0.02))[0]
     colors = [color_by_pixels(media, box("x", left)) for left in (2, 18, 34)]
     assert colors == ["yellow", "green", "black"]
-    half_outside = Found("x", 0.9, (-30.0, 8.0, 10.0, 16.0))
+    half_outside = Detection("x", 0.9, (-30.0, 8.0, 10.0, 16.0))
     assert color_by_pixels(media, half_outside) in COLORS
-    assert color_by_pixels(media, Found("x", 0.9, (60.0, 30.0, 70.0, 40.0))) in COLORS
+    assert color_by_pixels(media, Detection("x", 0.9, (60.0, 30.0, 70.0, 40.0))) in COLORS
 
 
 def test_clip_names_the_colour_whose_phrases_are_closest(tmp_path: Path) -> None:

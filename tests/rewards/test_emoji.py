@@ -11,7 +11,7 @@ from scoreward.models.emoji import whole
 from scoreward.rewards import emoji as rewards
 from scoreward.rewards import imagenet
 from scoreward.rewards.base import RewardError, differentiated, scored
-from scoreward.rewards.emoji import EmojiMatch, Found, Heads, Likeness, features
+from scoreward.rewards.emoji import EmojiMatch, Heads, Likeness, Retrieval, features
 from scoreward.tasks.emoji import cautious, match
 
 REWARD, JUDGE = match("reward"), match("judge")
@@ -23,7 +23,7 @@ def drawn(split: str, style: str, count: int = 64) -> tuple[Tensor, list[str]]:
 
 
 def ranks(reward: EmojiMatch, media: Tensor, captions: list[str]) -> Tensor:
-    found = Found(reward.heads, whole, data.every_caption())
+    found = Retrieval(reward.heads, whole, data.every_caption())
     return found.ranks(features(media, reward.heads.side), captions)
 
 
@@ -107,7 +107,7 @@ def test_found_counts_captions_that_fit_better() -> None:
     order = (x @ texts.T).argsort(1, descending=True).tolist()
     by_hand = [row.index(data.every_caption().index(c)) for row, c in zip(order, captions)]
     assert rank.tolist() == by_hand
-    found = Found(JUDGE.heads, whole, data.every_caption(), best=30)
+    found = Retrieval(JUDGE.heads, whole, data.every_caption(), best=30)
     assert scored("strict", found, media, captions).tolist() == [float(r < 30) for r in by_hand]
 
 

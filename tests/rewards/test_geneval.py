@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from scoreward.rewards.geneval import (
-    Found,
-    Wanted,
+    Detection,
+    Scene,
     graded,
     kept,
     read_metadata,
@@ -17,17 +17,17 @@ from scoreward.rewards.geneval import (
 )
 
 
-def at(label: str, x: float, y: float, score: float = 0.9, size: float = 10) -> Found:
+def at(label: str, x: float, y: float, score: float = 0.9, size: float = 10) -> Detection:
     """A square around (x, y)."""
     half = size / 2
-    return Found(label, score, (x - half, y - half, x + half, y + half))
+    return Detection(label, score, (x - half, y - half, x + half, y + half))
 
 
-def red(found: Found) -> str:
+def red(found: Detection) -> str:
     return "red"
 
 
-def by_place(found: Found) -> str:
+def by_place(found: Detection) -> str:
     """Red on the left, blue on the right."""
     return "red" if found.box[0] < 50 else "blue"
 
@@ -36,8 +36,8 @@ DOG, TWO = {"class": "dog", "count": 1}, {"class": "dog", "count": 2}
 DOGS = [at("dog", 20, 50), at("dog", 80, 50), at("dog", 50, 20)]
 
 
-def wanted(*include: dict, **more: object) -> Wanted:
-    return Wanted.read({"include": list(include), **more})
+def wanted(*include: dict, **more: object) -> Scene:
+    return Scene.read({"include": list(include), **more})
 
 
 @pytest.mark.parametrize(("count", "right", "credit"), [(1, 1, 1), (2, 1, 1), (3, 1, 1)])
@@ -156,7 +156,7 @@ def test_positions_of_unknown_names_are_refused() -> None:
         with pytest.raises(ValueError, match="is not GenEval's"):
             wanted(DOG, {"class": "cat", "position": position})
     with pytest.raises(ValueError, match="includes no object"):
-        Wanted.read({"include": []})
+        Scene.read({"include": []})
 
 
 def test_metadata_files_are_read_line_by_line(tmp_path: Path) -> None:

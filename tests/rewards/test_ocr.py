@@ -14,7 +14,7 @@ from torch import Tensor
 from scoreward.data import lettering as data
 from scoreward.rewards import ocr
 from scoreward.rewards.base import RewardError, scored
-from scoreward.rewards.ocr import Confidence, Exact, Legible, PaddleReader, TesseractReader
+from scoreward.rewards.ocr import Confidence, ExactText, Legible, PaddleReader, TesseractReader
 
 PADDLE, TESSERACT = PaddleReader(), TesseractReader(data.ALPHABET)
 
@@ -57,10 +57,10 @@ def test_legible_counts_edits_per_letter_of_the_text() -> None:
 
 
 def test_exact_is_all_or_nothing() -> None:
-    assert value(Exact, '"zoo"', "Z00") == 1  # no digit is asked for
-    assert value(Exact, '"R2"', "R2") == 1
-    assert value(Exact, '"10"', "IO") == 0  # here digits are
-    assert value(Exact, '"open"', "opens") == 0
+    assert value(ExactText, '"zoo"', "Z00") == 1  # no digit is asked for
+    assert value(ExactText, '"R2"', "R2") == 1
+    assert value(ExactText, '"10"', "IO") == 0  # here digits are
+    assert value(ExactText, '"open"', "opens") == 0
 
 
 READERS = [PADDLE, pytest.param(TESSERACT, marks=pytest.mark.tesseract)]
@@ -68,7 +68,7 @@ READERS = [PADDLE, pytest.param(TESSERACT, marks=pytest.mark.tesseract)]
 
 @pytest.mark.parametrize("reader", READERS)
 def test_drawn_words_are_read(reader: PaddleReader | TesseractReader) -> None:
-    assert float(Exact(reader)(*drawn()).mean()) >= 0.95
+    assert float(ExactText(reader)(*drawn()).mean()) >= 0.95
     assert float(Legible(reader)(*drawn()).mean()) >= 0.98
 
 
@@ -138,14 +138,14 @@ def test_a_missing_program_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(ocr.shutil, "which", lambda name: None)
     media, prompts = drawn(2)
     with pytest.raises(RewardError, match="apt-get install tesseract-ocr"):
-        scored("judge", Exact(TESSERACT), media, prompts)
+        scored("judge", ExactText(TESSERACT), media, prompts)
 
 
 def test_a_missing_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ocr, "find_spec", lambda name: None)
     media, prompts = drawn(2)
     with pytest.raises(RewardError, match=r"pip install 'scoreward\[ocr\]'"):
-        scored("reward", Exact(PaddleReader(threads=2)), media, prompts)
+        scored("reward", ExactText(PaddleReader(threads=2)), media, prompts)
 
 
 @pytest.mark.tesseract

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from scoreward import published
-from scoreward.published import Row, rows, tables, unlisted
+from scoreward.published import PublishedNumber, rows, tables, unlisted
 from scoreward.recipes import recipe
 from scoreward.settings.row import row
 from tests.structure.source import ROOT
@@ -35,7 +35,7 @@ def test_every_row_holds() -> None:
 
 
 def test_an_equal_pair_that_drifts_apart_is_a_fault() -> None:
-    row = Row("sd35_flow_grpo", "flow_grpo.sd35.pickscore", "kl", "objective.kl")
+    row = PublishedNumber("sd35_flow_grpo", "flow_grpo.sd35.pickscore", "kl", "objective.kl")
     assert fault(row, 0.01, 0.01) is None
     assert fault(row, 0.01, 0.0100001) == (
         "sd35_flow_grpo: objective.kl is 0.0100001, but kl of flow_grpo.sd35.pickscore is 0.01; "
@@ -44,7 +44,9 @@ def test_an_equal_pair_that_drifts_apart_is_a_fault() -> None:
 
 
 def test_a_reason_for_a_difference_that_is_gone_is_a_fault() -> None:
-    row = Row("sd35_flow_grpo", "flow_grpo.sd35.pickscore", "precision", "x", "Because of this.")
+    row = PublishedNumber(
+        "sd35_flow_grpo", "flow_grpo.sd35.pickscore", "precision", "x", "Because of this."
+    )
     assert fault(row, "fp16", "bf16") is None
     assert fault(row, "fp16", "fp16") == (
         "sd35_flow_grpo: x has become the published precision of flow_grpo.sd35.pickscore, 'fp16'; "
@@ -69,7 +71,9 @@ def test_settings_that_name_their_source_have_rows() -> None:
 
 def test_a_recipe_is_built_without_weights() -> None:
     """From the run: what the rollout does, not what an option is called."""
-    row = Row("flux_flow_grpo", "flow_grpo.flux.pickscore", "trained_steps", "facts.trained")
+    row = PublishedNumber(
+        "flux_flow_grpo", "flow_grpo.flux.pickscore", "trained_steps", "facts.trained"
+    )
     assert ours(row) == 5
     assert ours(replace(row, attribute="run.optimizer.ema_steps")) == 6
 

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from scoreward.methods.losses import Name, TextLoss
 from scoreward.methods.sampling import Sampling
-from scoreward.models.generation import Sampling as Drawing
+from scoreward.models.generation import TextSampling as Drawing
 from scoreward.models.generation import Writer
 from scoreward.preferences.records import TextBinary
 from scoreward.tasks.toy import CORNERS, closeness
-from scoreward.training.evaluation import Evaluation, Measured, Measuring, Subject
+from scoreward.training.evaluation import Evaluation, Evaluator, Measurement, Subject
 from scoreward.training.gap import Gap
 from scoreward.training.geometry import Geometry
 from scoreward.training.preferences import HeldOutPairs
@@ -71,8 +71,8 @@ def pictures(prompts: int, spread: int, noises: int) -> dict[str, Any]:
     return told(evaluation, subject(trainer, model))
 
 
-def told(evaluation: Measuring, of: Subject) -> dict[str, Any]:
-    measured: Measured = evaluation.measure(of)
+def told(evaluation: Evaluator, of: Subject) -> dict[str, Any]:
+    measured: Measurement = evaluation.measure(of)
     return {
         "numbers": measured.numbers,
         "scores": measured.scores,

@@ -12,11 +12,13 @@ from scipy.integrate import quad, solve_ivp
 from scoreward.keys import Key
 from scoreward.process import LinearVP, RectifiedFlow
 from scoreward.theory import bounds
-from scoreward.theory.gaussian import Law, Levels, Linear, marginal, output
-from scoreward.theory.reward_gap import Setting, linear
+from scoreward.theory.gaussian import GaussianLaw, Levels, LinearReward, marginal, output
+from scoreward.theory.reward_gap import GapSetting, linear
 from tests.theory.printed import F64, printed, real
 
-SETTING = Setting.from_noise(Law.of(0.0, 0.25), Levels.of(LinearVP(3.0, 3.0)))  # β = 1, T = 3
+SETTING = GapSetting.from_noise(
+    GaussianLaw.of(0.0, 0.25), Levels.of(LinearVP(3.0, 3.0))
+)  # β = 1, T = 3
 ETAS = real(0.5, 1.0, 1.5)
 
 
@@ -32,8 +34,8 @@ def test_the_coupling_is_that_of_the_text() -> None:
 @pytest.mark.parametrize("eta", [0.5, 1.0, 1.5])
 def test_the_coupling_bound_solves_its_differential_inequality(eta: float) -> None:
     """[reward-gap] (coupling) for a moving β and an off-centre start, by scipy."""
-    process, data, start = LinearVP(1.0, 4.0), Law.of(0.7, 0.25), Law.of(0.1, 1.4)
-    setting = Setting(data, start, Levels.of(process))
+    process, data, start = LinearVP(1.0, 4.0), GaussianLaw.of(0.7, 0.25), GaussianLaw.of(0.1, 1.4)
+    setting = GapSetting(data, start, Levels.of(process))
     ratio = marginal(data, setting.levels, 0).variance.item()
     ratio = (setting.offset.square().sum().item() + 1.4) / ratio  # E|Z − α m|²/V
 
@@ -52,13 +54,13 @@ def test_the_coupling_bound_solves_its_differential_inequality(eta: float) -> No
 
 def test_the_coupled_distance_is_that_of_simulated_pairs() -> None:
     """[reward-gap] (coupling): E|D|² of 100 000 pairs that share their start, two dimensions."""
-    data, start = Law.of([0.7, 0.0], 0.25), Law.of([0.0, 0.2], 1.1)
+    data, start = GaussianLaw.of([0.7, 0.0], 0.25), GaussianLaw.of([0.0, 0.2], 1.1)
     levels, key = Levels.of(RectifiedFlow()), Key(("pairs",))
     first = start.mean + start.variance.sqrt() * (key / "start").normal(100_000, 2, dtype=F64)
     ode = 0.7 * real(1.0, 0.0) + 0.5 * first  # the ODE from N(0, 1) onto N(m, ¼)
     noisy = data.mean + 0.5 * (key / "end").normal(100_000, 2, dtype=F64)  # forgets its start
     far = (noisy - ode).square().sum(1).mean().sqrt().item()
-    found = bounds.coupling(Setting(data, start, levels), 0.8)
+    found = bounds.coupling(GapSetting(data, start, levels), 0.8)
     assert found.coupled.item() == pytest.approx(far, rel=5e-3)
 
 
@@ -71,9 +73,11 @@ def test_bounds_are_ordered_and_hold(
     data: tuple[float, float], start: tuple[float, float], eta: float
 ) -> None:
     """[reward-gap] (Kantorovich) and [reward-gap] (coupling): |gap| ≤ W1 ≤ W2 ≤ coupled ≤ bound."""
-    setting = Setting(Law.of(*data), Law.of(*start), Levels.of(LinearVP(1.0, 2.0)))
+    setting = GapSetting(
+        GaussianLaw.of(*data), GaussianLaw.of(*start), Levels.of(LinearVP(1.0, 2.0))
+    )
     noisy, ode = (output(setting.data, setting.start, setting.levels, e) for e in (eta, 0.0))
-    gap = 2 * linear(setting, Linear(real(1.0)), eta).abs().item()
+    gap = 2 * linear(setting, LinearReward(real(1.0)), eta).abs().item()
     found = bounds.coupling(setting, eta)
     chain = [gap, bounds.kantorovich(2.0, noisy, ode).item(), 2 * noisy.w2(ode).item()]
     chain += [2 * found.coupled.item(), 2 * found.bound.item()]
@@ -86,18 +90,22 @@ def test_the_output_is_no_farther_than_start_and_paths(
     model: tuple[float, float], start: tuple[float, float], eta: float
 ) -> None:
     """[reward-gap] (KL bound)"""
-    data, levels = Law.of(0.7, 0.25), Levels.of(LinearVP(1.0, 2.0))
-    trained, first = Law.of(*model), Law.of(*start)
+    data, levels = GaussianLaw.of(0.7, 0.25), Levels.of(LinearVP(1.0, 2.0))
+    trained, first = GaussianLaw.of(*model), GaussianLaw.of(*start)
     truth = output(trained, first, levels, eta).kl(data).item()
     assert truth <= bounds.output_kl_bound(trained, data, first, levels, eta).item() * (1 + 1e-9)
 
 
 def test_pinsker_bounds_the_gap_of_a_bounded_reward() -> None:
     """[reward-gap] (KL bound): r = sin 3x, whose spread is 2, by scipy."""
-    data, start, levels = Law.of(0.7, 0.25), Law.of(0.4, 1.3), Levels.of(LinearVP(1.0, 2.0))
+    data, start, levels = (
+        GaussianLaw.of(0.7, 0.25),
+        GaussianLaw.of(0.4, 1.3),
+        Levels.of(LinearVP(1.0, 2.0)),
+    )
     laws = [output(data, start, levels, eta) for eta in (1.2, 0.0)]
 
-    def mean(law: Law) -> float:
+    def mean(law: GaussianLaw) -> float:
         place, std = law.mean.item(), law.variance.sqrt().item()
         density = torch.distributions.Normal(place, std)
 
@@ -114,5 +122,5 @@ def test_pinsker_bounds_the_gap_of_a_bounded_reward() -> None:
 
 def test_kantorovich_uses_w2_beyond_one_dimension() -> None:
     """[reward-gap] (Kantorovich)"""
-    p, q = Law.of([0.3, 1.0], 0.5), Law.of([0.1, 0.9], 0.7)
+    p, q = GaussianLaw.of([0.3, 1.0], 0.5), GaussianLaw.of([0.1, 0.9], 0.7)
     torch.testing.assert_close(bounds.kantorovich(3.0, p, q), 3 * p.w2(q))

@@ -18,15 +18,15 @@ from scoreward.kernel import (
 )
 from scoreward.kernel import ancestral as own_noise
 from scoreward.keys import Key
-from scoreward.models.analytic import Exact, gaussian
+from scoreward.models.analytic import ExactDenoiser, gaussian
 from scoreward.process import LinearVP, Process, RectifiedFlow, time_grid
 from scoreward.theory import gaussian as theory
 from scoreward.theory.chains import steps_of
-from scoreward.theory.gaussian import Law, Levels
+from scoreward.theory.gaussian import GaussianLaw, Levels
 from tests.core.laws import PROCESSES, affine, exact
 from tests.theory.printed import F64
 
-DATA, START = Law.of(0.7, 0.25), Law.of(0.3, 1.2)
+DATA, START = GaussianLaw.of(0.7, 0.25), GaussianLaw.of(0.3, 1.2)
 TIMES = time_grid(9, 3.0)
 RULES = {
     "generalised": (theory.generalised, DDIM(generalised(0.6))),
@@ -66,10 +66,14 @@ def test_moments_are_those_of_steps_pushed_one_by_one(kernel: Kernel, process: P
 def test_a_mixed_window_has_the_law_of_its_samples() -> None:
     """Three SDE steps among ODE steps, chains of the library in 20 times 1000 dimensions."""
     sampler = windowed(ddim(), DDIM(generalised(1.5)), 2, 3, time_grid(8, 3.0))
-    data, start = (Law.of([mean] * 1000, variance) for mean, variance in ((0.7, 0.25), (0.0, 1.0)))
+    data, start = (
+        GaussianLaw.of([mean] * 1000, variance) for mean, variance in ((0.7, 0.25), (0.0, 1.0))
+    )
     keys = [Key(("window", i)) for i in range(20)]
     x = torch.stack([(key / "start").normal(1000, dtype=F64) for key in keys])
-    ends = draw(sampler, Exact(gaussian([0.7] * 1000, 0.25), RectifiedFlow()), x, keys, None)
+    ends = draw(
+        sampler, ExactDenoiser(gaussian([0.7] * 1000, 0.25), RectifiedFlow()), x, keys, None
+    )
     law = steps_of(sampler, RectifiedFlow(), data).push(start)
     assert ends.mean().item() == pytest.approx(law.mean[0].item(), abs=0.01)
     assert ends.var().item() == pytest.approx(law.variance.item(), rel=0.03)
@@ -81,6 +85,6 @@ def test_what_is_no_chain_is_refused() -> None:
     with pytest.raises(ValueError, match="DPMSolverPP remembers earlier steps"):
         steps_of(uniform(DPMSolverPP(), 4, start=0.9), LinearVP(), DATA)
     with pytest.raises(ValueError, match=r"expected one Gaussian, got \(2,\) of them"):
-        steps_of(uniform(ddim(), 4), LinearVP(), Law.of(0.7, torch.ones(2).double()))
+        steps_of(uniform(ddim(), 4), LinearVP(), GaussianLaw.of(0.7, torch.ones(2).double()))
     with pytest.raises(ValueError, match="use generalised"):
         steps_of(uniform(DDIM(own_noise(2.0)), 4, start=0.9), LinearVP(), DATA)

@@ -13,20 +13,20 @@ from scoreward.kernel import ancestral as own_noise
 from scoreward.keys import Key
 from scoreward.process import VE, DiscreteVP, LinearVP, Process, RectifiedFlow, time_grid
 from scoreward.theory import gaussian as theory
-from scoreward.theory.gaussian import Law, Levels, Linear, Quadratic
+from scoreward.theory.gaussian import GaussianLaw, Levels, LinearReward, QuadraticReward
 from tests.core.laws import PROCESSES, VarianceClock, affine, line
 from tests.core.laws import exact as denoiser
 from tests.golden.load import golden
 from tests.theory.printed import F64, printed, real
 
-DATA, CHAINS = Law.of(0.7, 0.25), golden("chains")
+DATA, CHAINS = GaussianLaw.of(0.7, 0.25), golden("chains")
 ETAS = real(0.0, 0.5, 1.0, 1.5, 2.0)
 KARRAS_ETAS = (0.0, 0.5, 1.0, 1.2, 1.5, 2.0)
 
 
 def test_output_law_of_vp_is_that_of_the_table() -> None:
     """[reward-gap] (output)"""
-    law = theory.output(DATA, Law.of(0.0, 1.0), Levels.of(LinearVP()), ETAS[:4])
+    law = theory.output(DATA, GaussianLaw.of(0.0, 1.0), Levels.of(LinearVP()), ETAS[:4])
     means = ("0.697699907477", "0.699449310086", "0.699992442249", "0.699999994054")
     assert law.mean[:, 0].tolist() == printed(*means)
     spread = ("0.250008097590", "0.250000464173", "0.250000000087", "0.250000000000")
@@ -37,7 +37,7 @@ def test_output_law_of_vp_is_that_of_the_table() -> None:
 
 def test_output_law_of_ve_is_that_of_the_table() -> None:
     """[reward-gap] (output), [reward-gap] (W2) and property (ix): the ODE keeps the KL."""
-    levels, start = Levels.exploding([5.0, 0.0]), Law.of(0.0, 25.0)
+    levels, start = Levels.exploding([5.0, 0.0]), GaussianLaw.of(0.0, 25.0)
     law = theory.output(DATA, start, levels, ETAS)
     means = ("0.630347397", "0.660880150", "0.693069307", "0.699612675", "0.699993172")
     assert law.mean[:, 0].tolist() == printed(*means)
@@ -61,7 +61,7 @@ def test_the_ode_keeps_the_kl_of_the_start_and_noise_contracts_it(
     mean: float, variance: float, start: tuple[float, float], eta: float
 ) -> None:
     """Property (ix), for any start law and process with a finite start."""
-    data, first = Law.of(mean, variance), Law.of(*start)
+    data, first = GaussianLaw.of(mean, variance), GaussianLaw.of(*start)
     for levels in (Levels.of(LinearVP(1.0, 1.0)), Levels.exploding([2.0, 0.3])):
         before = theory.start_kl(data, first, levels).item()
         end = theory.marginal(data, levels, -1)
@@ -89,7 +89,7 @@ def test_moments_solve_the_moment_equations_of_the_reverse_process(
         return [drift, 2 * (-f - pull / total) * variance + eta**2 * g**2]
 
     end = solve_ivp(slopes, (0, top - bottom), [0.3, 1.4], rtol=1e-7, atol=1e-10)
-    law = theory.output(DATA, Law.of(0.3, 1.4), levels, eta)
+    law = theory.output(DATA, GaussianLaw.of(0.3, 1.4), levels, eta)
     found = [law.mean.item(), law.variance.item()]
     assert found == pytest.approx(end.y[:, -1].tolist(), rel=2e-6, abs=1e-9)
 
@@ -99,7 +99,7 @@ def test_moments_solve_the_moment_equations_of_the_reverse_process(
 def test_exact_steps_do_not_depend_on_the_grid(process: Process, eta: float) -> None:
     """Property (iii): the true start stays the true law, and any start goes where one step goes."""
     fine = Levels.of(process, (0.9, 0.7, 0.65, 0.3, 0.1))
-    for start in (theory.marginal(DATA, fine, 0), Law.of(-0.4, 0.8)):
+    for start in (theory.marginal(DATA, fine, 0), GaussianLaw.of(-0.4, 0.8)):
         end = theory.exact(DATA, fine, eta).push(start)
         once = theory.output(DATA, start, fine, eta)
         torch.testing.assert_close(end.mean, once.mean)
@@ -119,7 +119,7 @@ def same_chain(steps: theory.Steps, kernel: Kernel, process: Process, times: lis
     chain = affine(kernel, denoiser(process), times)
     torch.testing.assert_close(steps.slope, chain.slope, atol=1e-12, rtol=1e-10)
     torch.testing.assert_close(steps.variance, chain.std**2, atol=1e-12, rtol=1e-8)
-    law = steps.push(Law.of(0.4, 1.1))
+    law = steps.push(GaussianLaw.of(0.4, 1.1))
     found = (law.mean.item(), law.variance.item())
     assert found == pytest.approx(chain.push(0.4, 1.1), rel=1e-9)
 
@@ -161,8 +161,8 @@ def karras(steps: int) -> Levels:
 @pytest.mark.parametrize("steps", CHAINS["karras"])
 def test_discretised_variances_are_those_of_the_table(steps: str) -> None:
     """[reward-gap] (G chain) and [reward-gap] (EM chain); one call for all η."""
-    table, levels, unit = CHAINS["karras"][steps], karras(int(steps)), Law.of(0.0, 1.0)
-    start, eta = Law.of(0.0, 6400.0), real(*(float(name) for name in table))
+    table, levels, unit = CHAINS["karras"][steps], karras(int(steps)), GaussianLaw.of(0.0, 1.0)
+    start, eta = GaussianLaw.of(0.0, 6400.0), real(*(float(name) for name in table))
     found = theory.generalised(unit, levels, eta).push(start).variance
     assert found.tolist() == pytest.approx([row[0] for row in table.values()], abs=5.01e-9)
     found = theory.euler_maruyama(unit, levels, eta).push(start).variance
@@ -181,7 +181,7 @@ def test_discretised_variances_are_those_of_the_table(steps: str) -> None:
 @pytest.mark.parametrize("steps", CHAINS["flow"])
 def test_rectified_flow_variances_are_those_of_the_table(steps: str) -> None:
     row, levels = CHAINS["flow"][steps], Levels.of(RectifiedFlow(), time_grid(int(steps), 3.0))
-    unit = Law.of(0.0, 1.0)
+    unit = GaussianLaw.of(0.0, 1.0)
     eta = real(0.0, *(float(name) for name in row["gddim"]))
     found = theory.generalised(unit, levels, eta).push(unit).variance.tolist()
     assert found == pytest.approx([row["ode"], *row["gddim"].values()], abs=5.01e-7)
@@ -193,7 +193,7 @@ def test_rectified_flow_variances_are_those_of_the_table(steps: str) -> None:
 def test_vp_chains_are_those_of_the_table(steps: str) -> None:
     levels = Levels.of(LinearVP(4.0, 4.0), line(1.0, 0.0025, int(steps)))
     for eta, expected in CHAINS["vp"][steps].items():
-        law = theory.generalised(DATA, levels, float(eta)).push(Law.of(0.0, 1.0))
+        law = theory.generalised(DATA, levels, float(eta)).push(GaussianLaw.of(0.0, 1.0))
         assert [law.mean.item(), law.variance.item()] == pytest.approx(expected, abs=5.01e-11)
 
 
@@ -201,8 +201,8 @@ def test_the_mean_at_eta_one_does_not_depend_on_the_grid() -> None:
     """Property (ii): v_s/v_t telescopes."""
     for steps in (1, 3, 40):
         levels = Levels.of(LinearVP(), line(1.0, 0.0, steps))
-        law = theory.generalised(DATA, levels, 1.0).push(Law.of(0.2, 1.0))
-        truth = theory.output(DATA, Law.of(0.2, 1.0), levels, 1.0)
+        law = theory.generalised(DATA, levels, 1.0).push(GaussianLaw.of(0.2, 1.0))
+        truth = theory.output(DATA, GaussianLaw.of(0.2, 1.0), levels, 1.0)
         torch.testing.assert_close(law.mean, truth.mean)
         assert steps == 1 or law.variance < truth.variance
 
@@ -211,7 +211,7 @@ def test_the_mean_at_eta_one_does_not_depend_on_the_grid() -> None:
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0, 2.0])
 def test_the_error_of_a_chain_is_of_first_order(sampler: theory.StepRule, eta: float) -> None:
     """Property (iv): n → 2n halves the distance to the continuous law."""
-    start, ends = Law.of(0.0, 25.0), Levels.exploding([5.0, 0.0])
+    start, ends = GaussianLaw.of(0.0, 25.0), Levels.exploding([5.0, 0.0])
     truth = theory.output(DATA, start, ends, eta).variance.item()
     errors = []
     for n in (1000, 2000, 4000):
@@ -242,9 +242,9 @@ def test_one_step_loses_variance_by_the_closed_form() -> None:
 
 
 def test_distances_are_those_of_numerical_integration() -> None:
-    p, q = Law.of(0.3, 0.7), Law.of(-0.5, 1.9)
+    p, q = GaussianLaw.of(0.3, 0.7), GaussianLaw.of(-0.5, 1.9)
 
-    def density(law: Law, x: float) -> float:
+    def density(law: GaussianLaw, x: float) -> float:
         mean, variance = law.mean.item(), law.variance.item()
         return exp(-((x - mean) ** 2) / (2 * variance)) / sqrt(2 * torch.pi * variance)
 
@@ -258,16 +258,16 @@ def test_distances_are_those_of_numerical_integration() -> None:
     assert p.w2(q).item() == pytest.approx(moved.square().mean().sqrt().item(), rel=1e-4)
     assert p.w1(q).item() == pytest.approx(moved.abs().mean().item(), rel=1e-4)
     assert p.w1(p).item() == 0
-    assert p.w1(Law.of(0.5, 0.7)).item() == pytest.approx(0.2, rel=1e-12)
+    assert p.w1(GaussianLaw.of(0.5, 0.7)).item() == pytest.approx(0.2, rel=1e-12)
 
 
 def test_laws_in_several_dimensions_add_up() -> None:
-    p, q = Law.of([0.3, -1.0], 0.7), Law.of([-0.5, 0.2], 1.9)
-    each = [(Law.of(p.mean[i], 0.7), Law.of(q.mean[i], 1.9)) for i in range(2)]
+    p, q = GaussianLaw.of([0.3, -1.0], 0.7), GaussianLaw.of([-0.5, 0.2], 1.9)
+    each = [(GaussianLaw.of(p.mean[i], 0.7), GaussianLaw.of(q.mean[i], 1.9)) for i in range(2)]
     assert p.kl(q).item() == pytest.approx(sum(a.kl(b).item() for a, b in each))
     assert p.w2(q).item() ** 2 == pytest.approx(sum(a.w2(b).item() ** 2 for a, b in each))
     x = p.mean + p.variance.sqrt() * Key(("law",)).normal(400_000, 2, dtype=F64)
-    linear, quadratic = Linear(real(0.5, -2.0)), Quadratic(real(1.0, 0.5), kappa=3.0)
+    linear, quadratic = LinearReward(real(0.5, -2.0)), QuadraticReward(real(1.0, 0.5), kappa=3.0)
     assert linear.expect(p).item() == pytest.approx((x @ real(0.5, -2.0)).mean().item(), abs=0.02)
     drawn = -1.5 * (x - real(1.0, 0.5)).square().sum(1).mean().item()
     assert quadratic.expect(p).item() == pytest.approx(drawn, rel=0.01)

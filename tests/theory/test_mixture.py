@@ -7,8 +7,8 @@ from torch import Tensor
 from scoreward.models.analytic import Mixture, gaussian
 from scoreward.process import LinearVP, RectifiedFlow
 from scoreward.theory import mixture as theory
-from scoreward.theory.gaussian import Law, Levels, output
-from scoreward.theory.mixture import Points, Sampling
+from scoreward.theory.gaussian import GaussianLaw, Levels, output
+from scoreward.theory.mixture import MixtureSampling, Points
 from tests.theory.printed import real
 
 DATA = Mixture(real(-2.0, 1.0)[:, None], real(0.25, 0.09), real(0.3, 0.7))
@@ -31,8 +31,8 @@ def rewards(y: Tensor) -> Tensor:
     return torch.stack([y, -(y**2), -((y - 1) ** 2), (4 * y).sigmoid()], -1)
 
 
-def exploding(top: float, data: Mixture = DATA) -> Sampling:
-    return Sampling.of(data, Law.of(0.0, top**2), Levels.exploding([top, 0.0]))
+def exploding(top: float, data: Mixture = DATA) -> MixtureSampling:
+    return MixtureSampling.of(data, GaussianLaw.of(0.0, top**2), Levels.exploding([top, 0.0]))
 
 
 @pytest.mark.parametrize(("top", "eta"), TABLE)
@@ -62,7 +62,7 @@ def test_the_gap_of_a_mixture_is_not_monotone_in_eta() -> None:
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_the_equation_agrees_with_both_exact_ways(eta: float) -> None:
     """[reward-gap] (mixture) for a start that is off-centre and too narrow."""
-    sampling = Sampling(DATA, Law.of(1.0, 9.0), 25.0)
+    sampling = MixtureSampling(DATA, GaussianLaw.of(1.0, 9.0), 25.0)
     exact = theory.output_law(sampling, eta).expect(rewards)
     found = theory.evolved(sampling, eta).expect(rewards)
     assert found.tolist() == pytest.approx(exact.tolist(), abs=1e-6)
@@ -73,9 +73,9 @@ def test_the_equation_agrees_with_both_exact_ways(eta: float) -> None:
 @pytest.mark.parametrize("eta", [0.0, 0.6, 1.0, 1.8])
 def test_one_component_is_the_gaussian_law(eta: float) -> None:
     """[reward-gap] (mixture) against [reward-gap] (output), from a VP start."""
-    levels, start = Levels.of(LinearVP(1.0, 2.0)), Law.of(0.2, 1.1)
-    law = theory.output_law(Sampling.of(gaussian([0.7], 0.25), start, levels), eta)
-    truth = output(Law.of(0.7, 0.25), start, levels, eta)
+    levels, start = Levels.of(LinearVP(1.0, 2.0)), GaussianLaw.of(0.2, 1.1)
+    law = theory.output_law(MixtureSampling.of(gaussian([0.7], 0.25), start, levels), eta)
+    truth = output(GaussianLaw.of(0.7, 0.25), start, levels, eta)
     mean, second = law.expect(lambda y: torch.stack([y, y**2], -1)).tolist()
     assert mean == pytest.approx(truth.mean.item(), abs=1e-6)
     assert second - mean**2 == pytest.approx(truth.variance.item(), abs=1e-6)
@@ -84,10 +84,10 @@ def test_one_component_is_the_gaussian_law(eta: float) -> None:
 def test_impossible_input_is_refused() -> None:
     plane = Mixture(torch.zeros(1, 2).double(), real(1.0), real(1.0))
     with pytest.raises(ValueError, match="one-dimensional, got data and start of"):
-        Sampling(plane, Law.of(0.0, 1.0), 4.0)
+        MixtureSampling(plane, GaussianLaw.of(0.0, 1.0), 4.0)
     with pytest.raises(ValueError, match="finite and above 0, got inf"):
-        Sampling.of(DATA, Law.of(0.0, 1.0), Levels.of(RectifiedFlow()))
+        MixtureSampling.of(DATA, GaussianLaw.of(0.0, 1.0), Levels.of(RectifiedFlow()))
     with pytest.raises(ValueError, match="must end at clean data"):
-        Sampling.of(DATA, Law.of(0.0, 1.0), Levels.exploding([5.0, 1.0]))
+        MixtureSampling.of(DATA, GaussianLaw.of(0.0, 1.0), Levels.exploding([5.0, 1.0]))
     with pytest.raises(ValueError, match=r"eta must not be negative, got -1"):
         theory.output_law(exploding(5.0), -1.0)

@@ -8,7 +8,7 @@ from scipy.integrate import quad
 
 from scoreward.process import VE, DiscreteVP, LinearVP, Process, RectifiedFlow
 from scoreward.theory import path_kl as theory
-from scoreward.theory.gaussian import Law, Levels, output
+from scoreward.theory.gaussian import GaussianLaw, Levels, output
 from tests.golden.load import golden
 from tests.theory.printed import printed, real
 
@@ -60,8 +60,8 @@ def test_the_factor_is_least_at_eta_one() -> None:
 @pytest.mark.parametrize("name", ["shifted", "narrowed"])
 def test_path_kl_is_that_of_the_table(name: str) -> None:
     """[score-as-action] (K), and KL of the ends, for all η at once."""
-    rows, start = TABLE[name]["rows"], Law.of(0.0, 1.0)
-    data, other = Law.of(*TABLE["data"]), Law.of(*TABLE[name]["other"])
+    rows, start = TABLE[name]["rows"], GaussianLaw.of(0.0, 1.0)
+    data, other = GaussianLaw.of(*TABLE["data"]), GaussianLaw.of(*TABLE[name]["other"])
     eta, levels = real(*(row[0] for row in rows)), Levels.of(LinearVP())
     found = theory.gaussian_path_kl(data, other, start, levels, eta)
     assert found.tolist() == pytest.approx([row[1] for row in rows], abs=5.01e-7)
@@ -79,7 +79,12 @@ PROCESSES: tuple[Process, ...] = (RectifiedFlow(), LinearVP(1.0, 4.0), VE(0.2, 4
 @pytest.mark.parametrize("eta", [0.5, 1.0, 1.6])
 def test_path_kl_is_the_integral_over_time(process: Process, eta: float) -> None:
     """[score-as-action] (K): ½ factor ∫ g² E|Δs|² dt by scipy, with laws of x_t at each time."""
-    data, other, start, top = Law.of(0.3, 0.6), Law.of(-0.4, 0.2), Law.of(0.5, 1.3), 0.98
+    data, other, start, top = (
+        GaussianLaw.of(0.3, 0.6),
+        GaussianLaw.of(-0.4, 0.2),
+        GaussianLaw.of(0.5, 1.3),
+        0.98,
+    )
 
     def rate(t: float) -> float:
         mean, variance = _law_at(process, data, start, top, t, eta)
@@ -95,7 +100,7 @@ def test_path_kl_is_the_integral_over_time(process: Process, eta: float) -> None
 
 
 def _law_at(
-    process: Process, data: Law, start: Law, top: float, t: float, eta: float
+    process: Process, data: GaussianLaw, start: GaussianLaw, top: float, t: float, eta: float
 ) -> tuple[float, float]:
     if t >= top:
         return start.mean.item(), start.variance.item()
@@ -117,7 +122,7 @@ def test_paths_differ_at_least_as_much_as_their_ends(
     start: tuple[float, float],
 ) -> None:
     """[score-as-action] (K), property (v)"""
-    p, q, first = Law.of(*data), Law.of(*other), Law.of(*start)
+    p, q, first = GaussianLaw.of(*data), GaussianLaw.of(*other), GaussianLaw.of(*start)
     for levels in (Levels.of(RectifiedFlow()), Levels.of(LinearVP(1.0, 1.0))):
         ends = output(p, first, levels, eta).kl(output(q, first, levels, eta)).item()
         paths = theory.gaussian_path_kl(p, q, first, levels, eta).item()
@@ -125,11 +130,15 @@ def test_paths_differ_at_least_as_much_as_their_ends(
 
 
 def test_path_kl_in_several_dimensions_adds_up() -> None:
-    levels, start = Levels.of(LinearVP()), Law.of([0.3, -0.2], 1.4)
-    p, q = Law.of([0.5, 1.0], 0.6), Law.of([-0.2, 0.7], 0.9)
+    levels, start = Levels.of(LinearVP()), GaussianLaw.of([0.3, -0.2], 1.4)
+    p, q = GaussianLaw.of([0.5, 1.0], 0.6), GaussianLaw.of([-0.2, 0.7], 0.9)
     parts = sum(
         theory.gaussian_path_kl(
-            Law.of(p.mean[i], 0.6), Law.of(q.mean[i], 0.9), Law.of(start.mean[i], 1.4), levels, 1.3
+            GaussianLaw.of(p.mean[i], 0.6),
+            GaussianLaw.of(q.mean[i], 0.9),
+            GaussianLaw.of(start.mean[i], 1.4),
+            levels,
+            1.3,
         ).item()
         for i in range(2)
     )
@@ -140,6 +149,6 @@ def test_path_kl_in_several_dimensions_adds_up() -> None:
 def test_impossible_input_is_refused() -> None:
     with pytest.raises(ValueError, match="variance-preserving levels"):
         theory.score_rule(Levels.of(RectifiedFlow(), (0.9, 0.5)), 1.0)
-    p, q = Law.of(0.3, 0.6), Law.of(0.3, 0.3)
+    p, q = GaussianLaw.of(0.3, 0.6), GaussianLaw.of(0.3, 0.3)
     with pytest.raises(ValueError, match="needs equal variances; use gaussian_path_kl"):
         theory.same_variance_path_kl(p, q, Levels.of(LinearVP()), 1.0)

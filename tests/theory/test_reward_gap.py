@@ -10,25 +10,25 @@ from hypothesis import strategies as st
 from scoreward.process import DiscreteVP, LinearVP, RectifiedFlow
 from scoreward.theory import gaussian as theory
 from scoreward.theory import reward_gap as gap
-from scoreward.theory.gaussian import Law, Levels, Linear, Quadratic
-from scoreward.theory.reward_gap import Setting, Tuned
+from scoreward.theory.gaussian import GaussianLaw, Levels, LinearReward, QuadraticReward
+from scoreward.theory.reward_gap import GapSetting, Tuned
 from tests.theory.printed import printed, real
 from tests.theory.test_gaussian import karras
 
-DATA, CENTRED = Law.of(0.7, 0.25), Law.of(0.0, 0.25)
-LINEAR, SQUARE = Linear(real(1.0)), Quadratic(real(0.0))
+DATA, CENTRED = GaussianLaw.of(0.7, 0.25), GaussianLaw.of(0.0, 0.25)
+LINEAR, SQUARE = LinearReward(real(1.0)), QuadraticReward(real(0.0))
 
 
-def exploding(data: Law, *tops: float) -> Setting:
+def exploding(data: GaussianLaw, *tops: float) -> GapSetting:
     top = real(*tops)
     levels = Levels.exploding(torch.stack([top, torch.zeros_like(top)], -1))
-    return Setting.from_noise(data, levels, top**2)
+    return GapSetting.from_noise(data, levels, top**2)
 
 
-def preserving(data: Law, *times: float) -> Setting:
+def preserving(data: GaussianLaw, *times: float) -> GapSetting:
     """β = 1 and these T."""
     alpha = torch.stack([(-real(*times) / 2).exp(), torch.ones(len(times)).double()], -1)
-    return Setting.from_noise(data, Levels(alpha, (1 - alpha**2).sqrt()))
+    return GapSetting.from_noise(data, Levels(alpha, (1 - alpha**2).sqrt()))
 
 
 def test_gaps_of_ve_are_those_of_the_table() -> None:
@@ -96,12 +96,12 @@ def test_the_gap_is_the_difference_of_two_expected_rewards(
         "vp": Levels.of(LinearVP(1.0, 1.0)),
         "ve": Levels.exploding([2.0, 0.3]),
     }[name]
-    first = Law.of([start[0], -0.3], start[1])
-    setting = Setting(Law.of(list(mean), variance), first, levels)
+    first = GaussianLaw.of([start[0], -0.3], start[1])
+    setting = GapSetting(GaussianLaw.of(list(mean), variance), first, levels)
     laws = [theory.output(setting.data, first, levels, e) for e in (eta, 0.0)]
     for reward, found in (
-        (linear := Linear(real(0.4, -1.3)), gap.linear(setting, linear, eta)),
-        (square := Quadratic(real(1.0, 0.2), 3.0), gap.quadratic(setting, square, eta)),
+        (linear := LinearReward(real(0.4, -1.3)), gap.linear(setting, linear, eta)),
+        (square := QuadraticReward(real(1.0, 0.2), 3.0), gap.quadratic(setting, square, eta)),
     ):
         noisy, ode = (reward.expect(law).item() for law in laws)
         assert found.item() == pytest.approx(noisy - ode, rel=1e-9, abs=1e-10)
@@ -109,21 +109,23 @@ def test_the_gap_is_the_difference_of_two_expected_rewards(
 
 def test_discretisation_sets_size_and_sign_of_a_gap_at_50_steps() -> None:
     """[reward-gap] (definition): +0.0929 on the grid against −1.6e-4 in continuous time."""
-    unit = Law.of(0.0, 1.0)
+    unit = GaussianLaw.of(0.0, 1.0)
 
     def on_grid(steps: int) -> float:
-        setting = Setting(unit, Law.of(0.0, 6400.0), karras(steps))
+        setting = GapSetting(unit, GaussianLaw.of(0.0, 6400.0), karras(steps))
         return gap.discretised(setting, SQUARE, theory.generalised, 1.0).item()
 
     assert on_grid(50) == pytest.approx(0.0929, abs=1e-4)
-    setting = Setting(unit, Law.of(0.0, 6400.0), karras(50))
+    setting = GapSetting(unit, GaussianLaw.of(0.0, 6400.0), karras(50))
     truth = gap.quadratic(setting, SQUARE, 1.0).item()
     assert truth == printed("-1.6e-4")[0]
     assert 2 * on_grid(60_000) - on_grid(30_000) == pytest.approx(truth, abs=1e-7)
 
 
 def test_the_gap_on_exact_steps_is_that_of_continuous_time() -> None:
-    setting = Setting(DATA, Law.of(0.1, 0.8), Levels.of(RectifiedFlow(), (0.98, 0.5, 0.1, 0.0)))
+    setting = GapSetting(
+        DATA, GaussianLaw.of(0.1, 0.8), Levels.of(RectifiedFlow(), (0.98, 0.5, 0.1, 0.0))
+    )
     found = gap.discretised(setting, LINEAR, theory.exact, 1.3)
     torch.testing.assert_close(found, gap.linear(setting, LINEAR, 1.3))
     found = gap.discretised(setting, SQUARE, theory.exact, 1.3)
@@ -179,7 +181,7 @@ def test_shifts_after_fine_tuning_are_those_of_a_simulated_chain() -> None:
 def test_one_gradient_step_on_the_stable_diffusion_grid_helps_the_ode_less_as_eta_grows() -> None:
     """[reward-gap] (tuned): the printed ratios and gains at equal path KL."""
     times = [*((1 + 20 * k + 1) / 1000 for k in range(49, -1, -1)), 1 / 1000]
-    levels, unit = Levels.of(DiscreteVP(), times), Law.of(0.0, 1.0)
+    levels, unit = Levels.of(DiscreteVP(), times), GaussianLaw.of(0.0, 1.0)
     found = [gap.step_shifts(unit, levels, eta) for eta in TRAINED.tolist()]
     ratios = ("1.0620", "1.0326", "0.9265", "0.7902", "0.6134", "0.4378")
     assert [each.ratio.item() for each in found] == printed(*ratios)

@@ -11,7 +11,7 @@ from scipy.integrate import quad
 
 from scoreward.keys import Key
 from scoreward.process import VE, LinearVP, Process, RectifiedFlow
-from scoreward.theory.gaussian import Law, Linear, Quadratic
+from scoreward.theory.gaussian import GaussianLaw, LinearReward, QuadraticReward
 from scoreward.theory.score_control import (
     Optimal,
     Problem,
@@ -23,8 +23,8 @@ from tests.core.laws import exact
 from tests.theory.printed import F64, printed, real
 
 PROCESS = LinearVP(3.0, 3.0)  # α² = exp(−3 t): β = 1 and T = 3
-DATA, NOISE = Law.of(0.5, 0.25), Law.of(0.0, 1.0)
-P1 = Problem(DATA, PROCESS, Quadratic(real(1.5)), beta=0.5)
+DATA, NOISE = GaussianLaw.of(0.5, 0.25), GaussianLaw.of(0.0, 1.0)
+P1 = Problem(DATA, PROCESS, QuadraticReward(real(1.5)), beta=0.5)
 STATES = ("3", "0"), ("1.5", "-0.5"), ("0.7", "0.9"), ("0.05", "1.2")
 T = real(*(float(t) for t, _ in STATES)) / 3
 X = real(*(float(x) for _, x in STATES))[:, None]
@@ -41,7 +41,7 @@ def test_values_and_scores_are_those_of_the_table() -> None:
     before = Shifted(P1, ZERO)
     values = ("-1.25973896", "-1.45297261", "-0.91669896", "-0.19771822")
     assert before.value(X, T).tolist() == printed(*values)
-    plug_in = P1.reward.expect(Law(law.mean, torch.zeros(4, dtype=F64)))
+    plug_in = P1.reward.expect(GaussianLaw(law.mean, torch.zeros(4, dtype=F64)))
     values = ("-1.01297135", "-1.21972106", "-0.71615484", "-0.15517257")
     assert plug_in.tolist() == printed(*values)
     best = Optimal(P1)
@@ -105,7 +105,7 @@ def test_the_best_of_the_family_is_that_of_the_table() -> None:
 
 def test_exact_tilts_are_those_of_the_text() -> None:
     """[score-as-action] (tilt)"""
-    law = Linear(real(0.8)).tilted(DATA, 0.5)
+    law = LinearReward(real(0.8)).tilted(DATA, 0.5)
     assert [law.mean.item(), law.variance.item()] == pytest.approx([0.9, 0.25], rel=1e-14)
     law = P1.reward.tilted(DATA, 0.5)
     assert [law.mean.item(), law.variance.item()] == pytest.approx([1.0, 0.125], rel=1e-14)
@@ -113,9 +113,15 @@ def test_exact_tilts_are_those_of_the_text() -> None:
 
 PROBLEMS = {
     "vp quadratic": (P1, NOISE),
-    "flow linear": (Problem(DATA, RectifiedFlow(), Linear(real(0.8)), 0.7), NOISE),
-    "flow quadratic": (Problem(DATA, RectifiedFlow(), Quadratic(real(-1.0), 0.7), 0.3), NOISE),
-    "ve linear": (Problem(DATA, VE(0.05, 5.0), Linear(real(-0.6)), 0.4), Law.of(0.0, 25.0)),
+    "flow linear": (Problem(DATA, RectifiedFlow(), LinearReward(real(0.8)), 0.7), NOISE),
+    "flow quadratic": (
+        Problem(DATA, RectifiedFlow(), QuadraticReward(real(-1.0), 0.7), 0.3),
+        NOISE,
+    ),
+    "ve linear": (
+        Problem(DATA, VE(0.05, 5.0), LinearReward(real(-0.6)), 0.4),
+        GaussianLaw.of(0.0, 25.0),
+    ),
 }
 ETAS = (0.5, 1.0, 1.7)
 
@@ -157,7 +163,7 @@ def test_values_solve_the_equation_of_the_control_problem(name: str, eta: float)
                 found = residual(policy, own + push, t, x)
                 assert found == pytest.approx(expected, rel=2e-5, abs=2e-6)
         end = policy.value(X, torch.zeros(4, dtype=F64))
-        reward = problem.reward.expect(Law(X, torch.zeros(4, dtype=F64)))
+        reward = problem.reward.expect(GaussianLaw(X, torch.zeros(4, dtype=F64)))
         torch.testing.assert_close(end, reward, atol=1e-12, rtol=1e-9)
 
 
@@ -198,7 +204,7 @@ def test_the_policy_gradient_is_the_derivative_of_the_objective(name: str, eta: 
 
 @pytest.mark.parametrize("process", [LinearVP(3.0, 3.0), RectifiedFlow()], ids=repr)
 def test_at_eta_one_the_uncontrolled_mean_is_the_denoised_state(process: Process) -> None:
-    problem = Problem(Law.of(0.7, 0.25), process, Linear(real(1.0)), 1.0)
+    problem = Problem(GaussianLaw.of(0.7, 0.25), process, LinearReward(real(1.0)), 1.0)
     law, _ = problem.ahead(X, T)
     torch.testing.assert_close(law.mean, exact(process)(X, T).x0)
     other, _ = replace(problem, eta=1.5).ahead(X, T)
@@ -216,8 +222,8 @@ def test_no_policy_of_the_family_beats_the_optimum(theta: float, eta: float) -> 
 
 def test_a_simulated_optimum_has_the_law_and_the_cost_of_the_closed_form() -> None:
     """[score-as-action] (Thm. 3.1) in two dimensions: 20 000 Euler paths with the optimal score."""
-    data, start = Law.of([0.5, -0.2], 0.25), Law.of([0.0, 0.0], 1.0)
-    problem = Problem(data, PROCESS, Quadratic(real(1.5, 0.0)), 0.5, 1.3)
+    data, start = GaussianLaw.of([0.5, -0.2], 0.25), GaussianLaw.of([0.0, 0.0], 1.0)
+    problem = Problem(data, PROCESS, QuadraticReward(real(1.5, 0.0)), 0.5, 1.3)
     best, key, n = Optimal(problem), Key(("paths",)), 300
     x, kl = (key / "start").normal(20_000, 2, dtype=F64), torch.zeros(20_000, dtype=F64)
     times = torch.linspace(1, 0, n + 1).double() ** 1.5
@@ -250,6 +256,6 @@ def test_impossible_problems_are_refused() -> None:
     with pytest.raises(ValueError, match=r"`eta` must be finite and not negative, got -1"):
         replace(P1, eta=-1.0)
     with pytest.raises(ValueError, match=r"one data law, got \(2,\) of them"):
-        replace(P1, data=Law.of(0.5, real(0.25, 0.3)))
+        replace(P1, data=GaussianLaw.of(0.5, real(0.25, 0.3)))
     with pytest.raises(ValueError, match="there is no optimum; use eta > 0"):
         Optimal(replace(P1, eta=0.0))

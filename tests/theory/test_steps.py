@@ -8,7 +8,7 @@ import torch
 from scoreward.kernel import DDIM, DataAware, dance_sde, flow_sde, generalised, reverse_sde
 from scoreward.prediction import Kind, Prediction
 from scoreward.process import DiscreteVP, LinearVP, Process, RectifiedFlow
-from scoreward.theory.gaussian import Law, Levels
+from scoreward.theory.gaussian import GaussianLaw, Levels
 from scoreward.theory.gaussian import exact as exact_steps
 from scoreward.theory.path_kl import step_weights
 from tests.core.laws import PROCESSES, affine, exact, line, marginal
@@ -94,7 +94,9 @@ def test_the_exact_step_on_gaussian_data_is_that_of_the_table(eta: float) -> Non
     denoised = exact(VP, 0.2, 0.6)(real(0.8)[:, None], real(NOW))
     law = DataAware(eta, 0.6)(denoised, real(THEN))
     assert [law.mean.item(), law.std.item()] == printed(*GAUSSIAN[eta])
-    law = exact_steps(Law.of(0.2, 0.6), Levels.of(VP, (NOW, THEN)), eta).push(Law.of(0.8, 0.0))
+    law = exact_steps(GaussianLaw.of(0.2, 0.6), Levels.of(VP, (NOW, THEN)), eta).push(
+        GaussianLaw.of(0.8, 0.0)
+    )
     assert [law.mean.item(), law.variance.sqrt().item()] == printed(*GAUSSIAN[eta])
 
 

@@ -15,7 +15,7 @@ from scoreward.prediction import Prediction
 from scoreward.process import RectifiedFlow
 from scoreward.rewards.base import RewardError
 from scoreward.tasks.toy import CORNERS, closeness, toy_model
-from scoreward.training.evaluation import Evaluation, Measured, evaluate
+from scoreward.training.evaluation import Evaluation, Measurement, evaluate
 from scoreward.training.evaluation import Tester as Share
 from scoreward.training.team import Team
 from tests.training.toys import make_trainer, rounds_of
@@ -35,7 +35,7 @@ def settings(**changes: object) -> Evaluation:
     return Evaluation(**(given | changes))  # pyright: ignore
 
 
-def measured(evaluation: Evaluation, model: Model | None = None) -> Measured:
+def measured(evaluation: Evaluation, model: Model | None = None) -> Measurement:
     model = model or toy_model()
     return evaluate(evaluation, model, model.denoiser, Team())
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from scoreward.training.evaluation import Measured
+from scoreward.training.evaluation import Measurement
 from scoreward.training.folder import RunFolder, save_grid
 
 
@@ -36,9 +36,9 @@ def test_pixels_are_rounded_and_cut_to_their_range(tmp_path: Path) -> None:
     assert pixels(tmp_path / "grid.png")[0, :4, 0].tolist() == [0, 0, 1, 255]
 
 
-def measured(count: int) -> Measured:
+def measured(count: int) -> Measurement:
     media = torch.zeros(count, 3, 16, 16)
-    return Measured({}, {"ode": media}, {"ode": {"strict": [0.0, 1.0], "reward": [0.25, 0.75]}})
+    return Measurement({}, {"ode": media}, {"ode": {"strict": [0.0, 1.0], "reward": [0.25, 0.75]}})
 
 
 def test_the_index_tells_prompts_rounds_and_who_was_right(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_the_index_tells_prompts_rounds_and_who_was_right(tmp_path: Path) -> Non
 def test_vectors_are_not_saved_as_pictures(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.create({})
-    folder.keep_pictures(0, Measured({}, {"ode": torch.zeros(3, 2)}, {}), ["a"] * 3)
+    folder.keep_pictures(0, Measurement({}, {"ode": torch.zeros(3, 2)}, {}), ["a"] * 3)
     assert not list((tmp_path / "samples").iterdir())
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from scoreward.denoiser import Cond, Denoiser
 from scoreward.methods.sampling import Sampling
-from scoreward.models.analytic import Exact, Mixture, gaussian
+from scoreward.models.analytic import ExactDenoiser, Mixture, gaussian
 from scoreward.models.base import Model
 from scoreward.prediction import Prediction
 from scoreward.process import VE, LinearVP, Process, RectifiedFlow, time_grid
@@ -22,8 +22,15 @@ from scoreward.tasks.base import Goal
 from scoreward.tasks.builtin import BuiltIn, HeldOut
 from scoreward.tasks.pretrained import Measured
 from scoreward.tasks.toy import CORNERS, closeness, toy_model
-from scoreward.theory.gaussian import Law, Levels, Linear, Quadratic, generalised, output
-from scoreward.theory.reward_gap import Setting, discretised, linear, quadratic
+from scoreward.theory.gaussian import (
+    GaussianLaw,
+    Levels,
+    LinearReward,
+    QuadraticReward,
+    generalised,
+    output,
+)
+from scoreward.theory.reward_gap import GapSetting, discretised, linear, quadratic
 from scoreward.training.evaluation import Evaluation, evaluate, measure_gap
 from scoreward.training.folder import RunFolder
 from scoreward.training.gap import Gap, compared, estimate
@@ -208,7 +215,7 @@ def on_gaussian(gap: Gap, process: Process) -> dict[tuple[float, int], dict]:
         batch=400,
         gap=gap,
     )
-    denoiser = Exact(gaussian([0.7] * DIM, 0.25), process)
+    denoiser = ExactDenoiser(gaussian([0.7] * DIM, 0.25), process)
     records = measure_gap(settings, vectors(process), denoiser, Team())
     return {(r["eta"], r["steps"]): r for r in records}
 
@@ -218,22 +225,22 @@ def near(record: dict, exact: float, errors: float = 4.0) -> bool:
 
 
 ONE, ZERO = torch.ones(1).double(), torch.zeros(1).double()
-REWARDS = {"first": Linear(ONE), "second": Quadratic(ZERO)}
+REWARDS = {"first": LinearReward(ONE), "second": QuadraticReward(ZERO)}
 
 
 def test_the_measured_gap_is_the_exact_one_on_each_grid_and_in_the_limit() -> None:
     """Four standard errors from the exact law; the grid of 8 steps is 5 of them from the limit."""
     etas = (0.5, 1.5)
     cells = on_gaussian(Gap(etas, (8,), 80, prompts=150, noises=1), WEAK)
-    data = Law.of(0.7, 0.25)
+    data = GaussianLaw.of(0.7, 0.25)
     for steps, (name, reward) in itertools.product((8, 80), REWARDS.items()):
-        setting = Setting.from_noise(data, Levels.of(WEAK, time_grid(steps)))
+        setting = GapSetting.from_noise(data, Levels.of(WEAK, time_grid(steps)))
         ode = generalised(data, setting.levels, 0.0).push(setting.start)
         assert near(cells[0.0, steps]["mean"][name], float(reward.expect(ode)))
         for eta in etas:
             exact = float(discretised(setting, reward, generalised, eta))
             assert near(cells[eta, steps]["gap"][name], exact), (name, steps, eta)
-    whole = Setting.from_noise(data, Levels.of(WEAK))
+    whole = GapSetting.from_noise(data, Levels.of(WEAK))
     for eta in etas:
         fine = cells[eta, 80]["gap"]["first"]
         assert near(fine, float(linear(whole, REWARDS["first"], eta)))
@@ -249,7 +256,7 @@ PAIR = Mixture(torch.tensor([[-2.0], [1.0]]), torch.tensor([0.25, 0.09]), torch.
 
 def by_coordinate(data: Mixture, process: Process) -> Denoiser:
     """The exact denoiser of one dimension, for every coordinate of a vector."""
-    one = Exact(data, process)
+    one = ExactDenoiser(data, process)
 
     def denoise(x: Tensor, t: Tensor, cond: Cond) -> Prediction:
         flat = one(x.reshape(-1, 1), t.repeat_interleave(x.shape[1]))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scoreward.chain import uniform
 from scoreward.kernel import ddim
-from scoreward.models.diffusers.text import Store
+from scoreward.models.diffusers.text import TensorStore
 from scoreward.tasks.toy import CORNERS, closeness, toy_model
 from scoreward.training.own_pairs import OwnPairs
 
@@ -68,7 +68,9 @@ def test_pairs_are_made_once_for_the_same_weights_and_again_for_others(tmp_path:
         asked.append(len(media))
         return closeness(media, prompts)
 
-    making = replace(MAKING, reward=counting, judged="counting", store=Store(tmp_path, "test"))
+    making = replace(
+        MAKING, reward=counting, judged="counting", store=TensorStore(tmp_path, "test")
+    )
     first = making.make(toy_model(), PROMPTS)
     assert sum(asked) == 48
     again = making.make(toy_model(), PROMPTS)
@@ -102,4 +104,4 @@ def test_settings_are_refused_in_a_sentence() -> None:
 def test_a_store_needs_to_know_which_reward_decided(tmp_path: Path) -> None:
     """Or pairs of one reward would be taken for those of another."""
     with pytest.raises(ValueError, match="need `judged`, what identifies the reward"):
-        replace(MAKING, store=Store(tmp_path, "test"))
+        replace(MAKING, store=TensorStore(tmp_path, "test"))

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scoreward.denoiser import Reading
+from scoreward.denoiser import NetworkDenoiser
 from scoreward.diagnosis.bugs import OFF, _distance
 from scoreward.models.builtin import around
 from scoreward.models.weights import Snapshot, Weights
@@ -149,7 +149,7 @@ ASKED = torch.linspace(-1, 1, 12).reshape(3, 4), torch.full((3,), 0.5), None
 
 def followed(module: nn.Module, called: nn.Module) -> None:
     """A snapshot read through `called` answers as `module` did when it was taken."""
-    weights, reading = Weights(module), Reading(called, RectifiedFlow())
+    weights, reading = Weights(module), NetworkDenoiser(called, RectifiedFlow())
     weights.commit("first")
     with torch.no_grad():
         first = reading(*ASKED).as_("velocity")
@@ -174,7 +174,7 @@ def test_snapshots_reach_weights_that_are_kept_twice(kind: type[nn.Module]) -> N
 def test_snapshots_survive_a_cache_that_somebody_else_opened(kind: torch.dtype) -> None:
     torch.manual_seed(0)
     made = Twice()
-    weights, reading = Weights(made), Reading(made, RectifiedFlow())
+    weights, reading = Weights(made), NetworkDenoiser(made, RectifiedFlow())
     weights.commit("first")
     with torch.autocast("cpu", kind):
         first = Snapshot(reading, weights, "first")(*ASKED).as_("velocity")

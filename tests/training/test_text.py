@@ -13,7 +13,7 @@ from scoreward.methods.losses import Name, TextLoss
 from scoreward.methods.texts import Cached, HeldOutTexts, TextData, TextSettings, on_texts
 from scoreward.models.language_loading import LanguageLoading
 from scoreward.models.lora import LoRA
-from scoreward.objectives.language import Preferences, said_of
+from scoreward.objectives.language import LanguagePreferences, said_of
 from scoreward.preferences.records import TextPair
 from scoreward.preferences.sorting import text_halves
 from scoreward.recipes import recipe
@@ -249,7 +249,7 @@ def test_held_out_numbers_are_means_over_pairs(tmp_path: Path) -> None:
     moved(trainer, 1.0)
     run = short(tmp_path / "run", model=trainer.model)
     held_out = PairTexts(trainer.model, tales(5), ReferenceFile(True, file=tmp_path / "held"))
-    settings = TextEvaluation(held_out, Preferences(methods.dpo(0.1)), batch=2)
+    settings = TextEvaluation(held_out, LanguagePreferences(methods.dpo(0.1)), batch=2)
     from scoreward.training.evaluation import Subject
 
     trainer.weights.commit("ema")

@@ -14,6 +14,7 @@ from scoreward.models.base import Model
 from scoreward.objectives.base import Objective, Policy, Samples
 from scoreward.objectives.vgrpo import VGRPO
 from scoreward.rewards.base import Reward
+from scoreward.rounds import Round
 from scoreward.rows import Rows
 from scoreward.tasks.toy import closeness, toy_model
 from scoreward.training import checkpoint
@@ -23,7 +24,7 @@ from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Budget, Moment, Run
 from scoreward.training.source import Collected, Online, Source, Work
 from scoreward.training.team import Team
-from scoreward.training.trainer import Guards, Round, Trainer
+from scoreward.training.trainer import Guards, Trainer
 from tests.support.recipes import toy_vgrpo
 
 SMALL = Geometry(prompts=4, group=4)

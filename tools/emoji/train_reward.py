@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from scoreward.data import emoji as data
 from scoreward.models.emoji import whole
-from scoreward.rewards.emoji import HEADS, Found, Heads, features
+from scoreward.rewards.emoji import HEADS, Heads, Retrieval, features
 
 SHARED = 128  # numbers of the shared space
 
@@ -94,7 +94,7 @@ def fitted(images: Tensor, captions: Sequence[str], how: Training) -> Heads:
 
 def retrieval(heads: Heads, emoji: data.Emoji) -> dict[str, float]:
     """How often the right one of all captions is first, among five and among ten."""
-    found = Found(heads, whole, data.every_caption())
+    found = Retrieval(heads, whole, data.every_caption())
     ranks = found.ranks(seen(emoji.images, heads.side), emoji.captions)
     return {f"top{k}": round(float((ranks < k).float().mean()), 3) for k in (1, 5, 10)}
 

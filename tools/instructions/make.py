@@ -22,9 +22,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from scoreward.data import instructions
 from scoreward.keys import Key
-from scoreward.models.generation import Sampling, answers
+from scoreward.models.generation import TextSampling, answers
 
-SAMPLING = Sampling(temperature=0.8, top_p=0.95, max_tokens=48)
+SAMPLING = TextSampling(temperature=0.8, top_p=0.95, max_tokens=48)
 PACKED = "SmolLM2-135M-Instruct.Q4_1.gguf"
 BLOCK = 12  # prompts at a time
 TRAIN = 341  # prompts to train on; as many as the time allowed
@@ -42,11 +42,11 @@ def load(folder: str | None) -> tuple[Any, Any]:
     return AutoModelForCausalLM.from_pretrained(where, dtype=torch.float32, **options), tokenizer
 
 
-def blocks(tasks: Sequence[instructions.Task]) -> Iterator[Sequence[instructions.Task]]:
+def blocks(tasks: Sequence[instructions.Exercise]) -> Iterator[Sequence[instructions.Exercise]]:
     return (tasks[i : i + BLOCK] for i in range(0, len(tasks), BLOCK))
 
 
-def wanted() -> list[instructions.Task]:
+def wanted() -> list[instructions.Exercise]:
     """The validation prompts and a random choice of those to train on."""
     train = instructions.split("train")
     chosen = Key(("instructions", "order")).permutation(len(train))[:TRAIN].tolist()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from scoreward.models.diffusers.family import Size
 from scoreward.models.diffusers.prompts import Pictures
-from scoreward.models.diffusers.text import Store
+from scoreward.models.diffusers.text import TensorStore
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class PictureFiles:
 
     pictures: Pictures
     size: Size
-    store: Store
+    store: TensorStore
     video: bool = False  # whether the model takes frames; a picture is then a video of one
 
     def __call__(self, paths: Sequence[Path]) -> Float[Tensor, "n *latent"]:

@@ -22,7 +22,7 @@ from scoreward.models.diffusers.family import Family, Network, Size
 from scoreward.models.diffusers.latents import PictureFiles
 from scoreward.models.diffusers.prompts import Pictures, Prompts
 from scoreward.models.diffusers.skeleton import CONFIGURATION, configured, faked, on_paper
-from scoreward.models.diffusers.text import Remembered, Store, fingerprint
+from scoreward.models.diffusers.text import Remembered, TensorStore, fingerprint
 from scoreward.models.diffusers.versions import check_diffusers, quietly
 from scoreward.models.lora import LoRA, add_lora
 
@@ -130,7 +130,9 @@ def assembled(
     salt = f"{type(family).__name__} {tokens} {size} {loading.dtype}"
     folder = cache_folder() if loading.cache else None
     texts, seen = (
-        Store(folder and folder / kind, "" if on_paper() else f"{salt} {opened.content(parts)}")
+        TensorStore(
+            folder and folder / kind, "" if on_paper() else f"{salt} {opened.content(parts)}"
+        )
         for kind, parts in (("prompts", opened.reading), ("latents", ["vae"]))
     )
     known = Remembered(texts)

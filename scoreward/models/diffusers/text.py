@@ -77,7 +77,7 @@ def _content(path: Path) -> bytes:
 
 
 @dataclass(frozen=True)
-class Store:
+class TensorStore:
     """Named tensors by key, in a folder.  Nothing is half written; what is damaged is not there."""
 
     folder: Path | None  # None keeps nothing
@@ -112,7 +112,7 @@ class Store:
 class Remembered:
     """Rows by key: made once, kept in a store, read as often as wanted."""
 
-    store: Store
+    store: TensorStore
 
     def __call__(
         self, keys: Sequence[str], make: Callable[[list[int]], Text], batch: int = 16
