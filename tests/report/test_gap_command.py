@@ -176,7 +176,7 @@ def test_a_folder_with_nothing_to_measure_is_one_sentence(
     tmp_path: Path, plain: Path, asked: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     by_hand = python(tmp_path / "hand", plain)
-    assert "was started from Python, and no command line can say which method and task it is; train" in refusal(
+    assert "was started from Python, and no command line can say which method" in refusal(
         capsys, str(by_hand)
     )
     early = Path(shutil.copytree(plain, tmp_path / "early"))
