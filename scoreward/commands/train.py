@@ -92,13 +92,14 @@ class DemoOptions:
 def demo(words: list[str]) -> int:
     """scoreward demo"""
     options = tyro.cli(DemoOptions, args=words, prog="scoreward demo")
-    if (options.folder / "run.json").exists():
-        _replace_demo(options.folder)
     torch.set_num_threads(options.threads)
     arguments = ["--seed", str(options.seed), "--budget.seconds", str(options.seconds)]
     arguments += ["--device", options.device]
     run, own = build("portraits_vgrpo", arguments, "scoreward demo")
     run = replace(run, folder=options.folder, origin=dict(run.origin, demo=True))
+    run.team()  # a device that there is not is refused before an earlier demo is gone
+    if (options.folder / "run.json").exists():
+        _replace_demo(options.folder)
     _introduce(run)
     code = _show(run, run.start(), replace(own, beside=lesson()))
     _before_after(options.folder)
