@@ -53,7 +53,7 @@ def load(path: Path) -> list[Mutation]:
 
 def copy(target: Path) -> None:
     """What the tests need of the repository."""
-    for folder in ("scoreward", "tests", "examples"):
+    for folder in ("scoreward", "tests", "tools", "examples"):
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / folder, target / folder, ignore=ignore)
     shutil.copy(ROOT / "pyproject.toml", target)

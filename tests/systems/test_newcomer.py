@@ -8,6 +8,7 @@ import pytest
 from scoreward.cli import main
 from scoreward.training.folder import RunFolder
 from tests.families import tiny
+from tests.mutations import run
 
 METHOD = '''
 """Advantage-weighted regression: velocities of good samples, more of the better ones."""
@@ -122,3 +123,24 @@ def test_a_reward_of_ones_own_on_a_built_in_and_a_diffusers_model(
     about = finished(folder, "sd35_vgrpo")
     assert list(about["settings"]["source"]["rewards"]) == ["redness"]
     assert about["source"].startswith("settings: published for Stable Diffusion 3.5 medium (")
+
+
+@pytest.mark.long
+def test_an_equation_is_found_and_its_test_goes_red_when_it_is_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What `scoreward equations` prints leads to the line, and to the test that holds it."""
+    assert main(["equations", "vgrpo"]) == 0
+    (line,) = [x for x in capsys.readouterr().out.splitlines() if "the soft clip" in x]
+    code, test = (word for word in line.split() if ".py:" in word)
+    run.copy(tmp_path)
+    path, number = tmp_path / code.partition(":")[0], int(code.partition(":")[2])
+    name = test.partition(":")[0]
+    assert run.status_of(tmp_path, [name]) == (0, "")
+    text = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    near = next(i for i in range(number - 1, len(text)) if "tanh(advantage" in text[i])
+    text[near] = text[near].replace("torch.tanh", "torch.sin")
+    path.write_text("".join(text), encoding="utf-8")
+    status, first = run.status_of(tmp_path, [name])
+    assert status == run.TESTS_FAILED
+    assert "soft_clip" in first
