@@ -53,8 +53,9 @@ class Recipe:
     @property
     def about(self) -> str:
         """What it is, in a sentence or two."""
-        said = self.method.about if self.row is None else f"{self.method.about} {self.row.about}"
-        return f"{said}\n\n{self.source}"
+        row = self.row
+        more = "" if row is None else f" {row.about[:1].upper()}{row.about[1:].rstrip('.')}."
+        return f"{self.method.about}{more}\n\n{self.source}"
 
     @property
     def refusal(self) -> str | None:
