@@ -1,5 +1,6 @@
 """The command line: every setting of a run is an option, and wrong input is one sentence."""
 
+import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -61,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         module = import_module(f"scoreward.commands.{COMMANDS[words[0]][0]}")
         return getattr(module, words[0].replace("-", "_"))(words[1:])
+    except BrokenPipeError:  # whoever read the output, `head` for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (ValueError, RuntimeError, OSError, ImportError) as error:
         return refuse(str(error))
     except KeyboardInterrupt:

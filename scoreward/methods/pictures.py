@@ -160,7 +160,7 @@ PATHS: tuple[Method, ...] = (
     ),
     Drawn(
         "mixgrpo",
-        "MixGRPO: noise and training inside a window that moves one step every ten rounds.",
+        "MixGRPO: noise and training inside a window that moves along the path.",
         MixGRPO(),
         steps=FLOW_SDE,
         window=Window("progressive", every=10),
