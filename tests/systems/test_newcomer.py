@@ -18,7 +18,7 @@ import torch
 
 import scoreward as sw
 from scoreward.keys import normal_each
-from scoreward.likelihood import Pairs, noised, squared_error
+from scoreward.likelihood import NoisySamples, noised, squared_error
 from scoreward.rows import Rows
 
 
@@ -26,7 +26,7 @@ from scoreward.rows import Rows
 class AWRRows(Rows):
     x0: torch.Tensor
     cond: object
-    pairs: Pairs
+    pairs: NoisySamples
     weight: torch.Tensor
     sample: torch.Tensor
 
@@ -42,7 +42,7 @@ class AWR(sw.Objective):
         t = torch.cat([(k / "t").uniform(1) for k in keys]).to(samples.x0)[:, None]
         shape = tuple(samples.x0.shape[1:])
         eps = normal_each((k / "eps" for k in keys), shape).to(samples.x0)[:, None]
-        pairs = Pairs(t, eps, noised(policy.process, samples.x0, t, eps))
+        pairs = NoisySamples(t, eps, noised(policy.process, samples.x0, t, eps))
         weight = (samples.advantage / self.temperature).clamp(max=3).exp().to(samples.x0)
         return AWRRows(samples.x0, samples.cond, pairs, weight, samples.sample)
 
