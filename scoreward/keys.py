@@ -44,6 +44,16 @@ class Key:
         return torch.randint(high, shape, generator=self.generator())
 
 
+def shuffled(key: Key, places: Iterable[int], total: int) -> list[int]:
+    """The items at these places of an endless list: all `total` of them, in a new order each time.
+
+    The order of epoch e is that of `key / e`, so a place has its item whoever asks, in any order.
+    """
+    wanted = list(places)
+    order = {e: (key / e).permutation(total) for e in {p // total for p in wanted}}
+    return [int(order[p // total][p % total]) for p in wanted]
+
+
 def normal_each(
     keys: Iterable[Key], shape: tuple[int, ...], dtype: torch.dtype = torch.float32
 ) -> Tensor:

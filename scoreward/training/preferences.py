@@ -14,7 +14,7 @@ from torch import Tensor
 
 from scoreward.chain import Sampler
 from scoreward.denoiser import Denoiser
-from scoreward.keys import Key
+from scoreward.keys import Key, shuffled
 from scoreward.margins.curriculum import curriculum
 from scoreward.models.base import Model
 from scoreward.objectives.base import Policy
@@ -136,11 +136,8 @@ class Preferences(Source):
     def numbers(self, round: int, key: Key) -> list[int]:
         """The pairs of a round: without replacement until all that are open have been used."""
         ready, count = self.open(round), self.geometry.prompts
-        total = len(ready)
-        places = range(round * count, (round + 1) * count)
-        epochs = {place // total for place in places}
-        order = {e: (key / "pairs" / total / e).permutation(total) for e in epochs}
-        return [ready[int(order[p // total][p % total])] for p in places]
+        total, places = len(ready), range(round * count, (round + 1) * count)
+        return [ready[i] for i in shuffled(key / "pairs" / total, places, total)]
 
     def collect(self, round: int, key: Key, work: Work) -> Collected:
         team, geometry = work.team, self.geometry

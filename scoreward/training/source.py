@@ -15,7 +15,7 @@ from scoreward.advantage import Advantages, correlation, group_mean, group_std, 
 from scoreward.chain import Sampler, Tree, draw
 from scoreward.denoiser import Cond
 from scoreward.device import placed, widest
-from scoreward.keys import Key, normal_each
+from scoreward.keys import Key, normal_each, shuffled
 from scoreward.models.base import Model
 from scoreward.objectives.base import Samples, Score
 from scoreward.rewards.base import Reward, differentiated, scored
@@ -48,9 +48,7 @@ class Source(ABC):
 def places(round: int, key: Key, geometry: Geometry, total: int) -> list[int]:
     """The rows of a round, each epoch in a new random order."""
     count = geometry.samples
-    wanted = range(round * count, (round + 1) * count)
-    order = {e: (key / "data" / e).permutation(total) for e in {p // total for p in wanted}}
-    return [int(order[p // total][p % total]) for p in wanted]
+    return shuffled(key / "data", range(round * count, (round + 1) * count), total)
 
 
 @dataclass(frozen=True)
@@ -110,10 +108,9 @@ class Online(Source):
 
     def numbers(self, round: int, key: Key) -> list[int]:
         """The same by their number in `prompts`."""
-        count, total = self.geometry.prompts, len(self.prompts)
+        count = self.geometry.prompts
         places = range(round * count, (round + 1) * count)
-        order = {e: (key / "prompts" / e).permutation(total) for e in {p // total for p in places}}
-        return [int(order[p // total][p % total]) for p in places]
+        return shuffled(key / "prompts", places, len(self.prompts))
 
     def collect(self, round: int, key: Key, work: Work) -> Collected:
         team, size, objective = work.team, self.geometry.group, work.objective
@@ -309,9 +306,7 @@ class Offline(Source):
         count, total = self.geometry.samples, len(self.prompts)
         unit = self.geometry.unit(work.objective.whole_groups)
         here = self.geometry.share(work.team.rank, work.team.size, unit)
-        places = [round * count + i for i in here]
-        order = {e: (key / "data" / e).permutation(total) for e in {p // total for p in places}}
-        rows = [int(order[p // total][p % total]) for p in places]
+        rows = shuffled(key / "data", [round * count + i for i in here], total)
         cond = work.model.encode([self.prompts[i] for i in rows])
         drop = (key / "dropout" / round).uniform(count)[list(here)] < self.dropout
         cond = to_device(dropped(cond, drop, work.model), work.team)

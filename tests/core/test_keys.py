@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoreward.keys import Key, normal_each
+from scoreward.keys import Key, normal_each, shuffled
 from tests.core.laws import F64
 
 PARTS = st.one_of(st.integers(-5, 5), st.text(max_size=3), st.floats(-2, 2).filter(lambda x: x % 1))
@@ -94,3 +94,13 @@ def test_neighbouring_addresses_are_uncorrelated() -> None:
     x = normal_each((Key((1,)) / i for i in range(5000)), (2,), F64)
     for product in (x[:, 0] * x[:, 1], x[1:, 0] * x[:-1, 0]):
         assert product.mean().abs() < 5.5 * product.std() / len(product) ** 0.5
+
+
+def test_an_endless_list_goes_through_everything_in_a_new_order_each_time() -> None:
+    key = Key(("order", 3))
+    whole = shuffled(key, range(21), 7)
+    epochs = [whole[i : i + 7] for i in (0, 7, 14)]
+    assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    assert shuffled(key, [20, 3, 9], 7) == [whole[20], whole[3], whole[9]]
+    assert shuffled(key / "other", range(21), 7) != whole
