@@ -35,7 +35,7 @@ class _Listed(ModuleType):
     def __getitem__(self, name: str) -> Method:
         found = method(name, "pictures")
         if found is None:
-            raise KeyError(name)
+            raise KeyError(f"there is no method {name!r}; have {', '.join(self)}")
         return found
 
     def __iter__(self) -> Iterator[str]:

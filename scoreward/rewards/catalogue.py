@@ -98,11 +98,11 @@ def find(name: str) -> Reward:
 
 
 def _unknown(name: str, known: str) -> Reward:
-    close = get_close_matches(known, NAMES, 1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    near = get_close_matches(known, NAMES, 3, 0.5)
+    hint = f"; the nearest are {', '.join(near)}" if near else ""
     raise ValueError(
-        f"unknown reward {name!r}{hint}; rewards are {', '.join(NAMES)}, or a function of your own "
-        "as my_reward.py:score"
+        f"unknown reward {name!r}{hint}; `scoreward rewards` lists them all, and one of your own "
+        "is a function in a file: my_reward.py:score"
     )
 
 

@@ -34,7 +34,9 @@ PLACES = {
 
 
 def task(name: str) -> Task:
-    """A task by name.  KeyError for one that there is not."""
+    """A task by name.  KeyError, with all names, for one that there is not."""
+    if name not in PLACES:
+        raise KeyError(f"there is no task {name!r}; have {', '.join(PLACES)}")
     module, _, rows = PLACES[name].partition(":")
     found = getattr(import_module(f"scoreward.tasks.{module}"), rows)
     return found if isinstance(found, Task) else next(one for one in found if one.name == name)
