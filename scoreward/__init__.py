@@ -16,16 +16,21 @@ PUBLIC = {
     # the nouns
     "Process": "process",
     "RectifiedFlow": "process",
+    "time_grid": "process",
     "Prediction": "prediction",
+    "Gaussian": "gaussian",
+    "Key": "keys",
     "Denoiser": "denoiser",
     "Kernel": "kernel",
     "Sampler": "chain",
+    "draw": "chain",
     "Transitions": "chain",
     "Reward": "rewards.base",
     "Objective": "objectives.base",
     "Policy": "objectives.base",
     "Samples": "objectives.base",
     "Model": "models.base",
+    "Source": "training.source",
     "Online": "training.source",
     "Offline": "training.source",
     "Trainer": "training.trainer",
@@ -40,7 +45,10 @@ PUBLIC = {
     "reward": "public",
     # a run and its settings
     "Run": "training.run",
+    "Moment": "training.run",
     "Budget": "training.run",
+    "Keeping": "training.run",
+    "Guards": "training.guards",
     "Geometry": "training.geometry",
     "Advantages": "advantage",
     "Optimizer": "training.optimizer",
@@ -49,6 +57,11 @@ PUBLIC = {
     "Noisy": "methods.sampling",
     "load": "public",
     "resumed": "public",
+    # what can go wrong
+    "Diverged": "training.guards",
+    "RewardError": "rewards.base",
+    "RunFolderError": "training.folder",
+    "CheckpointError": "training.checkpoint",
 }
 """Every public name and the module that it is imported from when it is first asked for."""
 LISTS = ("methods", "tasks")
@@ -58,8 +71,11 @@ if TYPE_CHECKING:
     from scoreward.advantage import Advantages as Advantages
     from scoreward.chain import Sampler as Sampler
     from scoreward.chain import Transitions as Transitions
+    from scoreward.chain import draw as draw
     from scoreward.denoiser import Denoiser as Denoiser
+    from scoreward.gaussian import Gaussian as Gaussian
     from scoreward.kernel import Kernel as Kernel
+    from scoreward.keys import Key as Key
     from scoreward.methods.base import Method as Method
     from scoreward.methods.drawn import Drawn as Drawn
     from scoreward.methods.sampling import Noisy as Noisy
@@ -71,22 +87,31 @@ if TYPE_CHECKING:
     from scoreward.prediction import Prediction as Prediction
     from scoreward.process import Process as Process
     from scoreward.process import RectifiedFlow as RectifiedFlow
+    from scoreward.process import time_grid as time_grid
     from scoreward.public import load as load
     from scoreward.public import resumed as resumed
     from scoreward.public import reward as reward
     from scoreward.recipes import Recipe as Recipe
     from scoreward.recipes import recipe as recipe
     from scoreward.rewards.base import Reward as Reward
+    from scoreward.rewards.base import RewardError as RewardError
     from scoreward.tasks.base import Goal as Goal
     from scoreward.tasks.base import Task as Task
     from scoreward.tasks.builtin import HeldOut as HeldOut
+    from scoreward.training.checkpoint import CheckpointError as CheckpointError
     from scoreward.training.evaluation import Evaluation as Evaluation
+    from scoreward.training.folder import RunFolderError as RunFolderError
     from scoreward.training.geometry import Geometry as Geometry
+    from scoreward.training.guards import Diverged as Diverged
+    from scoreward.training.guards import Guards as Guards
     from scoreward.training.optimizer import Optimizer as Optimizer
     from scoreward.training.run import Budget as Budget
+    from scoreward.training.run import Keeping as Keeping
+    from scoreward.training.run import Moment as Moment
     from scoreward.training.run import Run as Run
     from scoreward.training.source import Offline as Offline
     from scoreward.training.source import Online as Online
+    from scoreward.training.source import Source as Source
     from scoreward.training.trainer import Trainer as Trainer
 
 

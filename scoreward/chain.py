@@ -264,7 +264,17 @@ def _draw(law: Gaussian, keys: Sequence[Key], step: int) -> Tensor:
 def draw(
     sampler: Sampler, denoiser: Denoiser, x: Tensor, keys: Sequence[Key], cond: Cond
 ) -> Tensor:
-    """The last state only."""
+    """The last state of each chain, [batch, …]: samples of the denoiser.
+
+    >>> import torch
+    >>> import scoreward as sw
+    >>> model = sw.tasks["toy"].open(None)
+    >>> keys = [sw.Key(("mine", i)) for i in range(4)]
+    >>> x = torch.stack([key.normal(2) for key in keys])
+    >>> cond = model.encode(["north east"] * 4)
+    >>> sw.draw(sw.Sampling(steps=5).sampler(), model.denoiser, x, keys, cond).shape
+    torch.Size([4, 2])
+    """
     for step in walk(sampler, denoiser, x, keys, cond):
         x = step.state
     return x

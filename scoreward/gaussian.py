@@ -13,7 +13,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Gaussian:
-    """N(mean, std² I) over everything but the batch axis; std = 0 is a point mass."""
+    """N(mean, std² I) over everything but the batch axis; std = 0 is a point mass.
+
+    >>> import torch
+    >>> import scoreward as sw
+    >>> law = sw.Gaussian(torch.zeros(2, 3), torch.full((2, 1), 0.5))
+    >>> law.sample(torch.ones(2, 3)).tolist()
+    [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]
+    """
 
     mean: Float[Tensor, "batch *shape"]
     std: Float[Tensor, "batch *ones"]

@@ -15,7 +15,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Key:
-    """An address; `key / part` is a longer one. Parts are ints, strings or floats."""
+    """An address; `key / part` is a longer one. Parts are ints, strings or floats.
+
+    >>> import scoreward as sw
+    >>> key = sw.Key(("mine",)) / "round" / 3
+    >>> bool((key.normal(2) == key.normal(2)).all())  # the same numbers whenever it is asked
+    True
+    """
 
     path: tuple[object, ...]
 

@@ -278,6 +278,10 @@ def time_grid(
 
     u runs from `start` to `end`, which therefore count before the shift. With start = 1 and end = 0
     this is the shifted schedule of rectified-flow models.
+
+    >>> import scoreward as sw
+    >>> [round(t, 2) for t in sw.time_grid(4, shift=3.0)]
+    [1.0, 0.9, 0.75, 0.5, 0.0]
     """
     if steps < 1:
         raise ValueError(f"`steps` must be at least 1, got {steps}")

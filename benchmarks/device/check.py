@@ -29,11 +29,12 @@ from scoreward.objectives.ddpo import DDPO
 from scoreward.objectives.flow_grpo import FlowGRPO
 from scoreward.objectives.vgrpo import VGRPO
 from scoreward.training.geometry import Geometry
+from scoreward.training.guards import Guards
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Keeping
 from scoreward.training.source import Online
 from scoreward.training.team import Team
-from scoreward.training.trainer import Guards, Trainer
+from scoreward.training.trainer import Trainer
 
 LIMIT = 330.0  # seconds after which no further stage begins on a card; a rehearsal has time
 DEMO = {"cuda": 60.0, "cpu": 10.0}  # seconds of training of the demo's recipe

@@ -15,10 +15,11 @@ from scoreward.objectives.ddpo import DDPO
 from scoreward.objectives.flow_grpo import FlowGRPO
 from scoreward.objectives.vgrpo import VGRPO
 from scoreward.training.geometry import Geometry
+from scoreward.training.guards import Guards
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.source import Online
 from scoreward.training.team import Team
-from scoreward.training.trainer import Guards, Trainer
+from scoreward.training.trainer import Trainer
 
 DDPO_ROUND: Objective = DDPO(clip=settings.CLIP)
 FLOW_ROUND: Objective = FlowGRPO(clip=settings.CLIP, kl=0.0)

@@ -17,8 +17,8 @@ from scoreward.commands.recipes import find, parse, taken
 from scoreward.report import write_report
 from scoreward.training.checkpoint import newest, read_snapshot
 from scoreward.training.folder import RunFolder, RunFolderError
+from scoreward.training.guards import Guards
 from scoreward.training.run import Moment, Run
-from scoreward.training.trainer import Guards
 
 console = Console()
 

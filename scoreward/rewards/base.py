@@ -36,7 +36,16 @@ def beside(network: Network, media: Tensor) -> Network:
 
 
 class RewardError(RuntimeError):
-    """A reward failed; the sentence names it and what it did."""
+    """A reward failed; the sentence names it and what it did.
+
+    >>> import scoreward as sw
+    >>> broken = sw.recipe("vgrpo", on="toy").run(reward=lambda media, prompts: media[:, 0] / 0)
+    >>> try:
+    ...     rounds = list(broken.start())
+    ... except sw.RewardError as error:
+    ...     print(str(error).partition(" for ")[0])
+    reward 'reward' returned inf
+    """
 
 
 def scored(

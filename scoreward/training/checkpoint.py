@@ -23,7 +23,15 @@ LIVE = "live"
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be read, or that belongs to another model."""
+    """A checkpoint that cannot be read, or that belongs to another model.
+
+    >>> import scoreward as sw
+    >>> try:
+    ...     sw.load("runs/never_started")
+    ... except (sw.CheckpointError, sw.RunFolderError) as error:
+    ...     print(error)
+    runs/never_started has no checkpoint yet
+    """
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,15 @@ SAFE = "checkpoints already written are intact, so free space or fix permissions
 
 
 class RunFolderError(ValueError):
-    """A run folder that cannot be used as asked."""
+    """A run folder that cannot be used as asked.
+
+    >>> import scoreward as sw
+    >>> try:
+    ...     sw.resumed("runs/never_started")
+    ... except sw.RunFolderError as error:
+    ...     print(str(error).partition(":")[0])
+    runs/never_started is not a run folder
+    """
 
 
 class RunFolder:

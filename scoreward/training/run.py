@@ -18,11 +18,12 @@ from scoreward.training import checkpoint, health
 from scoreward.training.about import about
 from scoreward.training.evaluation import Subject
 from scoreward.training.folder import RunFolder, RunFolderError, record
+from scoreward.training.guards import Diverged, Guards
 from scoreward.training.interrupt import Stop, stop_after_round
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.source import Source
 from scoreward.training.team import Team
-from scoreward.training.trainer import Diverged, Evaluations, Guards, Trainer
+from scoreward.training.trainer import Evaluations, Trainer
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,13 @@ class Budget:
 
 @dataclass(frozen=True)
 class Keeping:
-    """Checkpoints: how often and how many."""
+    """How often checkpoints are written, and how many are kept.
+
+    Example:
+        >>> import scoreward as sw
+        >>> sw.Keeping(every=5).last
+        2
+    """
 
     every: int = 20  # rounds
     last: int = 2  # checkpoints kept on disk
@@ -71,7 +78,13 @@ class Keeping:
 
 @dataclass(frozen=True)
 class Moment:
-    """A finished round (or, at round 0, the start) as the loop's reader sees it."""
+    """A finished round (or, at round 0, the start) as the loop's reader sees it.
+
+    >>> import scoreward as sw
+    >>> run = sw.recipe("vgrpo", on="toy").run(budget=sw.Budget(rounds=1))
+    >>> [(moment.round, moment.evaluation is not None) for moment in run.start()]
+    [(0, True), (1, True)]
+    """
 
     round: int
     fraction: float

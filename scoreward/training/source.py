@@ -27,7 +27,16 @@ from scoreward.training.work import Collected, Generated, Work
 
 
 class Source(ABC):
-    """An endless sequence of rounds, addressed by number."""
+    """An endless sequence of rounds, addressed by number.
+
+    One that draws, or reads, in a way of its own writes these two:
+
+    >>> import scoreward as sw
+    >>> sorted(sw.Source.__abstractmethods__)
+    ['collect', 'sampler']
+    >>> isinstance(sw.recipe("vgrpo", on="toy").run().source, sw.Source)
+    True
+    """
 
     geometry: Geometry
 

@@ -23,38 +23,12 @@ from scoreward.rows import Rows, join
 from scoreward.training.clock import Clock, Watched
 from scoreward.training.combining import combined, detached
 from scoreward.training.gradients import GradientParts, moved
+from scoreward.training.guards import Diverged, Guards
 from scoreward.training.optimizer import Optimizer, updates_made
 from scoreward.training.precision import LEAST, rounding_of, scaler_of, tolerance
 from scoreward.training.remembering import finish_backward, leaf
 from scoreward.training.source import Collected, Source, Work
 from scoreward.training.team import Team
-
-
-class Diverged(RuntimeError):
-    """Training was stopped because its numbers left the range where they mean anything.
-
-    `metrics` are those of the round that was refused.
-    """
-
-    def __init__(self, sentence: str, metrics: dict[str, float] | None = None) -> None:
-        super().__init__(sentence)
-        self.metrics = metrics or {}
-
-
-@dataclass(frozen=True)
-class Guards:
-    """When to stop rather than to go on with broken numbers."""
-
-    ratio_tolerance: float | None = None  # |ρ − 1| before the first update; default: by rounding
-    ratio_limit: float = 10.0  # bounds max ρ above and mean ρ, ideally 1, below by 1/10; ours
-    verify_every: int = 10  # rounds between real ratio checks when one update per round; ours
-
-    def __post_init__(self) -> None:
-        if self.verify_every < 1 or (self.ratio_tolerance or 0.0) < 0 or self.ratio_limit <= 1:
-            raise ValueError(
-                "expected verify_every >= 1, ratio_tolerance >= 0 and ratio_limit > 1, got "
-                f"{self.verify_every}, {self.ratio_tolerance} and {self.ratio_limit}"
-            )
 
 
 @dataclass

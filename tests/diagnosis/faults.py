@@ -17,10 +17,11 @@ from scoreward.denoiser import Denoiser
 from scoreward.objectives.base import Objective, Policy
 from scoreward.rewards.base import Reward
 from scoreward.training import run as running
+from scoreward.training.guards import Diverged
 from scoreward.training.probe import trainer_of
 from scoreward.training.run import Run
 from scoreward.training.source import Online
-from scoreward.training.trainer import Diverged, Trainer
+from scoreward.training.trainer import Trainer
 
 
 def rewarding(run: Run, change: Callable[[Reward], Reward]) -> Run:

@@ -17,10 +17,11 @@ from scoreward.objectives.base import Objective
 from scoreward.process import time_grid
 from scoreward.tasks.toy import CORNERS, closeness, toy_model
 from scoreward.training.geometry import Geometry
+from scoreward.training.guards import Guards
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.source import Online
 from scoreward.training.team import Team
-from scoreward.training.trainer import Guards, Trainer
+from scoreward.training.trainer import Trainer
 
 ODE = uniform(ddim(), 8)
 GRID = time_grid(8)

@@ -20,12 +20,13 @@ from scoreward.models.transformer import NetworkSize, fresh
 from scoreward.objectives.base import Objective, Policy
 from scoreward.rows import Rows
 from scoreward.training.geometry import Geometry
+from scoreward.training.guards import Guards
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.preferences import PairData, Preferences
 from scoreward.training.run import Run
 from scoreward.training.source import Online
 from scoreward.training.team import Team
-from scoreward.training.trainer import Guards, Trainer
+from scoreward.training.trainer import Trainer
 from tests.objectives import texts
 from tests.support.recipes import BUILT_IN, ON_PAIRS
 

@@ -16,9 +16,9 @@ from scoreward.training import checkpoint
 from scoreward.training.checkpoint import CheckpointError
 from scoreward.training.folder import RunFolderError
 from scoreward.training.geometry import Geometry
+from scoreward.training.guards import Diverged
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Keeping
-from scoreward.training.trainer import Diverged
 from tests.training.toys import (
     BrokenLater,
     about,

@@ -24,13 +24,14 @@ from scoreward.process import RectifiedFlow
 from scoreward.recipes import recipe
 from scoreward.rewards.base import Reward
 from scoreward.training import checkpoint
+from scoreward.training.guards import Diverged, Guards
 from scoreward.training.health import check_round
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.precision import tolerance
 from scoreward.training.run import Budget, Keeping, Run
 from scoreward.training.source import Online
 from scoreward.training.team import Team
-from scoreward.training.trainer import Diverged, Guards, Trainer
+from scoreward.training.trainer import Trainer
 from tests.support.matrix import long
 from tests.training.readings import FAST, network, pictured, redness, trainer
 

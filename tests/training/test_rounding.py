@@ -15,9 +15,10 @@ from scoreward.objectives.base import Policy
 from scoreward.objectives.vgrpo import VGRPO
 from scoreward.rows import Rows
 from scoreward.training.geometry import Geometry
+from scoreward.training.guards import Guards
 from scoreward.training.precision import LEAST, narrowest, rounding_of, scaler_of, tolerance
 from scoreward.training.team import Team
-from scoreward.training.trainer import Guards, Trainer
+from scoreward.training.trainer import Trainer
 from tests.training.readings import FAST, network, pictured
 from tests.training.toys import make_trainer, online
 

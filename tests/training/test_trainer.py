@@ -18,7 +18,8 @@ from scoreward.objectives.vgrpo import VGRPO
 from scoreward.rewards.base import RewardError
 from scoreward.tasks.toy import toy_model
 from scoreward.training.geometry import Geometry
-from scoreward.training.trainer import Diverged, Guards, Trainer, combined
+from scoreward.training.guards import Diverged, Guards
+from scoreward.training.trainer import Trainer, combined
 from tests.training.toys import (
     SMALL,
     BrokenLater,

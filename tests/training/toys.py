@@ -20,11 +20,12 @@ from scoreward.tasks.toy import closeness, toy_model
 from scoreward.training import checkpoint
 from scoreward.training.folder import RunFolder
 from scoreward.training.geometry import Geometry
+from scoreward.training.guards import Guards
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Budget, Moment, Run
 from scoreward.training.source import Collected, Online, Source, Work
 from scoreward.training.team import Team
-from scoreward.training.trainer import Guards, Trainer
+from scoreward.training.trainer import Trainer
 from tests.support.recipes import toy_vgrpo
 
 SMALL = Geometry(prompts=4, group=4)
