@@ -62,6 +62,10 @@ def words_of(recipe: str, folder: Path) -> list[str]:
         words += ["--geometry.group", "8" if method == "branch_grpo" else "2"]
     if method == "branch_grpo":
         words[1] = "1"
+    if method == "lpo":  # any two candidates are a pair, however alike
+        words += ["--objective.bounds", "0", "0"]
+    if method == "spo":
+        words += ["--objective.least", "0"]
     if method == "score_as_action":
         words += ["--objective.value.first-passes", "1", "--objective.value.passes", "1"]
     if "pretrain" in method:
