@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
+from threading import Lock
 from typing import Literal
 
 import numpy as np
@@ -25,6 +26,9 @@ Encoding = Literal["uint8", "png", "webp", "float16", "float32"]
 ENCODINGS: tuple[Encoding, ...] = ("uint8", "png", "webp", "float16", "float32")
 TOGETHER = 1 << 20  # numbers worked on at once; more would leave the caches
 NPY = b"\x93NUMPY"
+HEADER = (
+    Lock()
+)  # two threads that parse at once get a SystemError from some releases of Python 3.11
 KINDS = (np.dtype("u1"), np.dtype("<f2"), np.dtype("<f4"))
 
 
@@ -125,7 +129,8 @@ def _opened_npy(blob: memoryview) -> PictureHeader:
     head = BytesIO(blob[:512])
     if np.lib.format.read_magic(head) != (1, 0):
         raise ValueError("it is an NPY file of another version than 1.0")
-    shape, by_column, kind = np.lib.format.read_array_header_1_0(head)
+    with HEADER:
+        shape, by_column, kind = np.lib.format.read_array_header_1_0(head)
     if by_column or kind not in KINDS or len(shape) != 3 or shape[0] != 3:
         raise ValueError(
             f"it is an array of {kind} of shape {shape}; expected uint8, float16 or "
