@@ -26,9 +26,8 @@ Encoding = Literal["uint8", "png", "webp", "float16", "float32"]
 ENCODINGS: tuple[Encoding, ...] = ("uint8", "png", "webp", "float16", "float32")
 TOGETHER = 1 << 20  # numbers worked on at once; more would leave the caches
 NPY = b"\x93NUMPY"
-HEADER = (
-    Lock()
-)  # two threads that parse at once get a SystemError from some releases of Python 3.11
+HEADER = Lock()
+"""Two threads that parse headers at once get a SystemError from some releases of Python 3.11."""
 KINDS = (np.dtype("u1"), np.dtype("<f2"), np.dtype("<f4"))
 
 
