@@ -46,8 +46,16 @@ class Recipe:
         return "_".join(part for part in parts if part)
 
     @property
+    def listed(self) -> bool:
+        """Whether both are rows of the tables, and not others of the same names."""
+        one = methods().get((self.method.name, self.method.draws)) is self.method
+        return one and self.task.name in PLACES and task(self.task.name) is self.task
+
+    @property
     def row(self) -> Row | None:
-        """What was chosen or published for the pair."""
+        """What was chosen or published for the pair; nothing of one that is not in the tables."""
+        if not self.listed:
+            return None
         return found(self.method.name, self.task.name, self.task.like, self.variant)
 
     @property
@@ -78,7 +86,7 @@ class Recipe:
     def standing(self) -> Standing:
         """Who looked for the settings: authors, we, we on another task, or nobody."""
         row = self.row
-        if row is None and self.task.like != "portraits":
+        if row is None and (self.task.like != "portraits" or not self.listed):
             return "untuned"
         if self.task.like != self.task.name and (row is None or row.task != self.task.name):
             return "portraits"
@@ -129,6 +137,8 @@ class Recipe:
         origin = {"recipe": self.name, **run.origin, "source": self.source, "made": digest(run)}
         if own:
             return replace(run, origin=origin | {"unspoken": "a reward that is a function"})
+        if not self.listed:
+            return replace(run, origin=origin | {"unspoken": "a method or task that has no name"})
         return replace(run, origin=origin | again(self, settings, whole, seed, device))
 
     def filled(self, settings: Settings, given: Mapping[str, Any]) -> Given:

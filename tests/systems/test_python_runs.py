@@ -11,7 +11,9 @@ from torch import Tensor
 import scoreward as sw
 from scoreward.cli import main
 from scoreward.commands.train import build
+from scoreward.objectives.vgrpo import VGRPO
 from scoreward.recipes import every, recipe
+from scoreward.tasks.builtin import BuiltIn
 from scoreward.training.about import described
 from scoreward.training.folder import RunFolder, RunFolderError
 from scoreward.training.run import Run
@@ -131,9 +133,6 @@ def test_a_run_json_is_a_configuration() -> None:
 
 
 def test_a_function_is_a_reward() -> None:
-    def east(media: Tensor, prompts: object) -> Tensor:
-        return media[:, 0]
-
     run = toy(reward=east, folder="runs/east")
     assert isinstance(run.source, sw.Online)
     assert run.source.rewards == {"reward": east}
@@ -147,3 +146,35 @@ def test_a_function_is_a_reward() -> None:
     assert list(two.source.rewards) == ["east", "west"]
     assert two.evaluation is not None
     assert torch.equal(two.evaluation.scorers["reward"](media, ["", ""]), torch.zeros(2))
+
+
+def test_one_s_own_of_a_known_name_is_one_s_own() -> None:
+    """Rows of the tables are for what is in the tables: its objective is not put in its place."""
+    mine = replace(sw.methods["vgrpo"], objective=replace(VGRPO(), pairs=2))
+    made = sw.Recipe(mine, sw.tasks["toy"])
+    assert made.settings["objective"].default.pairs == 2
+    assert made.source.startswith("settings: untuned")
+    stopped(made.run(geometry=TINY, budget=sw.Budget(rounds=3), folder="runs/own"))
+    about = json.loads(Path("runs/own/run.json").read_text())
+    assert about["settings"]["objective"]["pairs"] == 2
+    assert "origin_recipe" not in about
+    toy = sw.tasks["toy"]
+    assert isinstance(toy, BuiltIn)
+    other = sw.Recipe(sw.methods["vgrpo"], replace(toy, reward=lambda smooth: {"other": east}))
+    assert "origin_recipe" not in other.run().origin
+    assert list(other.run().source.rewards) == ["other"]  # pyright: ignore
+    assert sw.recipe("vgrpo", on="toy").listed
+
+
+def test_a_file_s_objective_of_a_known_name_is_what_trains(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import dataclass\nfrom scoreward.objectives.vgrpo import VGRPO as Base\n"
+        "@dataclass(frozen=True)\nclass VGRPO(Base):\n    pairs: int = 3\n"
+    )
+    run, _ = build("mine.py:VGRPO", [], "test")
+    assert (type(run.objective).__module__, run.objective.pairs) != (VGRPO.__module__, 4)  # pyright: ignore
+    assert run.objective.pairs == 3  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def east(media: Tensor, prompts: object) -> Tensor:
+    return media[:, 0]
