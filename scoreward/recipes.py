@@ -1,13 +1,14 @@
 """A method on a task, with the settings that the pair has: what `scoreward train` runs."""
 
+import inspect
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_type_hints
 
-from scoreward.methods import method, methods
+from scoreward.methods import method, methods, names
 from scoreward.methods.base import Given, Method, Place, Setting, Settings
 from scoreward.rewards.base import Reward
 from scoreward.rewards.combine import Combined, Weighted
@@ -234,11 +235,6 @@ def joined(name: str, on: str) -> Recipe:
     return made
 
 
-def names() -> list[str]:
-    """Every method, each name once."""
-    return list(dict.fromkeys(name for name, _ in methods()))
-
-
 def unknown(what: str, name: str, known: Sequence[str]) -> str:
     """A sentence for a name that there is not, with the nearest three."""
     near = get_close_matches(name, known, 3, 0.5)
@@ -264,9 +260,6 @@ def of_function(function: Callable[..., Run]) -> Mapping[str, Setting]:
 
     Raises ValueError for one without a type, for it cannot become an option.
     """
-    import inspect
-    from typing import get_type_hints
-
     hints = get_type_hints(function, include_extras=True)
     parameters = inspect.signature(function).parameters
     if bare := [name for name in parameters if name not in hints]:

@@ -8,10 +8,9 @@ True
 """
 
 import sys
-from collections.abc import Iterator
 from functools import cache
-from types import ModuleType
 
+from scoreward.listed import Listed
 from scoreward.methods.base import Draws, Method
 
 
@@ -29,23 +28,17 @@ def method(name: str, draws: Draws) -> Method | None:
     return methods().get((name, draws)) or methods().get((name, other))
 
 
-class _Listed(ModuleType):
-    """This package as what it lists."""
-
-    def __getitem__(self, name: str) -> Method:
-        found = method(name, "pictures")
-        if found is None:
-            raise KeyError(f"there is no method {name!r}; have {', '.join(self)}")
-        return found
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(name for name, _ in methods()))
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
-
-    def __contains__(self, name: object) -> bool:
-        return name in list(iter(self))
+def names() -> list[str]:
+    """Every method, each name once."""
+    return list(dict.fromkeys(name for name, _ in methods()))
 
 
-sys.modules[__name__].__class__ = _Listed
+def named(name: str) -> Method:
+    """A method by name.  KeyError, with all names, for one that there is not."""
+    found = method(name, "pictures")
+    if found is None:
+        raise KeyError(f"there is no method {name!r}; have {', '.join(names())}")
+    return found
+
+
+sys.modules[__name__].__class__ = Listed

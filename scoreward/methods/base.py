@@ -6,7 +6,7 @@ knows a model, prompts and rewards. `Method.run` joins the two.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
@@ -106,7 +106,3 @@ class Method(ABC):
     @abstractmethod
     def run(self, place: Any, given: Given) -> Run:
         """The run of the method on what a task has made."""
-
-    def with_settings(self, **changes: Any) -> "Method":
-        """The same with other defaults, of the row itself or of its settings."""
-        return replace(self, **changes)

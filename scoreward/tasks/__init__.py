@@ -8,10 +8,9 @@ True
 """
 
 import sys
-from collections.abc import Iterator
 from importlib import import_module
-from types import ModuleType
 
+from scoreward.listed import Listed
 from scoreward.tasks.base import Task
 
 PLACES = {
@@ -42,20 +41,10 @@ def task(name: str) -> Task:
     return found if isinstance(found, Task) else next(one for one in found if one.name == name)
 
 
-class _Listed(ModuleType):
-    """This package as what it lists."""
-
-    def __getitem__(self, name: str) -> Task:
-        return task(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(PLACES)
-
-    def __len__(self) -> int:
-        return len(PLACES)
-
-    def __contains__(self, name: object) -> bool:
-        return name in PLACES
+def names() -> list[str]:
+    """Every task."""
+    return list(PLACES)
 
 
-sys.modules[__name__].__class__ = _Listed
+named = task
+sys.modules[__name__].__class__ = Listed
