@@ -14,25 +14,25 @@ __version__ = "0.1.0"
 
 PUBLIC = {
     # the nouns
-    "Process": "process",
-    "RectifiedFlow": "process",
-    "time_grid": "process",
-    "Prediction": "prediction",
-    "Gaussian": "gaussian",
-    "Key": "keys",
-    "Denoiser": "denoiser",
-    "Kernel": "kernel",
-    "Sampler": "chain",
-    "draw": "chain",
-    "Transitions": "chain",
+    "Process": "core.process",
+    "RectifiedFlow": "core.process",
+    "time_grid": "core.process",
+    "Prediction": "core.prediction",
+    "Gaussian": "core.gaussian",
+    "Key": "core.keys",
+    "Denoiser": "core.denoiser",
+    "Kernel": "core.kernel",
+    "Sampler": "core.chain",
+    "draw": "core.chain",
+    "Transitions": "core.chain",
     "Reward": "rewards.base",
     "Objective": "objectives.base",
     "Policy": "objectives.base",
     "Samples": "objectives.base",
     "Model": "models.base",
-    "Source": "training.source",
-    "Online": "training.source",
-    "Offline": "training.source",
+    "Source": "training.sources.online",
+    "Online": "training.sources.online",
+    "Offline": "training.sources.online",
     "Trainer": "training.trainer",
     # a method on a task
     "Method": "methods.base",
@@ -50,9 +50,9 @@ PUBLIC = {
     "Keeping": "training.run",
     "Guards": "training.guards",
     "Geometry": "training.geometry",
-    "Advantages": "advantage",
+    "Advantages": "core.advantage",
     "Optimizer": "training.optimizer",
-    "Evaluation": "training.evaluation",
+    "Evaluation": "training.evaluations.pictures",
     "Sampling": "methods.sampling",
     "Noisy": "methods.sampling",
     "load": "public",
@@ -68,14 +68,18 @@ LISTS = ("methods", "tasks")
 """Packages that are also what they list: `sw.methods["vgrpo"]`, `list(sw.tasks)`."""
 
 if TYPE_CHECKING:
-    from scoreward.advantage import Advantages as Advantages
-    from scoreward.chain import Sampler as Sampler
-    from scoreward.chain import Transitions as Transitions
-    from scoreward.chain import draw as draw
-    from scoreward.denoiser import Denoiser as Denoiser
-    from scoreward.gaussian import Gaussian as Gaussian
-    from scoreward.kernel import Kernel as Kernel
-    from scoreward.keys import Key as Key
+    from scoreward.core.advantage import Advantages as Advantages
+    from scoreward.core.chain import Sampler as Sampler
+    from scoreward.core.chain import Transitions as Transitions
+    from scoreward.core.chain import draw as draw
+    from scoreward.core.denoiser import Denoiser as Denoiser
+    from scoreward.core.gaussian import Gaussian as Gaussian
+    from scoreward.core.kernel import Kernel as Kernel
+    from scoreward.core.keys import Key as Key
+    from scoreward.core.prediction import Prediction as Prediction
+    from scoreward.core.process import Process as Process
+    from scoreward.core.process import RectifiedFlow as RectifiedFlow
+    from scoreward.core.process import time_grid as time_grid
     from scoreward.methods.base import Method as Method
     from scoreward.methods.drawn import Drawn as Drawn
     from scoreward.methods.sampling import Noisy as Noisy
@@ -84,10 +88,6 @@ if TYPE_CHECKING:
     from scoreward.objectives.base import Objective as Objective
     from scoreward.objectives.base import Policy as Policy
     from scoreward.objectives.base import Samples as Samples
-    from scoreward.prediction import Prediction as Prediction
-    from scoreward.process import Process as Process
-    from scoreward.process import RectifiedFlow as RectifiedFlow
-    from scoreward.process import time_grid as time_grid
     from scoreward.public import load as load
     from scoreward.public import resumed as resumed
     from scoreward.public import reward as reward
@@ -99,7 +99,7 @@ if TYPE_CHECKING:
     from scoreward.tasks.base import Task as Task
     from scoreward.tasks.builtin import HeldOut as HeldOut
     from scoreward.training.checkpoint import CheckpointError as CheckpointError
-    from scoreward.training.evaluation import Evaluation as Evaluation
+    from scoreward.training.evaluations.pictures import Evaluation as Evaluation
     from scoreward.training.folder import RunFolderError as RunFolderError
     from scoreward.training.geometry import Geometry as Geometry
     from scoreward.training.guards import Diverged as Diverged
@@ -109,9 +109,9 @@ if TYPE_CHECKING:
     from scoreward.training.run import Keeping as Keeping
     from scoreward.training.run import Moment as Moment
     from scoreward.training.run import Run as Run
-    from scoreward.training.source import Offline as Offline
-    from scoreward.training.source import Online as Online
-    from scoreward.training.source import Source as Source
+    from scoreward.training.sources.online import Offline as Offline
+    from scoreward.training.sources.online import Online as Online
+    from scoreward.training.sources.online import Source as Source
     from scoreward.training.trainer import Trainer as Trainer
 
 

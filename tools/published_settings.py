@@ -11,15 +11,15 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
+from scoreward.core.process import RectifiedFlow, time_grid
 from scoreward.methods.drawn import Drawn
 from scoreward.methods.sampling import Noisy, Sampling, Windowed
 from scoreward.models.base import Model
-from scoreward.objectives.paths import PathObjective
-from scoreward.process import RectifiedFlow, time_grid
+from scoreward.objectives.paths.base import PathObjective
 from scoreward.published import PublishedNumber, agrees, at
 from scoreward.recipes import recipe
 from scoreward.training.run import Run
-from scoreward.training.source import Online
+from scoreward.training.sources.online import Online
 
 
 def fault(row: PublishedNumber, theirs: Any, mine: Any) -> str | None:

@@ -49,10 +49,10 @@ from benchmarks.compressed.study import (
     plain,
     trained,
 )
-from scoreward.models.compressed import Compression, compression
-from scoreward.recovery.decoders import Fista
-from scoreward.recovery.dimension import recommended_rows, statistical_dimension
-from scoreward.recovery.operators import Operator, principal
+from scoreward.models.compressed.decoders import Fista
+from scoreward.models.compressed.dimension import recommended_rows, statistical_dimension
+from scoreward.models.compressed.model import Compression, compression
+from scoreward.models.compressed.operators import Operator, principal
 
 HERE, DAYS, STRIDE, SPLIT = Path(__file__).parent, 126, 4, "2015-01-01"
 ROWS = (400, 875, 1312, 2000)  # of which the loss by recovery alone is told

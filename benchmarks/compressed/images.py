@@ -37,9 +37,9 @@ from benchmarks.compressed.study import (
     transformer,
 )
 from scoreward.data import digits
-from scoreward.models.compressed import Compression
-from scoreward.recovery.decoders import Fista
-from scoreward.recovery.dimension import recommended_rows, statistical_dimension
+from scoreward.models.compressed.decoders import Fista
+from scoreward.models.compressed.dimension import recommended_rows, statistical_dimension
+from scoreward.models.compressed.model import Compression
 
 SIDE = 32
 CHOSEN = {"transformer": 2e-3, "MLP": 2e-3}  # by --tune; the lines are in digits_rates.jsonl

@@ -22,18 +22,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.compressed.results import write
-from scoreward.chain import draw
+from scoreward.core.chain import draw
+from scoreward.core.keys import Key, normal_each
 from scoreward.data.digits import WORDS, load
-from scoreward.keys import Key, normal_each
 from scoreward.methods.sampling import Sampling
-from scoreward.models import digits
 from scoreward.models.base import Model
-from scoreward.objectives.vgrpo import VGRPO
+from scoreward.models.builtin import digits
+from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.recipes import recipe
 from scoreward.rewards.digits import DigitScore, NearestDigits, nearest_digit, small
 from scoreward.tasks.digits import DIGITS
 from scoreward.training.checkpoint import newest, read_snapshot
-from scoreward.training.evaluation import Evaluation, spread_of
+from scoreward.training.evaluations.pictures import Evaluation, spread_of
 from scoreward.training.folder import RunFolder
 from scoreward.training.geometry import Geometry
 from scoreward.training.run import Budget, Keeping, Run

@@ -30,9 +30,9 @@ from benchmarks.compressed.study import (
     plain,
     transformer,
 )
-from scoreward.models.compressed import Compression
-from scoreward.recovery.decoders import Fista
-from scoreward.recovery.dimension import recommended_rows, statistical_dimension
+from scoreward.models.compressed.decoders import Fista
+from scoreward.models.compressed.dimension import recommended_rows, statistical_dimension
+from scoreward.models.compressed.model import Compression
 
 DAYS, HOURS, HELD_OUT, STRIDE = 8, 24, 4, 3
 COLUMNS, SHARE = ("temp", "dewp"), 0.98

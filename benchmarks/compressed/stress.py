@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scoreward.recovery.portfolio import minimum_variance, risk_parity, summed
+from scoreward.models.compressed.portfolio import minimum_variance, risk_parity, summed
 
 LEVELS = (0.01, 0.05, 0.1)
 HORIZONS = (5, 21, 63, 126)  # trading days

@@ -16,22 +16,22 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from scoreward.chain import draw, uniform
-from scoreward.kernel import Heun
-from scoreward.keys import Key, normal_each
+from scoreward.core.chain import draw, uniform
+from scoreward.core.kernel import Heun
+from scoreward.core.keys import Key, normal_each
 from scoreward.models.base import Model
-from scoreward.models.compressed import Compression, compressed, compression
-from scoreward.models.transformer import NetworkSize, PatchTransformer
-from scoreward.models.vectors import VectorNetwork, VectorSize, Wordless
-from scoreward.objectives.denoising import Denoising
-from scoreward.recovery.decoders import Decoder, Fista
-from scoreward.recovery.operators import Operator, gaussian
+from scoreward.models.builtin.transformer import NetworkSize, PatchTransformer
+from scoreward.models.builtin.vectors import VectorNetwork, VectorSize, Wordless
+from scoreward.models.compressed.decoders import Decoder, Fista
+from scoreward.models.compressed.model import Compression, compressed, compression
+from scoreward.models.compressed.operators import Operator, gaussian
+from scoreward.objectives.samples.denoising import Denoising
 from scoreward.training.checkpoint import newest, read_snapshot
-from scoreward.training.evaluation import Evaluation
+from scoreward.training.evaluations.pictures import Evaluation
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Budget, Keeping, Run
-from scoreward.training.source import Offline
+from scoreward.training.sources.online import Offline
 
 Network = Callable[[tuple[int, ...], int], nn.Module]
 """(shape of a latent, seed) → a network."""

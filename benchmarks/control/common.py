@@ -5,11 +5,11 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from scoreward.control import lq, problems
-from scoreward.control.lq import LQ
-from scoreward.control.normal import Normal
-from scoreward.control.sde import begin, returns
-from scoreward.keys import Key
+from scoreward.core.keys import Key
+from scoreward.studies.control import lq, problems
+from scoreward.studies.control.lq import LQ
+from scoreward.studies.control.normal import Normal
+from scoreward.studies.control.sde import begin, returns
 
 Mean = Callable[[Tensor], Tensor]
 """x [batch n] → action [batch m] without exploration."""

@@ -15,15 +15,15 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from scoreward.control import lq, problems
-from scoreward.control.cpg import CPG
-from scoreward.control.cppo import CPPO
-from scoreward.control.critics import LinearCritic, quadratic
-from scoreward.control.learner import Learner, PathSampling
-from scoreward.control.lq import LQ, LinearGaussian
-from scoreward.control.pairs import Bet, LogPairs, PowerPairs
-from scoreward.control.policies import LinearPolicy, affine
-from scoreward.control.sde import Environment
+from scoreward.studies.control import lq, problems
+from scoreward.studies.control.cpg import CPG
+from scoreward.studies.control.cppo import CPPO
+from scoreward.studies.control.critics import LinearCritic, quadratic
+from scoreward.studies.control.learner import Learner, PathSampling
+from scoreward.studies.control.lq import LQ, LinearGaussian
+from scoreward.studies.control.pairs import Bet, LogPairs, PowerPairs
+from scoreward.studies.control.policies import LinearPolicy, affine
+from scoreward.studies.control.sde import Environment
 
 OUT = Path(__file__).parent / "optima.jsonl"
 ROUNDS = 150

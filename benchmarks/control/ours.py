@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.control.common import plain
-from scoreward.control.cpg import CPG
-from scoreward.control.cppo import CPPO
-from scoreward.control.critics import NetworkCritic
-from scoreward.control.learner import Learner, PathSampling
-from scoreward.control.lq import LQ
-from scoreward.control.policies import NetworkPolicy, mlp
+from scoreward.studies.control.cpg import CPG
+from scoreward.studies.control.cppo import CPPO
+from scoreward.studies.control.critics import NetworkCritic
+from scoreward.studies.control.learner import Learner, PathSampling
+from scoreward.studies.control.lq import LQ
+from scoreward.studies.control.policies import NetworkPolicy, mlp
 
 WIDTH = 32
 PATHS = 64

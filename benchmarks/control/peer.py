@@ -17,9 +17,9 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from benchmarks.control.common import plain
-from scoreward.control.lq import LQ
-from scoreward.control.sde import begin, step
-from scoreward.keys import Key
+from scoreward.core.keys import Key
+from scoreward.studies.control.lq import LQ
+from scoreward.studies.control.sde import begin, step
 
 WIDTH = 32
 PATHS = 64

@@ -13,11 +13,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from scoreward.control import problems, scalar_lq, value
-from scoreward.control.critics import LinearCritic, quadratic, rates
-from scoreward.control.policies import LinearPolicy
-from scoreward.control.sde import begin, collect
-from scoreward.keys import Key
+from scoreward.core import value
+from scoreward.core.keys import Key
+from scoreward.studies.control import problems, scalar_lq
+from scoreward.studies.control.critics import LinearCritic, quadratic, rates
+from scoreward.studies.control.policies import LinearPolicy
+from scoreward.studies.control.sde import begin, collect
 
 STEPS = (0.1, 0.03, 0.01, 0.003)
 GAIN, INTERCEPT, VARIANCE = -0.2, -0.3, exp(-1)

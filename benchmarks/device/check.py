@@ -25,14 +25,14 @@ from scoreward.methods.sampling import Noisy, Sampling
 from scoreward.models.base import Model
 from scoreward.models.diffusers import load
 from scoreward.objectives.base import Objective
-from scoreward.objectives.ddpo import DDPO
-from scoreward.objectives.flow_grpo import FlowGRPO
-from scoreward.objectives.vgrpo import VGRPO
+from scoreward.objectives.paths.ddpo import DDPO
+from scoreward.objectives.paths.flow_grpo import FlowGRPO
+from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.training.geometry import Geometry
 from scoreward.training.guards import Guards
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Keeping
-from scoreward.training.source import Online
+from scoreward.training.sources.online import Online
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import torch
 
 from scoreward.commands.train import build
-from scoreward.diagnosis.causes import diagnose
-from scoreward.report.causes import evidence_of
 from scoreward.report.folder import read_run
+from scoreward.report.run.causes import evidence_of
 from scoreward.training.probe import Probe, probe
 from scoreward.training.run import Budget, Run
+from scoreward.verdict.causes import diagnose
 from tests.diagnosis.faults import FAULTS, Fault, trained
 
 HERE = Path(__file__).parent

@@ -20,17 +20,17 @@ from torch import Tensor
 
 from benchmarks.emoji.arms import ARMS, BUDGET, HYBRID, POINTS, Arm
 from benchmarks.online.tasks import rewarded
-from scoreward.chain import draw
 from scoreward.commands.train import build
+from scoreward.core.chain import draw
+from scoreward.core.denoiser import Denoiser, Switched
+from scoreward.core.keys import Key, normal_each
 from scoreward.data import emoji as data
-from scoreward.denoiser import Denoiser, Switched
-from scoreward.keys import Key, normal_each
 from scoreward.methods.sampling import Sampling
-from scoreward.models.emoji import emoji, whole
+from scoreward.models.builtin.emoji import emoji, whole
 from scoreward.rewards.emoji import Likeness, Retrieval, features
 from scoreward.tasks.emoji import cautious, match, nearest_picture
 from scoreward.training.checkpoint import newest, read_snapshot
-from scoreward.training.evaluation import Evaluation, evaluate
+from scoreward.training.evaluations.pictures import Evaluation, evaluate
 from scoreward.training.folder import RunFolder, save_grid
 from scoreward.training.run import Budget, Keeping, Run
 from scoreward.training.team import Team

@@ -7,9 +7,9 @@ import random
 import sys
 from fractions import Fraction
 
-from scoreward.fees.bsp import ACCOUNTINGS, BSP, AuctionSetting, theta_range, valid
-from scoreward.fees.checks import check_mic, check_scp
-from scoreward.fees.grid import Market
+from scoreward.studies.fees.bsp import ACCOUNTINGS, BSP, AuctionSetting, theta_range, valid
+from scoreward.studies.fees.checks import check_mic, check_scp
+from scoreward.studies.fees.grid import Market
 
 
 def draw(luck: random.Random) -> tuple[BSP, AuctionSetting]:

@@ -4,8 +4,8 @@ import json
 from fractions import Fraction
 from pathlib import Path
 
-from scoreward.fees.bsp import AuctionSetting, theta_range
-from scoreward.report.fees_figure import FeeCurve, Panel, write_fees_figure
+from scoreward.studies.fees.bsp import AuctionSetting, theta_range
+from scoreward.studies.fees.figure import FeeCurve, Panel, write_fees_figure
 
 HERE = Path(__file__).parent
 PARTS = ("welfare", "revenue", "burn", "surplus")

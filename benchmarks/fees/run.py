@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from scoreward.fees.bsp import BSP, AuctionSetting, bsp_gamma, theta_range
-from scoreward.fees.checks import check_mic, check_scp, check_uic
-from scoreward.fees.grid import Market
-from scoreward.fees.market import (
+from scoreward.studies.fees.bsp import BSP, AuctionSetting, bsp_gamma, theta_range
+from scoreward.studies.fees.checks import check_mic, check_scp, check_uic
+from scoreward.studies.fees.grid import Market
+from scoreward.studies.fees.market import (
     Means,
     geometric,
     grid_of,
@@ -25,8 +25,8 @@ from scoreward.fees.market import (
     two_kinds,
     uniform,
 )
-from scoreward.fees.mechanism import EIP1559, FirstPrice, SecondPrice
-from scoreward.fees.shares import Race, simulate_share
+from scoreward.studies.fees.mechanism import EIP1559, FirstPrice, SecondPrice
+from scoreward.studies.fees.shares import Race, simulate_share
 
 HERE = Path(__file__).parent
 USERS, TOP, BLOCK, SLOTS = 10, 8, 7, 6  # k' = 1

@@ -7,8 +7,8 @@ pictures with the same careless captions, and starts from the shipped weights.
 from dataclasses import dataclass, replace
 
 from scoreward.methods.sampling import Sampling
-from scoreward.objectives.denoising import Denoising
-from scoreward.objectives.few_step import FewStep
+from scoreward.objectives.samples.denoising import Denoising
+from scoreward.objectives.samples.few_step import FewStep
 from scoreward.recipes import recipe
 from scoreward.tasks.builtin import HeldOut
 from scoreward.tasks.portraits import Captions

@@ -10,15 +10,15 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from scoreward.chain import Sampler, draw
+from scoreward.core.chain import Sampler, draw
+from scoreward.core.denoiser import Denoiser
+from scoreward.core.keys import Key, normal_each
 from scoreward.data import portraits as data
-from scoreward.denoiser import Denoiser
-from scoreward.keys import Key, normal_each
-from scoreward.models import builtin
 from scoreward.models.base import Model
+from scoreward.models.builtin import portraits as builtin
 from scoreward.rewards.imagenet import frechet_distance
 from scoreward.tasks.portraits import scorers, verifier
-from scoreward.training.evaluation import spread_of
+from scoreward.training.evaluations.pictures import spread_of
 
 PROMPTS, NOISES = 32, 8  # of diversity
 

@@ -13,7 +13,7 @@ from benchmarks.few_step.measure import drawn
 from benchmarks.few_step.run import COUNT, WEIGHTS
 from scoreward.data import portraits as data
 from scoreward.methods.sampling import Sampling
-from scoreward.models import builtin
+from scoreward.models.builtin import portraits as builtin
 from scoreward.rewards.imagenet import frechet_distance
 from scoreward.training.checkpoint import read_tensors
 

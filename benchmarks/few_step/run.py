@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from benchmarks.few_step.arms import ARMS, BATCH, Arm
 from benchmarks.few_step.measure import floor, measured
 from scoreward.methods.sampling import Sampling
-from scoreward.models import builtin
+from scoreward.models.builtin import portraits as builtin
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 

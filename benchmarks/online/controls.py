@@ -14,11 +14,12 @@ import torch
 from benchmarks.online.arms import BUDGET
 from benchmarks.online.run import CURVES, POINTS, SAMPLERS, finished, save
 from benchmarks.online.tasks import PROMPTS, TASKS
-from scoreward.denoiser import Guided
-from scoreward.models import builtin, lettering
+from scoreward.core.denoiser import Guided
+from scoreward.models.builtin import lettering
+from scoreward.models.builtin import portraits as builtin
 from scoreward.recipes import recipe
 from scoreward.tasks.builtin import HeldOut
-from scoreward.training.evaluation import evaluate
+from scoreward.training.evaluations.pictures import evaluate
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Budget, Keeping

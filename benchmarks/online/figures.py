@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.online.tables import read
-from scoreward.report.statistics import banded, common_grid
+from scoreward.verdict.statistics import banded, common_grid
 
 HERE = Path(__file__).parent
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#7F7F7F")

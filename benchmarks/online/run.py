@@ -24,9 +24,9 @@ from benchmarks.online.tasks import moved, regret, translated
 from scoreward.commands.train import build
 from scoreward.methods.sampling import Sampling
 from scoreward.models.weights import Snapshot
-from scoreward.report.comparison import curve_of
+from scoreward.report.comparison.comparison import curve_of
 from scoreward.training.checkpoint import newest, read_snapshot
-from scoreward.training.evaluation import evaluate
+from scoreward.training.evaluations.pictures import evaluate
 from scoreward.training.folder import RunFolder
 from scoreward.training.run import Budget, Keeping, Run
 from scoreward.training.team import Team

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scoreward.report.statistics import Estimate, estimate, first_reach, ratio
+from scoreward.verdict.statistics import Estimate, estimate, first_reach, ratio
 
 HERE = Path(__file__).parent
 CLAIMS = (  # ours, theirs, what is published

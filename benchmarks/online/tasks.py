@@ -11,9 +11,9 @@ from scoreward.tasks.builtin import HeldOut
 from scoreward.tasks.lettering import LETTERING
 from scoreward.tasks.portraits import PORTRAITS
 from scoreward.tasks.toy import CORNERS, closeness, toy_model
-from scoreward.training.evaluation import Evaluation
+from scoreward.training.evaluations.pictures import Evaluation
 from scoreward.training.run import Run
-from scoreward.training.source import Online
+from scoreward.training.sources.online import Online
 
 TASKS = {"portraits": PORTRAITS, "lettering": LETTERING}
 PROMPTS = {"validation": 192, "test": 256}

@@ -13,15 +13,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from scoreward.chain import draw, uniform
+from scoreward.core.chain import draw, uniform
+from scoreward.core.kernel import ddim
+from scoreward.core.keys import Key, normal_each
+from scoreward.core.likelihood import self_normalised_error, squared_error
 from scoreward.data import portraits as data
-from scoreward.kernel import ddim
-from scoreward.keys import Key, normal_each
-from scoreward.likelihood import self_normalised_error, squared_error
-from scoreward.models import builtin
-from scoreward.objectives.answers import Answers
+from scoreward.models.builtin import portraits as builtin
 from scoreward.objectives.base import Policy, Samples
-from scoreward.objectives.vgrpo import VGRPO
+from scoreward.objectives.samples.answers import Answers
+from scoreward.objectives.samples.vgrpo import VGRPO
 
 HERE = Path(__file__).parent
 PROMPTS, GROUP, REPEATS = 4, 24, 10

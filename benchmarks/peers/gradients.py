@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.peers.ours import DDPO_ROUND, FLOW_ROUND, PAIRS, made
-from scoreward.chain import Transitions
-from scoreward.denoiser import Cond
+from scoreward.core.chain import Transitions
+from scoreward.core.denoiser import Cond
 from scoreward.models.diffusers import Text
 from scoreward.objectives.base import Objective
-from scoreward.objectives.replay import PathRows
+from scoreward.objectives.paths.replay import PathRows
 from scoreward.training.trainer import Trainer
 
 HERE = Path(__file__).parent

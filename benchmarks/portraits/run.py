@@ -21,15 +21,15 @@ from statistics import mean, stdev
 
 import torch
 
-from scoreward.advantage import Advantages
-from scoreward.denoiser import Guided
-from scoreward.models import builtin
-from scoreward.objectives.vgrpo import VGRPO
+from scoreward.core.advantage import Advantages
+from scoreward.core.denoiser import Guided
+from scoreward.models.builtin import portraits as builtin
+from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.recipes import recipe
 from scoreward.rewards.portraits import AttributeReward
 from scoreward.tasks.builtin import HeldOut
 from scoreward.tasks.portraits import PORTRAITS, verifier
-from scoreward.training.evaluation import evaluate
+from scoreward.training.evaluations.pictures import evaluate
 from scoreward.training.folder import RunFolder
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from PIL.Image import Image
 
+from scoreward.core.keys import Key
 from scoreward.curation.pictures import media, same_pixels
 from scoreward.curation.portraits import (
     AttributeCritic,
@@ -28,10 +29,9 @@ from scoreward.curation.portraits import (
 )
 from scoreward.curation.stages import Edit
 from scoreward.data import portraits as data
-from scoreward.keys import Key
+from scoreward.data.preferences.winrate import wilson
 from scoreward.methods.sampling import Sampling
-from scoreward.models import builtin
-from scoreward.preferences.winrate import wilson
+from scoreward.models.builtin import portraits as builtin
 from scoreward.rewards.portraits import AttributeReward, ShareRight
 from scoreward.tasks.portraits import verifier
 

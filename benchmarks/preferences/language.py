@@ -25,12 +25,12 @@ from safetensors.torch import load_file, save_file
 from benchmarks.preferences.language_arms import ARMS, Arm
 from benchmarks.preferences.language_tasks import Task, instructions_task, source, strings_task
 from benchmarks.preferences.language_tasks import trainer as made_trainer
-from scoreward.keys import Key
-from scoreward.models.language import LanguageModel
-from scoreward.objectives.language import said_of
-from scoreward.preferences import builtin, winrate
-from scoreward.preferences.records import TextPair
-from scoreward.training.text import PairTexts, ReferenceFile
+from scoreward.core.keys import Key
+from scoreward.data.preferences import builtin, winrate
+from scoreward.data.preferences.records import TextPair
+from scoreward.models.texts.language import LanguageModel
+from scoreward.objectives.texts.language import said_of
+from scoreward.training.sources.texts import PairTexts, ReferenceFile
 
 HERE = Path(__file__).parent
 KEPT = Path("runs/preferences")  # trained weights, so that a tuned run need not be made again

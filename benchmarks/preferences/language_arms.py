@@ -7,9 +7,9 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from scoreward.margins.pairs import Pairs
+from scoreward.losses.pairs import Pairs
 from scoreward.methods.losses import TextLoss
-from scoreward.objectives.language import LanguagePreferences
+from scoreward.objectives.texts.language import LanguagePreferences
 
 LENGTH = 20.0  # mean tokens of the winners; turns settings per token into settings per sum
 

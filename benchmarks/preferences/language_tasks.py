@@ -9,21 +9,21 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from scoreward.core.keys import Key
 from scoreward.data import instructions
-from scoreward.keys import Key
+from scoreward.data.preferences.builtin import asked, instruction_groups
+from scoreward.data.preferences.records import TextGroup
 from scoreward.methods.losses import TextLoss
-from scoreward.models.generation import TextSampling, Writer
-from scoreward.models.language import LanguageModel, Prompt
-from scoreward.models.language_loading import LanguageLoading, TinyLlama, load_language, smollm
 from scoreward.models.lora import LoRA
+from scoreward.models.texts.generation import TextSampling, Writer
+from scoreward.models.texts.language import LanguageModel, Prompt
+from scoreward.models.texts.loading import LanguageLoading, TinyLlama, load_language, smollm
 from scoreward.objectives.base import Objective
-from scoreward.preferences.builtin import asked, instruction_groups
-from scoreward.preferences.records import TextGroup
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
-from scoreward.training.source import Source
+from scoreward.training.sources.online import Source
+from scoreward.training.sources.texts import PairSource, PairTexts, ReferenceFile
 from scoreward.training.team import Team
-from scoreward.training.text import PairSource, PairTexts, ReferenceFile
 from scoreward.training.trainer import Trainer
 
 PARTS = ("self_attn.q_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.up_proj", "mlp.down_proj")

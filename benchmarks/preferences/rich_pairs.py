@@ -23,21 +23,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scoreward.chain import draw
+from scoreward.core.chain import draw
+from scoreward.core.keys import Key, normal_each
 from scoreward.curation.finish import finish
 from scoreward.curation.pictures import picture
 from scoreward.curation.run import Curation
 from scoreward.curation.work import agenda
 from scoreward.data import portraits as data
-from scoreward.keys import Key, normal_each
+from scoreward.data.preferences.files import read_image_pairs, write
+from scoreward.data.preferences.records import ImagePair
 from scoreward.methods.sampling import Sampling
-from scoreward.models import builtin
 from scoreward.models.base import Model
-from scoreward.objectives.diffusion_dpo import DiffusionDPO
-from scoreward.preferences.files import read_image_pairs, write
-from scoreward.preferences.records import ImagePair
+from scoreward.models.builtin import portraits as builtin
+from scoreward.objectives.pictures.diffusion_dpo import DiffusionDPO
 from scoreward.recipes import recipe
-from scoreward.report.statistics import Estimate, estimate
 from scoreward.rewards.portraits import AttributeReward
 from scoreward.tasks.builtin import HeldOut
 from scoreward.tasks.curating import portraits
@@ -47,9 +46,10 @@ from scoreward.training.checkpoint import newest, read_snapshot
 from scoreward.training.folder import RunFolder
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
-from scoreward.training.own_pairs import OwnPairs
-from scoreward.training.preferences import Preferences
 from scoreward.training.run import Budget
+from scoreward.training.sources.own_pairs import OwnPairs
+from scoreward.training.sources.pairs import Preferences
+from scoreward.verdict.statistics import Estimate, estimate
 
 HERE = Path(__file__).parent
 ARMS = ("plain", "rich", "union")

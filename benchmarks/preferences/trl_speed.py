@@ -20,14 +20,14 @@ from typing import Any
 
 import torch
 
+from scoreward.core.rows import join
+from scoreward.data.preferences.records import TextPair
 from scoreward.methods.losses import TextLoss
-from scoreward.models.language_loading import LanguageLoading, TinyLlama, smollm
-from scoreward.preferences.records import TextPair
-from scoreward.rows import join
+from scoreward.models.texts.loading import LanguageLoading, TinyLlama, smollm
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
+from scoreward.training.sources.texts import PairSource, PairTexts, ReferenceFile
 from scoreward.training.team import Team
-from scoreward.training.text import PairSource, PairTexts, ReferenceFile
 from scoreward.training.trainer import Trainer
 
 WORDS = ("the", "a", "rain", "sun", "dog", "cat", "runs", "sleeps", "over", "under", "was")

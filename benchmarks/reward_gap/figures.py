@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from scoreward.report.statistics import Estimate, estimate
+from scoreward.verdict.statistics import Estimate, estimate
 
 HERE = Path(__file__).parent
 ETAS = (0.5, 1.0, 1.2, 1.5, 2.0)

@@ -21,12 +21,12 @@ from torch import Tensor, nn
 
 from benchmarks.online.tasks import online_source
 from scoreward.commands.train import build
+from scoreward.core.process import RectifiedFlow, time_grid
 from scoreward.models.analytic import ExactDenoiser, Mixture
 from scoreward.models.base import Model
-from scoreward.process import RectifiedFlow, time_grid
 from scoreward.tasks.builtin import HeldOut
-from scoreward.training.evaluation import Evaluation, measure_gap
-from scoreward.training.gap import Gap
+from scoreward.training.evaluations.gap import Gap
+from scoreward.training.evaluations.pictures import Evaluation, measure_gap
 from scoreward.training.run import Run
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer

@@ -22,8 +22,8 @@ from benchmarks.reward_gap import toy
 from scoreward.commands.train import build
 from scoreward.tasks.builtin import HeldOut
 from scoreward.tasks.portraits import PORTRAITS
-from scoreward.training.evaluation import Evaluation, measure_gap
-from scoreward.training.gap import Gap
+from scoreward.training.evaluations.gap import Gap
+from scoreward.training.evaluations.pictures import Evaluation, measure_gap
 from scoreward.training.run import Budget, Run
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer

@@ -16,18 +16,18 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from scoreward.denoiser import Denoiser
+from scoreward.core.denoiser import Denoiser
+from scoreward.core.prediction import Prediction
+from scoreward.core.process import VE, LinearVP, Process, time_grid
 from scoreward.methods.sampling import Sampling
 from scoreward.models.analytic import ExactDenoiser, Mixture, gaussian
 from scoreward.models.base import Model
-from scoreward.prediction import Prediction
-from scoreward.process import VE, LinearVP, Process, time_grid
 from scoreward.theory.gaussian import GaussianLaw, Levels, QuadraticReward, generalised
 from scoreward.theory.mixture import MixtureSampling as Start
 from scoreward.theory.mixture import output_law
 from scoreward.theory.reward_gap import GapSetting, discretised, quadratic
-from scoreward.training.evaluation import Evaluation, measure_gap
-from scoreward.training.gap import Gap
+from scoreward.training.evaluations.gap import Gap
+from scoreward.training.evaluations.pictures import Evaluation, measure_gap
 from scoreward.training.team import Team
 
 HERE = Path(__file__).parent

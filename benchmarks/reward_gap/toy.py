@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from scoreward.core.process import RectifiedFlow
 from scoreward.models.analytic import ExactDenoiser, Mixture
 from scoreward.models.base import Model
-from scoreward.process import RectifiedFlow
 
 DATA = Mixture(
     means=torch.tensor([[-1.5, 0.0], [1.0, 1.2], [1.0, -1.2]]),

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.reward_server.work import KILL_AFTER, PER_PICTURE, PICTURES
-from scoreward.rewards.fleet import Asking
+from scoreward.rewards.remote.fleet import Asking
 
 HERE = Path(__file__).parent
 READ = """

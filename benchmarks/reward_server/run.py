@@ -32,8 +32,8 @@ from benchmarks.reward_server import page
 from benchmarks.reward_server.work import KILL_AFTER, PER_PICTURE, PICTURES, Busy, rewards
 from scoreward.rewards.base import Reward, scored
 from scoreward.rewards.encodings import ENCODINGS, quantised, restored
-from scoreward.rewards.fleet import Asking
-from scoreward.rewards.remote import Remote
+from scoreward.rewards.remote.client import Remote
+from scoreward.rewards.remote.fleet import Asking
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from scoreward.rewards.server import create_app, listen, serve
+from scoreward.rewards.remote.server import create_app, listen, serve
 
 ROWS, WIDTH = 64, 256
 PICTURES, PER_PICTURE = 64, 0.010  # of a round; seconds of the reward

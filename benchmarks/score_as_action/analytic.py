@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 
-from scoreward.chain import Sampler
-from scoreward.keys import Key
-from scoreward.objectives.ddpo import DDPO
-from scoreward.objectives.denoised_value import DenoisedValue
-from scoreward.objectives.score_as_action import ScoreAsAction
+from scoreward.core.chain import Sampler
+from scoreward.core.keys import Key
+from scoreward.objectives.paths.ddpo import DDPO
+from scoreward.objectives.paths.denoised_value import DenoisedValue
+from scoreward.objectives.paths.score_as_action import ScoreAsAction
 from tests.core.laws import F64, real
 from tests.objectives import p1
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from scoreward.report.statistics import estimate
+from scoreward.verdict.statistics import estimate
 
 HERE = Path(__file__).parent
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B")

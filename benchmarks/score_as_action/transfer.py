@@ -19,19 +19,19 @@ from pathlib import Path
 import torch
 
 from benchmarks.online.tasks import rewarded
-from scoreward.advantage import Advantages
-from scoreward.chain import Transitions, draw
+from scoreward.core.advantage import Advantages
+from scoreward.core.chain import Transitions, draw
+from scoreward.core.denoiser import Denoiser
+from scoreward.core.keys import Key, normal_each
 from scoreward.data import portraits as data
-from scoreward.denoiser import Denoiser
-from scoreward.keys import Key, normal_each
 from scoreward.methods.base import Shared
 from scoreward.methods.sampling import Noisy, Sampling
 from scoreward.models.base import Model
-from scoreward.objectives.actions import chosen
 from scoreward.objectives.base import Policy, Samples
-from scoreward.objectives.ddpo import DDPO
-from scoreward.objectives.replay import PathRows
-from scoreward.objectives.score_as_action import ScoreAsAction
+from scoreward.objectives.paths.actions import chosen
+from scoreward.objectives.paths.ddpo import DDPO
+from scoreward.objectives.paths.replay import PathRows
+from scoreward.objectives.paths.score_as_action import ScoreAsAction
 from scoreward.recipes import recipe
 from scoreward.rewards.portraits import AttributeReward, ShareRight
 from scoreward.tasks.portraits import verifier

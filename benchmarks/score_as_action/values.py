@@ -14,16 +14,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from scoreward.chain import Transitions, rollout
+from scoreward.core.chain import Transitions, rollout
+from scoreward.core.keys import Key, normal_each
 from scoreward.data import portraits as data
-from scoreward.keys import Key, normal_each
 from scoreward.methods.sampling import Noisy
-from scoreward.models import builtin
+from scoreward.models.builtin import portraits as builtin
 from scoreward.objectives.base import Policy, Samples
-from scoreward.objectives.critic import PathCritic
-from scoreward.objectives.denoised_value import DenoisedValue
-from scoreward.objectives.replay import path_rows
-from scoreward.objectives.visited import States, visited
+from scoreward.objectives.paths.critic import PathCritic
+from scoreward.objectives.paths.denoised_value import DenoisedValue
+from scoreward.objectives.paths.replay import path_rows
+from scoreward.objectives.paths.visited import States, visited
 from scoreward.rewards.portraits import AttributeReward
 from scoreward.tasks.portraits import verifier
 

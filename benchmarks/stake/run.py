@@ -11,23 +11,23 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from scoreward.control.cpg import CPG
-from scoreward.control.cppo import CPPO
-from scoreward.control.critics import LinearCritic
-from scoreward.control.learner import Learner, PathSampling, Update
-from scoreward.control.policies import LinearPolicy, mean_action
-from scoreward.control.proof_of_stake import (
+from scoreward.core.keys import Key
+from scoreward.studies.control.cpg import CPG
+from scoreward.studies.control.cppo import CPPO
+from scoreward.studies.control.critics import LinearCritic
+from scoreward.studies.control.learner import Learner, PathSampling, Update
+from scoreward.studies.control.policies import LinearPolicy, mean_action
+from scoreward.studies.control.sde import begin
+from scoreward.studies.stake.environment import StakeTrading
+from scoreward.studies.stake.optimum import solve
+from scoreward.studies.stake.paths import performance
+from scoreward.studies.stake.proof_of_stake import (
     GeometricPrice,
     PowerIssuance,
     Utility,
     linear,
     square,
 )
-from scoreward.control.sde import begin
-from scoreward.control.stake_environment import StakeTrading
-from scoreward.control.stake_optimum import solve
-from scoreward.control.stake_paths import performance
-from scoreward.keys import Key
 
 HERE = Path(__file__).parent
 ROUNDS = {"L1": 60, "L2": 30, "L3": 30, "C4": 100}  # the easy ones are soon done

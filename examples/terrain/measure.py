@@ -5,8 +5,8 @@ from torch import Tensor
 
 from examples.terrain.model import consistency, decode, one_step, terrain_model
 from examples.terrain.rewards import height_spread, mean_slope, roughness
-from scoreward.chain import Sampler, draw
-from scoreward.keys import Key, normal_each
+from scoreward.core.chain import Sampler, draw
+from scoreward.core.keys import Key, normal_each
 from scoreward.models.base import Model
 
 

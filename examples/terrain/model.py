@@ -16,13 +16,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from scoreward.chain import Sampler
-from scoreward.denoiser import Cond
-from scoreward.kernel import DDIM, coefficients_preserving, ddim
+from scoreward.core.chain import Sampler
+from scoreward.core.denoiser import Cond
+from scoreward.core.kernel import DDIM, coefficients_preserving, ddim
+from scoreward.core.prediction import per_sample
+from scoreward.core.process import Process
 from scoreward.models.base import Model
 from scoreward.models.onnx import OnnxGraph
-from scoreward.prediction import per_sample
-from scoreward.process import Process
 
 WEIGHTS = "weights/terrain_consistency_unet_difficulty100.onnx"
 SIDE = 128  # cells of a field; the graph knows no other

@@ -21,13 +21,13 @@ from examples.terrain.rewards import (
     roughness,
     shape_spread,
 )
-from scoreward.objectives.draft import DRaFT
+from scoreward.objectives.gradients.draft import DRaFT
 from scoreward.rewards.base import Reward
-from scoreward.training.evaluation import Evaluation
+from scoreward.training.evaluations.pictures import Evaluation
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Budget, Keeping, Run
-from scoreward.training.source import Online
+from scoreward.training.sources.online import Online
 
 FLOORS = ((0.6, 0.229), (0.7, 0.262), (0.8, 0.296), (0.9, 0.364), (1.0, 0.457))
 """(difficulty, metres): median std of the heights of 32 fields of the untouched model."""

@@ -24,10 +24,10 @@ from examples.terrain.measure import floors, steps
 from examples.terrain.model import difficulties, metres, one_step
 from examples.terrain.picture import picture
 from examples.terrain.recipe import FAR, Wanted, judges, terrain
-from scoreward.chain import draw
-from scoreward.keys import Key, normal_each
+from scoreward.core.chain import draw
+from scoreward.core.keys import Key, normal_each
 from scoreward.models.base import Model
-from scoreward.training.evaluation import Evaluation, evaluate
+from scoreward.training.evaluations.pictures import Evaluation, evaluate
 from scoreward.training.run import Run
 from scoreward.training.team import Team
 

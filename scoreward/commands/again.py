@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from scoreward.commands.train import build, command_of
-from scoreward.denoiser import PRECISIONS
+from scoreward.core.denoiser import PRECISIONS
 from scoreward.models.base import Model
 from scoreward.models.weights import Weights
 from scoreward.training.checkpoint import CheckpointError, newest, read_snapshot

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
-from scoreward.report.comparison_page import Asked, write_comparison
+from scoreward.report.comparison.page import Asked, write_comparison
 
 console = Console()
 

@@ -8,12 +8,12 @@ import tyro
 from rich.console import Console
 
 from scoreward.commands.again import built
-from scoreward.diagnosis.causes import diagnose as explain
-from scoreward.diagnosis.evidence import Cause
-from scoreward.report.causes import FILE, evidence_of
 from scoreward.report.folder import read_run
+from scoreward.report.run.causes import FILE, evidence_of
 from scoreward.training.folder import RunFolder
 from scoreward.training.probe import Probe, probe
+from scoreward.verdict.causes import diagnose as explain
+from scoreward.verdict.evidence import Cause
 
 console = Console()
 

@@ -10,9 +10,9 @@ from rich.console import Console
 from safetensors.torch import save_file
 
 from scoreward.commands.again import built, fit
-from scoreward.device import chosen
+from scoreward.core.device import chosen
 from scoreward.models.weights import Weights
-from scoreward.report.card import model_card
+from scoreward.report.run.card import model_card
 from scoreward.training.checkpoint import CheckpointError, newest, read_snapshot
 from scoreward.training.folder import RunFolder, RunFolderError
 

@@ -12,12 +12,12 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from scoreward.fees import bsp
-from scoreward.fees.bsp import BSP, AuctionSetting
-from scoreward.fees.checks import check_mic, check_scp, check_uic
-from scoreward.fees.deviation import NAMES, Verdict
-from scoreward.fees.grid import Market
-from scoreward.fees.mechanism import (
+from scoreward.studies.fees import bsp
+from scoreward.studies.fees.bsp import BSP, AuctionSetting
+from scoreward.studies.fees.checks import check_mic, check_scp, check_uic
+from scoreward.studies.fees.deviation import NAMES, Verdict
+from scoreward.studies.fees.grid import Market
+from scoreward.studies.fees.mechanism import (
     EIP1559,
     FirstPrice,
     Mechanism,

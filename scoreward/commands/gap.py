@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from scoreward.commands.again import built
-from scoreward.denoiser import Denoiser, Guided, InPrecision
+from scoreward.core.denoiser import Denoiser, Guided, InPrecision
 from scoreward.models.weights import Weights
-from scoreward.report import gap as drawing
 from scoreward.report.folder import GAP_FILE, read_run
+from scoreward.report.run import gap as drawing
 from scoreward.training import checkpoint
-from scoreward.training.evaluation import Evaluation, measure_gap
+from scoreward.training.evaluations.gap import Gap
+from scoreward.training.evaluations.pictures import Evaluation, measure_gap
 from scoreward.training.folder import RunFolder, RunFolderError, record
-from scoreward.training.gap import Gap
 from scoreward.training.run import Run
 from scoreward.training.trainer import Evaluations
 

@@ -6,9 +6,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from scoreward.training.health import Finding
 from scoreward.training.held import held_out
 from scoreward.training.run import Moment, Run
+from scoreward.verdict.health import Finding
 
 
 def watch(run: Run, moments: Iterator[Moment], console: Console) -> None:

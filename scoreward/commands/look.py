@@ -9,22 +9,22 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from scoreward.chain import draw
 from scoreward.commands.again import Precision, trained
 from scoreward.commands.gap import show
-from scoreward.denoiser import Denoiser, Guided, InPrecision
-from scoreward.device import chosen, placed
-from scoreward.keys import Key, normal_each
+from scoreward.core.chain import draw
+from scoreward.core.denoiser import Denoiser, Guided, InPrecision
+from scoreward.core.device import chosen, placed
+from scoreward.core.keys import Key, normal_each
+from scoreward.core.rows import moved
 from scoreward.methods.sampling import Sampling
 from scoreward.models.base import Model
 from scoreward.report import write_report
-from scoreward.report.gap import points
-from scoreward.rows import moved
+from scoreward.report.run.gap import points
 from scoreward.tasks import task
 from scoreward.tasks.builtin import BuiltIn, HeldOut
 from scoreward.training.checkpoint import CheckpointError, newest, read_snapshot, read_tensors
-from scoreward.training.evaluation import evaluate as measure
-from scoreward.training.evaluation import measure_gap
+from scoreward.training.evaluations.pictures import evaluate as measure
+from scoreward.training.evaluations.pictures import measure_gap
 from scoreward.training.folder import LARGEST, RunFolder, save_grid, stills
 from scoreward.training.team import Team
 

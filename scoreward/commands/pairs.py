@@ -13,10 +13,10 @@ from PIL.Image import Image
 from rich.console import Console
 
 from scoreward.data.holding import share_of
-from scoreward.preferences.faults import counted
-from scoreward.preferences.files import Reading, Stored, read, write
-from scoreward.preferences.making import BestWorst, PairMaker, Rejection, RewardGap, Rule
-from scoreward.preferences.records import (
+from scoreward.data.preferences.faults import counted
+from scoreward.data.preferences.files import Reading, Stored, read, write
+from scoreward.data.preferences.making import BestWorst, PairMaker, Rejection, RewardGap, Rule
+from scoreward.data.preferences.records import (
     ImageBinary,
     ImageGroup,
     ImagePair,
@@ -25,9 +25,9 @@ from scoreward.preferences.records import (
     TextGroup,
     TextPair,
 )
-from scoreward.preferences.sorting import image_halves, key_of, once, parted, text_halves
-from scoreward.preferences.stored import kind_of
-from scoreward.preferences.summary import Summary, left_out
+from scoreward.data.preferences.sorting import image_halves, key_of, once, parted, text_halves
+from scoreward.data.preferences.stored import kind_of
+from scoreward.data.preferences.summary import Summary, left_out
 from scoreward.report.pairs import PairCard, Pane, write_pairs_page
 
 console = Console(soft_wrap=True)

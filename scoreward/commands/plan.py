@@ -8,18 +8,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from scoreward.chain import Sampler
 from scoreward.commands.live import say_held_out
 from scoreward.commands.train import build
-from scoreward.keys import Key
-from scoreward.likelihood import draw_times
+from scoreward.core.chain import Sampler
+from scoreward.core.keys import Key
+from scoreward.core.likelihood import draw_times
 from scoreward.models.diffusers.plan import Memory, Sizes, planned
 from scoreward.models.diffusers.skeleton import without_weights
-from scoreward.objectives.pairs import PairObjective
-from scoreward.objectives.paths import PathObjective
-from scoreward.training.branching import Branching
+from scoreward.objectives.paths.base import PathObjective
+from scoreward.objectives.samples.pairs import PairObjective
 from scoreward.training.run import Run
-from scoreward.training.source import Online
+from scoreward.training.sources.branching import Branching
+from scoreward.training.sources.online import Online
 
 console = Console()
 CARDS = (12, 16, 24, 48, 80)

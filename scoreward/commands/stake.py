@@ -9,8 +9,13 @@ import torch
 import tyro
 from rich.console import Console
 
-from scoreward.control import stake_paths
-from scoreward.control.proof_of_stake import (
+from scoreward.core.keys import Key
+from scoreward.own import own
+from scoreward.studies.stake import paths as stake_paths
+from scoreward.studies.stake.adaptive import adaptive_path, adaptive_value, drawn
+from scoreward.studies.stake.figure import StakePicture, write_stake_figure
+from scoreward.studies.stake.optimum import solve
+from scoreward.studies.stake.proof_of_stake import (
     Function,
     GeometricPrice,
     Issuance,
@@ -24,11 +29,6 @@ from scoreward.control.proof_of_stake import (
     power,
     square,
 )
-from scoreward.control.stake_adaptive import adaptive_path, adaptive_value, drawn
-from scoreward.control.stake_optimum import solve
-from scoreward.keys import Key
-from scoreward.own import own
-from scoreward.report.stake_figure import StakePicture, write_stake_figure
 
 console = Console()
 UTILITIES = "linear, quadratic, power or FILE.py:FUNCTION"

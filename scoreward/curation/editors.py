@@ -7,9 +7,9 @@ from functools import cached_property
 import torch
 from PIL.Image import Image
 
+from scoreward.core.keys import Key
 from scoreward.curation.pictures import media
 from scoreward.curation.stages import Edit
-from scoreward.keys import Key
 from scoreward.models.diffusers.editing import Editing
 from scoreward.rewards.clip import CLIP_L, Towers
 

@@ -10,9 +10,9 @@ from scoreward.curation.manifest import Manifest, write_aside
 from scoreward.curation.pictures import PictureStore
 from scoreward.curation.records import STAGES, PairEntry
 from scoreward.curation.run import COSTS, MANIFEST, PICTURES, Curation, Progress
-from scoreward.preferences.files import write
-from scoreward.preferences.records import ImagePair
-from scoreward.preferences.winrate import wilson
+from scoreward.data.preferences.files import write
+from scoreward.data.preferences.records import ImagePair
+from scoreward.data.preferences.winrate import wilson
 
 PAIRS, SUMMARY = "pairs.parquet", "summary.json"
 TIE = 1e-6  # differences of scores up to this are none

@@ -16,19 +16,19 @@ from PIL.Image import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from scoreward.chain import Sampler, draw, uniform
+from scoreward.core.chain import Sampler, draw, uniform
+from scoreward.core.denoiser import Cond, Denoiser, Guided
+from scoreward.core.device import placed
+from scoreward.core.kernel import DDIM, generalised
+from scoreward.core.keys import Key, normal_each
+from scoreward.core.prediction import Prediction
+from scoreward.core.rows import moved
 from scoreward.curation.pictures import media, picture
 from scoreward.curation.records import Complaint, Critique, Instructions
 from scoreward.curation.stages import Edit
 from scoreward.data.portraits import FIELDS, UNSAID, caption
-from scoreward.denoiser import Cond, Denoiser, Guided
-from scoreward.device import placed
-from scoreward.kernel import DDIM, generalised
-from scoreward.keys import Key, normal_each
 from scoreward.models.base import Model
-from scoreward.prediction import Prediction
 from scoreward.rewards.portraits import Verifier, labels_of
-from scoreward.rows import moved
 
 THINGS = {
     "hair": "the hair",

@@ -13,9 +13,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from PIL.Image import Image
 
+from scoreward.core.keys import Key
 from scoreward.curation.records import Critique, Instructions, Rejected
 from scoreward.curation.rules import Rules
-from scoreward.keys import Key
 from scoreward.rewards.base import Reward
 
 

@@ -13,11 +13,11 @@ from typing import TypeVar
 
 from PIL.Image import Image
 
+from scoreward.core.keys import Key
 from scoreward.curation.pictures import PictureStore, scores
 from scoreward.curation.records import Candidate, Instructions, PairEntry, Rejected
 from scoreward.curation.stages import Edit, Pipeline, Plan
 from scoreward.data.holding import Held, cut, plain, share_of
-from scoreward.keys import Key
 
 UNSAFE = "not safe"
 NOTHING = "nothing to fix"

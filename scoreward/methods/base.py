@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
-from scoreward.advantage import Advantages
+from scoreward.core.advantage import Advantages
 from scoreward.models.base import Model
 from scoreward.objectives.base import Objective
 from scoreward.rewards.base import Reward

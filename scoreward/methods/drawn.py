@@ -3,13 +3,13 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from scoreward.chain import Sampler, Tree
+from scoreward.core.chain import Sampler, Tree
+from scoreward.core.windows import Window
 from scoreward.methods.base import Given, Method, Place, Setting, Settings, Shared
 from scoreward.methods.sampling import Forked, Noisy, Sampling, Windowed
 from scoreward.rewards.variety import Variety
 from scoreward.training.run import Keeping, Run
-from scoreward.training.source import Online, Source
-from scoreward.windows import Window
+from scoreward.training.sources.online import Online, Source
 
 
 @dataclass(frozen=True)

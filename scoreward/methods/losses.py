@@ -8,13 +8,13 @@ from dataclasses import dataclass, fields, make_dataclass
 from functools import cache
 from typing import Any, Literal, get_args, get_type_hints
 
-from scoreward.margins import links, methods, shapes
-from scoreward.margins.language import PreferenceLoss
-from scoreward.margins.links import Link
+from scoreward.losses import links, methods, shapes
+from scoreward.losses.language import PreferenceLoss
+from scoreward.losses.links import Link
 from scoreward.objectives.base import Objective
-from scoreward.objectives.kto import KTO
-from scoreward.objectives.language import LanguagePreferences, PairLoss, Separate
-from scoreward.objectives.language_batch import AOT, BCO
+from scoreward.objectives.texts.batch import AOT, BCO
+from scoreward.objectives.texts.kto import KTO
+from scoreward.objectives.texts.language import LanguagePreferences, PairLoss, Separate
 
 Name = Literal[
     "dpo",

@@ -4,54 +4,54 @@ Settings are those that were chosen on the portraits; what differs elsewhere sta
 `scoreward.settings`.
 """
 
-from scoreward.advantage import Advantages
+from scoreward.core.advantage import Advantages
+from scoreward.core.windows import Window
 from scoreward.methods.base import Method, Shared
 from scoreward.methods.drawn import Drawn
 from scoreward.methods.sampling import Forked, Noisy, Sampling
 from scoreward.methods.stored import OnPairs, OnPictures
-from scoreward.objectives.align_prop import AlignProp
-from scoreward.objectives.awm import AWM
-from scoreward.objectives.branch_grpo import BranchGRPO
-from scoreward.objectives.crd import CRD
-from scoreward.objectives.d3po import D3PO
-from scoreward.objectives.dance_grpo import DanceGRPO
-from scoreward.objectives.ddpo import DDPO
-from scoreward.objectives.denoising import Denoising
-from scoreward.objectives.dgpo import DGPO
-from scoreward.objectives.diffusion_dpo import DiffusionDPO
-from scoreward.objectives.diffusion_kto import DiffusionKTO
-from scoreward.objectives.diffusion_nft import DiffusionNFT
-from scoreward.objectives.diffusion_orpo import DiffusionORPO
-from scoreward.objectives.diffusion_rainbow_po import DiffusionRainbowPO
-from scoreward.objectives.dmpo import DMPO
-from scoreward.objectives.dpok import DPOK
-from scoreward.objectives.draft import DRaFT
-from scoreward.objectives.dspo import DSPO
-from scoreward.objectives.epg import EPG, PAR, PEPG
-from scoreward.objectives.fdfo import FDFO
-from scoreward.objectives.few_step import FewStep
-from scoreward.objectives.flow_dpo import FlowDPO
-from scoreward.objectives.flow_dppo import FlowDPPO
-from scoreward.objectives.flow_grpo import FlowGRPO, FlowGRPOFast
-from scoreward.objectives.fpo import FPO
-from scoreward.objectives.grpo_guard import GRPOGuard
-from scoreward.objectives.inpo import InPO
-from scoreward.objectives.lpo import LPO
-from scoreward.objectives.mapo import MaPO
-from scoreward.objectives.mixgrpo import MixGRPO
-from scoreward.objectives.pnapo import PNAPO
-from scoreward.objectives.ram import RAM
-from scoreward.objectives.refl import ReFL
-from scoreward.objectives.score_as_action import ScoreAsAction
-from scoreward.objectives.smpo import SmPO
-from scoreward.objectives.spo import SPO
-from scoreward.objectives.temp_flow import TempFlowGRPO
-from scoreward.objectives.vgrpo import VGRPO
+from scoreward.objectives.gradients.align_prop import AlignProp
+from scoreward.objectives.gradients.draft import DRaFT
+from scoreward.objectives.gradients.refl import ReFL
+from scoreward.objectives.paths.branch_grpo import BranchGRPO
+from scoreward.objectives.paths.d3po import D3PO
+from scoreward.objectives.paths.dance_grpo import DanceGRPO
+from scoreward.objectives.paths.ddpo import DDPO
+from scoreward.objectives.paths.dpok import DPOK
+from scoreward.objectives.paths.fdfo import FDFO
+from scoreward.objectives.paths.flow_dppo import FlowDPPO
+from scoreward.objectives.paths.flow_grpo import FlowGRPO, FlowGRPOFast
+from scoreward.objectives.paths.grpo_guard import GRPOGuard
+from scoreward.objectives.paths.lpo import LPO
+from scoreward.objectives.paths.mixgrpo import MixGRPO
+from scoreward.objectives.paths.score_as_action import ScoreAsAction
+from scoreward.objectives.paths.spo import SPO
+from scoreward.objectives.paths.temp_flow import TempFlowGRPO
+from scoreward.objectives.pictures.diffusion_dpo import DiffusionDPO
+from scoreward.objectives.pictures.diffusion_kto import DiffusionKTO
+from scoreward.objectives.pictures.diffusion_orpo import DiffusionORPO
+from scoreward.objectives.pictures.diffusion_rainbow_po import DiffusionRainbowPO
+from scoreward.objectives.pictures.dmpo import DMPO
+from scoreward.objectives.pictures.dspo import DSPO
+from scoreward.objectives.pictures.flow_dpo import FlowDPO
+from scoreward.objectives.pictures.inpo import InPO
+from scoreward.objectives.pictures.mapo import MaPO
+from scoreward.objectives.pictures.pnapo import PNAPO
+from scoreward.objectives.pictures.smpo import SmPO
+from scoreward.objectives.samples.awm import AWM
+from scoreward.objectives.samples.crd import CRD
+from scoreward.objectives.samples.denoising import Denoising
+from scoreward.objectives.samples.dgpo import DGPO
+from scoreward.objectives.samples.diffusion_nft import DiffusionNFT
+from scoreward.objectives.samples.epg import EPG, PAR, PEPG
+from scoreward.objectives.samples.few_step import FewStep
+from scoreward.objectives.samples.fpo import FPO
+from scoreward.objectives.samples.ram import RAM
+from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
-from scoreward.training.preferences import Curriculum
 from scoreward.training.run import Budget
-from scoreward.windows import Window
+from scoreward.training.sources.pairs import Curriculum
 
 FLOW_SDE, DDIM = Noisy("flow_sde", 0.7), Noisy("ddim", 1.0)
 BY_PROMPT = Shared(advantages=Advantages(scale="prompt"))

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from scoreward.chain import Sampler, windowed
-from scoreward.kernel import (
+from scoreward.core.chain import Sampler, windowed
+from scoreward.core.kernel import (
     DDIM,
     Churn,
     DPMSolverPP,
@@ -18,11 +18,11 @@ from scoreward.kernel import (
     generalised,
     linear_sde,
 )
+from scoreward.core.process import time_grid
+from scoreward.core.windows import Window, flash
 from scoreward.objectives.base import Objective
-from scoreward.process import time_grid
-from scoreward.training.branching import Branching, Compared, branching
-from scoreward.training.source import Online, Source
-from scoreward.windows import Window, flash
+from scoreward.training.sources.branching import Branching, Compared, branching
+from scoreward.training.sources.online import Online, Source
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,15 @@ from typing import Any
 
 from scoreward.methods.base import Given, Method, Place, Setting, Settings
 from scoreward.methods.sampling import Sampling
-from scoreward.objectives.denoising import Denoising
-from scoreward.objectives.diffusion_kto import DiffusionKTO
-from scoreward.objectives.pnapo import PNAPO
+from scoreward.objectives.pictures.diffusion_kto import DiffusionKTO
+from scoreward.objectives.pictures.pnapo import PNAPO
+from scoreward.objectives.samples.denoising import Denoising
 from scoreward.training.geometry import Geometry
-from scoreward.training.labelled import Labelled, LabelledPictures
 from scoreward.training.optimizer import Optimizer
-from scoreward.training.preferences import Curriculum, HeldOutPairs, PairData, Preferences
 from scoreward.training.run import Budget, Keeping, Run
-from scoreward.training.source import Offline, Source
+from scoreward.training.sources.labelled import Labelled, LabelledPictures
+from scoreward.training.sources.online import Offline, Source
+from scoreward.training.sources.pairs import Curriculum, HeldOutPairs, PairData, Preferences
 
 
 @dataclass(frozen=True)

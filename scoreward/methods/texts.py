@@ -5,23 +5,23 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from scoreward.data.preferences.records import TextBinary, TextPair
+from scoreward.data.preferences.sorting import text_halves
 from scoreward.methods.base import Draws, Given, Method, Setting, Settings
 from scoreward.methods.losses import Name, TextLoss, options_of
-from scoreward.models.generation import TextSampling, Writer
-from scoreward.models.language import LanguageModel, Prompt
-from scoreward.preferences.records import TextBinary, TextPair
-from scoreward.preferences.sorting import text_halves
-from scoreward.training.geometry import Geometry
-from scoreward.training.optimizer import Optimizer
-from scoreward.training.run import Budget, Keeping, Run
-from scoreward.training.source import Source
-from scoreward.training.text import LabelledSource, PairSource, PairTexts, ReferenceFile
-from scoreward.training.text_evaluation import (
+from scoreward.models.texts.generation import TextSampling, Writer
+from scoreward.models.texts.language import LanguageModel, Prompt
+from scoreward.training.evaluations.texts import (
     LabelledEvaluation,
     TextEvaluation,
     TextScore,
     Writing,
 )
+from scoreward.training.geometry import Geometry
+from scoreward.training.optimizer import Optimizer
+from scoreward.training.run import Budget, Keeping, Run
+from scoreward.training.sources.online import Source
+from scoreward.training.sources.texts import LabelledSource, PairSource, PairTexts, ReferenceFile
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from scoreward.denoiser import Cond
-from scoreward.prediction import Prediction, per_sample
-from scoreward.process import Process
+from scoreward.core.denoiser import Cond
+from scoreward.core.prediction import Prediction, per_sample
+from scoreward.core.process import Process
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from scoreward.denoiser import Cond, NetworkDenoiser
-from scoreward.prediction import Kind
-from scoreward.process import Process, time_grid
+from scoreward.core.denoiser import Cond, NetworkDenoiser
+from scoreward.core.prediction import Kind
+from scoreward.core.process import Process, time_grid
 
 Save = Callable[[Mapping[str, Tensor], Path, bool], None]
 """(trained weights by parameter name, folder, merged into the whole) → files others can load."""

@@ -8,12 +8,12 @@ from typing import ClassVar, Literal
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from scoreward.chain import Sampler, Transitions
-from scoreward.denoiser import Cond, Denoiser, Guided
-from scoreward.keys import Key
-from scoreward.prediction import Kind
-from scoreward.process import Process
-from scoreward.rows import Rows
+from scoreward.core.chain import Sampler, Transitions
+from scoreward.core.denoiser import Cond, Denoiser, Guided
+from scoreward.core.keys import Key
+from scoreward.core.prediction import Kind
+from scoreward.core.process import Process
+from scoreward.core.rows import Rows
 
 Score = Callable[[Tensor, Tensor], Tensor]
 """(x0, numbers of the samples) → rewards [batch], differentiable in x0 where that was asked for."""

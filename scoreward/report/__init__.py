@@ -1,5 +1,5 @@
 """A run folder becomes one self-contained HTML page; nothing here touches a model."""
 
-from scoreward.report.page import write_report
+from scoreward.report.run.page import write_report
 
 __all__ = ["write_report"]

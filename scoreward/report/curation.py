@@ -10,7 +10,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from scoreward.report import page, tables, tiles, words
+from scoreward.report import words
+from scoreward.report.run import page, tables, tiles
 
 HERE = Path(__file__).parent
 SHOWN = 24  # pairs on the page; ours

@@ -14,7 +14,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from scoreward.report import page, words
+from scoreward.report import words
+from scoreward.report.run import page
 
 HERE = Path(__file__).parent
 BINS = 24  # of the histogram; ours

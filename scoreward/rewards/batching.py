@@ -19,7 +19,7 @@ from torch import Tensor
 
 from scoreward.rewards.base import Reward, scored
 from scoreward.rewards.encodings import restored
-from scoreward.rewards.wire import Refusal
+from scoreward.rewards.remote.wire import Refusal
 
 
 @dataclass(frozen=True)

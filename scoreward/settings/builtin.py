@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from scoreward.advantage import Advantages
+from scoreward.core.advantage import Advantages
 from scoreward.methods.base import Shared
 from scoreward.methods.pictures import PAIRS
 from scoreward.methods.sampling import Sampling
-from scoreward.objectives.denoising import Denoising
-from scoreward.objectives.vgrpo import VGRPO
+from scoreward.objectives.samples.denoising import Denoising
+from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.settings.row import row
 from scoreward.tasks.builtin import HeldOut
 from scoreward.training.geometry import Geometry

@@ -5,26 +5,26 @@ Which published numbers they are, and where they differ and why, is in docs/publ
 
 from dataclasses import replace
 
-from scoreward.advantage import Advantages
+from scoreward.core.advantage import Advantages
+from scoreward.core.windows import Window
 from scoreward.methods.sampling import Forked, Noisy, Sampling
 from scoreward.models.diffusers import Loading
 from scoreward.models.diffusers.family import JOINT
-from scoreward.objectives.awm import AWM
-from scoreward.objectives.diffusion_dpo import DiffusionDPO
-from scoreward.objectives.diffusion_nft import DiffusionNFT
-from scoreward.objectives.flow_dpo import FlowDPO
-from scoreward.objectives.flow_grpo import FlowGRPO
-from scoreward.objectives.mixgrpo import MixGRPO
-from scoreward.objectives.score_as_action import ScoreAsAction
-from scoreward.objectives.temp_flow import TempFlowGRPO
-from scoreward.objectives.vgrpo import VGRPO
+from scoreward.objectives.paths.flow_grpo import FlowGRPO
+from scoreward.objectives.paths.mixgrpo import MixGRPO
+from scoreward.objectives.paths.score_as_action import ScoreAsAction
+from scoreward.objectives.paths.temp_flow import TempFlowGRPO
+from scoreward.objectives.pictures.diffusion_dpo import DiffusionDPO
+from scoreward.objectives.pictures.flow_dpo import FlowDPO
+from scoreward.objectives.samples.awm import AWM
+from scoreward.objectives.samples.diffusion_nft import DiffusionNFT
+from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.settings.row import row, sizes
 from scoreward.tasks.base import Goal
 from scoreward.tasks.models import CLIPS, LARGE, ONE_UPDATE, TABLE, VIDEO
 from scoreward.tasks.pretrained import SIZES, Measured
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Budget
-from scoreward.windows import Window
 
 ADAM = SIZES.optimizer
 RARELY = replace(ADAM, ema_every=8, ema_steps=2)  # Flow-GRPO code: two micro-batches an update

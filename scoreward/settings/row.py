@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from scoreward.advantage import Advantages
+from scoreward.core.advantage import Advantages
 from scoreward.methods.base import Shared
 
 

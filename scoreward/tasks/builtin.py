@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from scoreward.chain import Sampler
+from scoreward.core.chain import Sampler
 from scoreward.methods.base import Given, Method, Place, Setting, Settings
 from scoreward.methods.sampling import Sampling
 from scoreward.methods.stored import OnPairs, OnPictures, OwnOrPaired, StoredPlace, WithPictures
@@ -17,8 +17,8 @@ from scoreward.rewards.base import Reward
 from scoreward.tasks.base import Goal, Task, told
 from scoreward.tasks.pairs import PairSplit, from_file, holds_labels, labels, own_pairs
 from scoreward.training.checkpoint import read_tensors
-from scoreward.training.evaluation import Evaluation
-from scoreward.training.gap import Gap
+from scoreward.training.evaluations.gap import Gap
+from scoreward.training.evaluations.pictures import Evaluation
 
 Weights = Mapping[str, Tensor] | None
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
+from scoreward.core.device import chosen
 from scoreward.curation.pictures import same_pixels
 from scoreward.curation.portraits import (
     AttributeCritic,
@@ -14,7 +15,6 @@ from scoreward.curation.portraits import (
 from scoreward.curation.rules import Rules
 from scoreward.curation.stages import Pipeline, Plan
 from scoreward.data import portraits as data
-from scoreward.device import chosen
 from scoreward.methods.sampling import Sampling
 from scoreward.rewards.portraits import AttributeReward, ShareRight
 from scoreward.tasks.builtin import Start

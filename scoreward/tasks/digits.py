@@ -12,10 +12,10 @@ from torch import Tensor
 
 from scoreward.data import digits as data
 from scoreward.methods.base import Given, Setting
-from scoreward.models import digits
 from scoreward.models.base import Model
-from scoreward.models.compressed import stored
-from scoreward.models.vectors import VectorSize
+from scoreward.models.builtin import digits
+from scoreward.models.builtin.vectors import VectorSize
+from scoreward.models.compressed.model import stored
 from scoreward.rewards.digits import DigitScore, NearestDigits, nearest_digit
 from scoreward.tasks.builtin import BuiltIn, HeldOut, Pretraining, Start
 

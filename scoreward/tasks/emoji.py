@@ -12,7 +12,7 @@ from torch import Tensor
 
 from scoreward.data import emoji as data
 from scoreward.methods.base import Setting
-from scoreward.models import emoji as built_in
+from scoreward.models.builtin import emoji as built_in
 from scoreward.rewards.base import Reward
 from scoreward.rewards.emoji import EmojiMatch, Heads, Likeness, Retrieval
 from scoreward.rewards.nearest import least_distance

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scoreward.data import lettering as data
 from scoreward.methods.base import Setting
-from scoreward.models import lettering as built_in
+from scoreward.models.builtin import lettering as built_in
 from scoreward.rewards.base import Reward
 from scoreward.rewards.nearest import least_distance
 from scoreward.rewards.ocr import Confidence, ExactText, Legible, PaddleReader, TesseractReader

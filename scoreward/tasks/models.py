@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from scoreward.advantage import Advantages
+from scoreward.core.advantage import Advantages
 from scoreward.methods.base import Shared
 from scoreward.methods.stored import Paired
 from scoreward.models.diffusers import Loading

@@ -11,21 +11,21 @@ import torch
 from PIL import Image
 
 from scoreward.data.holding import Held
+from scoreward.data.preferences.checks import check_sizes, unlike
+from scoreward.data.preferences.files import read_image_binary, read_image_pairs
+from scoreward.data.preferences.records import Dropped, ImageBinary, ImagePair
+from scoreward.data.preferences.sorting import divided
+from scoreward.data.preferences.stored import kind_of
+from scoreward.data.preferences.summary import facts
 from scoreward.methods.sampling import Sampling
 from scoreward.methods.stored import Making
 from scoreward.models.base import Model
 from scoreward.models.cached import cache_folder
 from scoreward.models.diffusers.text import TensorStore
-from scoreward.preferences.checks import check_sizes, unlike
-from scoreward.preferences.files import read_image_binary, read_image_pairs
-from scoreward.preferences.records import Dropped, ImageBinary, ImagePair
-from scoreward.preferences.sorting import divided
-from scoreward.preferences.stored import kind_of
-from scoreward.preferences.summary import facts
 from scoreward.rewards.base import Reward
-from scoreward.training.labelled import LabelledPictures
-from scoreward.training.own_pairs import OwnPairs
-from scoreward.training.preferences import PairData
+from scoreward.training.sources.labelled import LabelledPictures
+from scoreward.training.sources.own_pairs import OwnPairs
+from scoreward.training.sources.pairs import PairData
 
 OF_PAIRS = "prompts of pairs"
 

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from scoreward.data import portraits as data
 from scoreward.methods.base import Given, Setting
-from scoreward.models import builtin
 from scoreward.models.base import Model
-from scoreward.models.transformer import NetworkSize
+from scoreward.models.builtin import portraits as builtin
+from scoreward.models.builtin.transformer import NetworkSize
 from scoreward.rewards.base import Reward
 from scoreward.rewards.palette import PaletteCheck, nearest_picture
 from scoreward.rewards.portraits import (
@@ -27,7 +27,7 @@ from scoreward.rewards.portraits import (
     attribute_table,
 )
 from scoreward.tasks.builtin import BuiltIn, Pretraining, from_scratch
-from scoreward.training.own_pairs import content
+from scoreward.training.sources.own_pairs import content
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from scoreward.advantage import Advantages
+from scoreward.core.advantage import Advantages
+from scoreward.core.process import time_grid
 from scoreward.data.captioned import captioned
 from scoreward.data.holding import Held, cut, unseen
 from scoreward.methods.base import Given, Method, Place, Setting, Settings, Shared
@@ -18,11 +19,10 @@ from scoreward.methods.sampling import Noisy, Sampling
 from scoreward.methods.stored import OnPairs, OnPictures, Paired, StoredPlace, WithPictures
 from scoreward.models.base import Model
 from scoreward.models.diffusers import Loading, load
-from scoreward.process import time_grid
 from scoreward.tasks.base import Goal, Task, told
 from scoreward.tasks.pairs import from_file, holds_labels, labels
-from scoreward.training.evaluation import Evaluation
-from scoreward.training.gap import Gap
+from scoreward.training.evaluations.gap import Gap
+from scoreward.training.evaluations.pictures import Evaluation
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Budget

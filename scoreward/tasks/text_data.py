@@ -9,18 +9,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from scoreward.core.keys import Key
 from scoreward.data import instructions
 from scoreward.data.holding import Held
-from scoreward.keys import Key
+from scoreward.data.preferences import builtin
+from scoreward.data.preferences.checks import check_lengths
+from scoreward.data.preferences.files import read_text_binary, read_text_pairs
+from scoreward.data.preferences.records import Dropped, TextBinary, TextPair
+from scoreward.data.preferences.sorting import divided, key_of
+from scoreward.data.preferences.stored import Stored, kind_of
+from scoreward.data.preferences.summary import facts
 from scoreward.methods.texts import HeldOutTexts, TextData
-from scoreward.models.language import LanguageModel
-from scoreward.preferences import builtin
-from scoreward.preferences.checks import check_lengths
-from scoreward.preferences.files import read_text_binary, read_text_pairs
-from scoreward.preferences.records import Dropped, TextBinary, TextPair
-from scoreward.preferences.sorting import divided, key_of
-from scoreward.preferences.stored import Stored, kind_of
-from scoreward.preferences.summary import facts
+from scoreward.models.texts.language import LanguageModel
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 
 from scoreward.methods.base import Draws, Given, Method, Setting, Settings
 from scoreward.methods.texts import Cached, HeldOutTexts, TextPlace, TextSettings
-from scoreward.models.language import LanguageModel
-from scoreward.models.language_loading import LanguageLoading, TinyLlama, load_language, smollm
+from scoreward.models.texts.language import LanguageModel
+from scoreward.models.texts.loading import LanguageLoading, TinyLlama, load_language, smollm
 from scoreward.tasks.base import Task
 from scoreward.tasks.text_data import TextFile, built_in, digits, from_file
 from scoreward.training.geometry import Geometry

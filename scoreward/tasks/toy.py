@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from scoreward.core.process import RectifiedFlow
 from scoreward.models.analytic import GaussianPolicy
 from scoreward.models.base import Model
-from scoreward.process import RectifiedFlow
 from scoreward.tasks.builtin import BuiltIn, HeldOut
 
 CORNERS = {

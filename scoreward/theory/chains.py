@@ -8,10 +8,10 @@ which is what a closed form should be compared with.
 import torch
 from torch import Tensor
 
-from scoreward.chain import Sampler
-from scoreward.kernel import Kernel
+from scoreward.core.chain import Sampler
+from scoreward.core.kernel import Kernel
+from scoreward.core.process import Process
 from scoreward.models.analytic import ExactDenoiser, gaussian
-from scoreward.process import Process
 from scoreward.theory.gaussian import F64, GaussianLaw, Levels, Steps
 
 

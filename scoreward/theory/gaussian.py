@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scoreward.process import Process
+from scoreward.core.process import Process
 
 Number = float | Float[Tensor, "*#sets"]
 F64 = torch.float64

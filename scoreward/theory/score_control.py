@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scoreward.prediction import per_sample
-from scoreward.process import Process
+from scoreward.core.prediction import per_sample
+from scoreward.core.process import Process
 from scoreward.theory.gaussian import F64, GaussianLaw, LinearReward, QuadraticReward, transition
 from scoreward.theory.path_kl import factor
 

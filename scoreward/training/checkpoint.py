@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from scoreward.device import placed
+from scoreward.core.device import placed
 from scoreward.training.optimizer import updates_made
 from scoreward.training.trainer import Evaluations, Trainer
 

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from scoreward.training.evaluation import Measurement
+from scoreward.training.evaluations.pictures import Measurement
 
 COLUMNS = 8
 LARGEST = 256  # pixels of a side of a kept picture

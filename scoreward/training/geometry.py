@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scoreward.keys import Key
+from scoreward.core.keys import Key
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from scoreward.device import wide, widest
+from scoreward.core.device import wide, widest
 from scoreward.training.team import Team
 
 

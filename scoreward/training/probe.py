@@ -17,13 +17,13 @@ from typing import Any
 
 import torch
 
-from scoreward.keys import Key
+from scoreward.core.keys import Key
 from scoreward.objectives.base import Samples
 from scoreward.rewards.base import RewardError, scored
 from scoreward.training.gradients import GradientParts
 from scoreward.training.guards import Diverged
 from scoreward.training.run import Run
-from scoreward.training.source import Collected, Online, Work
+from scoreward.training.sources.online import Collected, Online, Work
 from scoreward.training.trainer import Trainer
 
 FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0)

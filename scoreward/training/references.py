@@ -18,10 +18,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from scoreward.margins import tokens
+from scoreward.losses import tokens
 from scoreward.models.cached import cache_folder
-from scoreward.models.language import LanguageModel, Wanted
-from scoreward.models.language_loading import fingerprints
+from scoreward.models.texts.language import LanguageModel, Wanted
+from scoreward.models.texts.loading import fingerprints
 from scoreward.models.weights import Weights
 from scoreward.training.team import Team
 

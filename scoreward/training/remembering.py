@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from scoreward.denoiser import Cond, Denoiser
-from scoreward.prediction import Kind, Prediction
+from scoreward.core.denoiser import Cond, Denoiser
+from scoreward.core.prediction import Kind, Prediction
 
 
 @dataclass

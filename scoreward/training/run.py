@@ -14,16 +14,17 @@ from typing import Any
 
 from scoreward.objectives.base import Objective
 from scoreward.rewards.base import RewardError
-from scoreward.training import checkpoint, health
+from scoreward.training import checkpoint
 from scoreward.training.about import about
-from scoreward.training.evaluation import Subject
+from scoreward.training.evaluations.pictures import Subject
 from scoreward.training.folder import RunFolder, RunFolderError, record
 from scoreward.training.guards import Diverged, Guards
 from scoreward.training.interrupt import Stop, stop_after_round
 from scoreward.training.optimizer import Optimizer
-from scoreward.training.source import Source
+from scoreward.training.sources.online import Source
 from scoreward.training.team import Team
 from scoreward.training.trainer import Evaluations, Trainer
+from scoreward.verdict import health
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from accelerate.state import is_initialized
 from accelerate.utils import GradientAccumulationPlugin, gather_object
 from torch import Tensor, nn
 
-from scoreward.denoiser import PRECISIONS
-from scoreward.device import chosen
+from scoreward.core.denoiser import PRECISIONS
+from scoreward.core.device import chosen
 from scoreward.rewards.base import RewardError
 from scoreward.training.launcher import check_distribution, check_launcher
 

@@ -13,21 +13,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scoreward.denoiser import Denoiser, Guided, InBatches, InPrecision
-from scoreward.keys import Key
+from scoreward.core.denoiser import Denoiser, Guided, InBatches, InPrecision
+from scoreward.core.keys import Key
+from scoreward.core.rounds import Round
+from scoreward.core.rows import Rows, join
 from scoreward.models.base import Trainable
 from scoreward.models.weights import Snapshot, Weights
 from scoreward.objectives.base import Objective, Policy
-from scoreward.rounds import Round
-from scoreward.rows import Rows, join
 from scoreward.training.clock import Clock, Watched
-from scoreward.training.combining import combined, detached
 from scoreward.training.gradients import GradientParts, moved
 from scoreward.training.guards import Diverged, Guards
 from scoreward.training.optimizer import Optimizer, updates_made
 from scoreward.training.precision import LEAST, rounding_of, scaler_of, tolerance
 from scoreward.training.remembering import finish_backward, leaf
-from scoreward.training.source import Collected, Source, Work
+from scoreward.training.sources.combining import combined, detached
+from scoreward.training.sources.online import Collected, Source, Work
 from scoreward.training.team import Team
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from scoreward.chain import Transitions
-from scoreward.denoiser import Cond
+from scoreward.core.chain import Transitions
+from scoreward.core.denoiser import Cond
 from scoreward.models.weights import Weights
 from scoreward.objectives.base import Objective, Policy, Score
 from scoreward.training.clock import Clock

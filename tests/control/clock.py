@@ -6,8 +6,8 @@ from math import inf
 import torch
 from torch import Tensor
 
-from scoreward.control.sde import Environment
-from scoreward.keys import Key
+from scoreward.core.keys import Key
+from scoreward.studies.control.sde import Environment
 
 
 @dataclass(frozen=True, kw_only=True)

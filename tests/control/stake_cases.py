@@ -6,7 +6,7 @@ and by dynamic programming.
 
 from dataclasses import dataclass
 
-from scoreward.control.proof_of_stake import (
+from scoreward.studies.stake.proof_of_stake import (
     GeometricPrice,
     PowerIssuance,
     StakeProblem,

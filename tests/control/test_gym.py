@@ -9,10 +9,10 @@ import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
 
-from scoreward.control import problems
-from scoreward.control.gym import GymEnvironment
-from scoreward.control.pairs import PowerPairs
-from scoreward.control.sde import Environment
+from scoreward.studies.control import problems
+from scoreward.studies.control.gym import GymEnvironment
+from scoreward.studies.control.pairs import PowerPairs
+from scoreward.studies.control.sde import Environment
 from tests.control.clock import Clock
 
 

@@ -6,15 +6,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.control import lq, problems
-from scoreward.control.cpg import CPG
-from scoreward.control.cppo import CPPO, distance, root
-from scoreward.control.critics import Critic, LinearCritic, NetworkCritic, excess
-from scoreward.control.learner import Learner, PathSampling, Update
-from scoreward.control.lq import LQ, LinearGaussian
-from scoreward.control.policies import Bounded, LinearPolicy, NetworkPolicy, mean_action, mlp
-from scoreward.control.sde import Environment, PathSteps, begin, collect
-from scoreward.keys import Key
+from scoreward.core.keys import Key
+from scoreward.studies.control import lq, problems
+from scoreward.studies.control.cpg import CPG
+from scoreward.studies.control.cppo import CPPO, distance, root
+from scoreward.studies.control.critics import Critic, LinearCritic, NetworkCritic, excess
+from scoreward.studies.control.learner import Learner, PathSampling, Update
+from scoreward.studies.control.lq import LQ, LinearGaussian
+from scoreward.studies.control.policies import (
+    Bounded,
+    LinearPolicy,
+    NetworkPolicy,
+    mean_action,
+    mlp,
+)
+from scoreward.studies.control.sde import Environment, PathSteps, begin, collect
 from tests.support.matrix import long
 
 KEY = Key(("learning",))

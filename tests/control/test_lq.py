@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.control import lq, problems, scalar_lq
-from scoreward.control.lq import LinearGaussian, Quadratic
-from scoreward.control.scalar_lq import Coefficients, ScalarPolicy
-from scoreward.keys import Key
+from scoreward.core.keys import Key
+from scoreward.studies.control import lq, problems, scalar_lq
+from scoreward.studies.control.lq import LinearGaussian, Quadratic
+from scoreward.studies.control.scalar_lq import Coefficients, ScalarPolicy
 
 OPTIMA = {  # k2, k1, k0, gain, intercept, variance
     "L1": (-0.5351837585, -0.1055512755, 0.7191487416, -0.3944487245, -0.7888974491, 0.0394448725),

@@ -14,8 +14,8 @@ from torch.distributions import (
 from torch.distributions import Normal as TorchNormal
 from torch.distributions.transforms import AffineTransform, TanhTransform
 
-from scoreward.control.normal import Normal, Squashed
-from scoreward.keys import Key
+from scoreward.core.keys import Key
+from scoreward.studies.control.normal import Normal, Squashed
 
 
 def draw(name: str, *shape: int) -> torch.Tensor:

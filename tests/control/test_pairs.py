@@ -6,10 +6,10 @@ from math import exp
 import pytest
 from torch import Tensor
 
-from scoreward.control.normal import Normal
-from scoreward.control.pairs import Bet, LogPairs, PowerPairs
-from scoreward.control.sde import Policy, begin, returns
-from scoreward.keys import Key
+from scoreward.core.keys import Key
+from scoreward.studies.control.normal import Normal
+from scoreward.studies.control.pairs import Bet, LogPairs, PowerPairs
+from scoreward.studies.control.sde import Policy, begin, returns
 
 KEY = Key(("pairs",))
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.control import lq, problems
-from scoreward.control.normal import Normal
-from scoreward.control.policies import LinearPolicy, mean_action
-from scoreward.control.sde import (
+from scoreward.core.keys import Key
+from scoreward.studies.control import lq, problems
+from scoreward.studies.control.normal import Normal
+from scoreward.studies.control.policies import LinearPolicy, mean_action
+from scoreward.studies.control.sde import (
     Paths,
     advance,
     begin,
@@ -19,7 +20,6 @@ from scoreward.control.sde import (
     returns,
     step,
 )
-from scoreward.keys import Key
 from tests.control.clock import Clock
 
 KEY = Key(("sde",))

@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 import torch
 
-from scoreward.control.proof_of_stake import (
-    GeometricPrice,
-    OwnPrice,
-    PowerIssuance,
-    StakeProblem,
-    Utility,
-)
-from scoreward.control.stake_adaptive import (
+from scoreward.core.keys import Key
+from scoreward.studies.stake.adaptive import (
     PiecewiseLinear,
     adaptive_path,
     adaptive_value,
     drawn,
     mean_distance,
 )
-from scoreward.keys import Key
+from scoreward.studies.stake.proof_of_stake import (
+    GeometricPrice,
+    OwnPrice,
+    PowerIssuance,
+    StakeProblem,
+    Utility,
+)
 from tests.control.stake_cases import CASES
 
 L1 = CASES["L1"]

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from scoreward.report.stake_figure import StakePicture, stake_figure, write_stake_figure
+from scoreward.studies.stake.figure import StakePicture, stake_figure, write_stake_figure
 from tests.control.stake_cases import CASES, Case
 from tests.support.command_line import Cli, calling
 

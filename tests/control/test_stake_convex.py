@@ -7,7 +7,17 @@ import pytest
 import torch
 from scipy.integrate import quad
 
-from scoreward.control.proof_of_stake import (
+from scoreward.studies.stake.convex import (
+    costate,
+    local_maxima,
+    solve_rising,
+    stakes_with_switch,
+    switch_value,
+)
+from scoreward.studies.stake.linear import marginal_value
+from scoreward.studies.stake.optimum import solve
+from scoreward.studies.stake.paths import follow
+from scoreward.studies.stake.proof_of_stake import (
     GeometricPrice,
     PowerIssuance,
     StakeProblem,
@@ -15,17 +25,7 @@ from scoreward.control.proof_of_stake import (
     double,
     power,
 )
-from scoreward.control.stake_convex import (
-    costate,
-    local_maxima,
-    solve_rising,
-    stakes_with_switch,
-    switch_value,
-)
-from scoreward.control.stake_linear import marginal_value
-from scoreward.control.stake_optimum import solve
-from scoreward.control.stake_paths import follow
-from scoreward.control.stake_solvers import dynamic_programming
+from scoreward.studies.stake.solvers import dynamic_programming
 from tests.control.stake_cases import CASES, CONVEX, Case
 from tests.support.matrix import long
 

@@ -3,17 +3,17 @@
 import pytest
 import torch
 
-from scoreward.control.cpg import CPG
-from scoreward.control.cppo import CPPO
-from scoreward.control.critics import LinearCritic
-from scoreward.control.learner import Learner, PathSampling
-from scoreward.control.normal import Normal
-from scoreward.control.policies import LinearPolicy, mean_action
-from scoreward.control.proof_of_stake import GeometricPrice
-from scoreward.control.sde import Policy, begin, collect, returns
-from scoreward.control.stake_environment import StakeTrading, following, watching
-from scoreward.control.stake_optimum import solve
-from scoreward.keys import Key
+from scoreward.core.keys import Key
+from scoreward.studies.control.cpg import CPG
+from scoreward.studies.control.cppo import CPPO
+from scoreward.studies.control.critics import LinearCritic
+from scoreward.studies.control.learner import Learner, PathSampling
+from scoreward.studies.control.normal import Normal
+from scoreward.studies.control.policies import LinearPolicy, mean_action
+from scoreward.studies.control.sde import Policy, begin, collect, returns
+from scoreward.studies.stake.environment import StakeTrading, following, watching
+from scoreward.studies.stake.optimum import solve
+from scoreward.studies.stake.proof_of_stake import GeometricPrice
 from tests.control.stake_cases import CASES, Case
 from tests.support.matrix import long
 

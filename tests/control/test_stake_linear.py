@@ -9,7 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad, solve_ivp
 
-from scoreward.control.proof_of_stake import (
+from scoreward.studies.stake.linear import (
+    advantage,
+    free_switch,
+    gained,
+    identity_value,
+    least_switch,
+    marginal_value,
+    value,
+)
+from scoreward.studies.stake.optimum import solve
+from scoreward.studies.stake.paths import bang, performance, stakes
+from scoreward.studies.stake.proof_of_stake import (
     GeometricPrice,
     OwnIssuance,
     OwnPrice,
@@ -19,17 +30,6 @@ from scoreward.control.proof_of_stake import (
     double,
     square,
 )
-from scoreward.control.stake_linear import (
-    advantage,
-    free_switch,
-    gained,
-    identity_value,
-    least_switch,
-    marginal_value,
-    value,
-)
-from scoreward.control.stake_optimum import solve
-from scoreward.control.stake_paths import bang, performance, stakes
 from tests.control.stake_cases import CASES, LINEAR, Case
 
 L1, L6 = CASES["L1"], CASES["L6"]

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from scoreward.control.proof_of_stake import (
+from scoreward.studies.stake.optimum import solve
+from scoreward.studies.stake.paths import bang, follow
+from scoreward.studies.stake.proof_of_stake import (
     GeometricPrice,
     OwnIssuance,
     OwnPrice,
@@ -23,8 +25,6 @@ from scoreward.control.proof_of_stake import (
     power,
     square,
 )
-from scoreward.control.stake_optimum import solve
-from scoreward.control.stake_paths import bang, follow
 from tests.control.stake_cases import CASES
 
 L1 = CASES["L1"]

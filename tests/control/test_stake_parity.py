@@ -7,8 +7,13 @@ import pytest
 import torch
 from scipy.integrate import quad, solve_ivp
 
-from scoreward.control.proof_of_stake import GeometricPrice, PowerIssuance, StakeProblem, double
-from scoreward.control.stake_parity import Parity, bounded_cost, reached, riccati, stationary
+from scoreward.studies.stake.parity import Parity, bounded_cost, reached, riccati, stationary
+from scoreward.studies.stake.proof_of_stake import (
+    GeometricPrice,
+    PowerIssuance,
+    StakeProblem,
+    double,
+)
 
 PROBLEM = StakeProblem(PowerIssuance(10.0, 1.0), GeometricPrice(0.8, 0.1))
 FREE, COSTLY = Parity(0.25, costly=False), Parity(0.25)

@@ -7,17 +7,17 @@ import pytest
 import torch
 from scipy.integrate import quad
 
-from scoreward.control import stake_solvers
-from scoreward.control.proof_of_stake import (
+from scoreward.studies.stake import solvers as stake_solvers
+from scoreward.studies.stake.optimum import solve
+from scoreward.studies.stake.paths import Strategy, share
+from scoreward.studies.stake.proof_of_stake import (
     GeometricPrice,
     PowerIssuance,
     StakeProblem,
     Utility,
     power,
 )
-from scoreward.control.stake_optimum import solve
-from scoreward.control.stake_paths import Strategy, share
-from scoreward.control.stake_solvers import dynamic_programming, linear_program
+from scoreward.studies.stake.solvers import dynamic_programming, linear_program
 from tests.control.stake_cases import CASES, CONVEX, LINEAR, Case
 from tests.support.matrix import mostly_long
 

@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.control import lq, problems, scalar_lq, value
-from scoreward.control.critics import LinearCritic, NetworkCritic, excess, quadratic, rates
-from scoreward.control.lq import LinearGaussian
-from scoreward.control.policies import LinearPolicy, mlp
-from scoreward.control.sde import Environment, PathSteps, begin, collect
-from scoreward.keys import Key
+from scoreward.core import value
+from scoreward.core.keys import Key
+from scoreward.studies.control import lq, problems, scalar_lq
+from scoreward.studies.control.critics import LinearCritic, NetworkCritic, excess, quadratic, rates
+from scoreward.studies.control.lq import LinearGaussian
+from scoreward.studies.control.policies import LinearPolicy, mlp
+from scoreward.studies.control.sde import Environment, PathSteps, begin, collect
 from tests.control.clock import Clock
 from tests.support.matrix import long
 

@@ -12,11 +12,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from scoreward.denoiser import Cond, Denoiser
-from scoreward.kernel import Kernel
+from scoreward.core.denoiser import Cond, Denoiser
+from scoreward.core.kernel import Kernel
+from scoreward.core.prediction import Prediction
+from scoreward.core.process import VE, CosineVP, DiscreteVP, LinearVP, Process, RectifiedFlow
 from scoreward.models.analytic import ExactDenoiser, gaussian
-from scoreward.prediction import Prediction
-from scoreward.process import VE, CosineVP, DiscreteVP, LinearVP, Process, RectifiedFlow
 
 F64 = torch.float64
 PROCESSES: tuple[Process, ...] = (RectifiedFlow(), LinearVP(), CosineVP(), DiscreteVP(), VE())

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.advantage import (
+from scoreward.core.advantage import (
     Advantages,
     group_mean,
     group_std,
@@ -17,7 +17,7 @@ from scoreward.advantage import (
     soft_clip,
     zero_variance,
 )
-from scoreward.keys import Key
+from scoreward.core.keys import Key
 from tests.core.laws import F64, real
 from tests.golden.load import golden
 

@@ -7,9 +7,18 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from scoreward.chain import Sampler, Trajectory, Transitions, draw, rollout, uniform, walk, windowed
-from scoreward.denoiser import Counted, NetworkDenoiser
-from scoreward.kernel import (
+from scoreward.core.chain import (
+    Sampler,
+    Trajectory,
+    Transitions,
+    draw,
+    rollout,
+    uniform,
+    walk,
+    windowed,
+)
+from scoreward.core.denoiser import Counted, NetworkDenoiser
+from scoreward.core.kernel import (
     DDIM,
     DPMSolverPP,
     EulerMaruyama,
@@ -24,9 +33,9 @@ from scoreward.kernel import (
     generalised,
     reverse_sde,
 )
-from scoreward.keys import Key
+from scoreward.core.keys import Key
+from scoreward.core.process import VE, DiscreteVP, LinearVP, Process, RectifiedFlow, time_grid
 from scoreward.models.analytic import GaussianPolicy
-from scoreward.process import VE, DiscreteVP, LinearVP, Process, RectifiedFlow, time_grid
 from tests.core.laws import F64
 
 KEY = Key(("chain",))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.kernel import (
+from scoreward.core.kernel import (
     DDIM,
     Noise,
     ancestral,
@@ -16,9 +16,9 @@ from scoreward.kernel import (
     euler,
     generalised,
 )
-from scoreward.keys import Key
-from scoreward.prediction import Prediction
-from scoreward.process import VE, LinearVP, Process, RectifiedFlow
+from scoreward.core.keys import Key
+from scoreward.core.prediction import Prediction
+from scoreward.core.process import VE, LinearVP, Process, RectifiedFlow
 from tests.core.laws import F64, PROCESSES, affine, exact, line, one_pair, real
 
 T, S = 0.6, 0.4

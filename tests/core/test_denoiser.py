@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scoreward.chain import draw, uniform
-from scoreward.denoiser import (
+from scoreward.core.chain import draw, uniform
+from scoreward.core.denoiser import (
     Cond,
     Counted,
     Guided,
@@ -17,11 +17,11 @@ from scoreward.denoiser import (
     NetworkDenoiser,
     Switched,
 )
-from scoreward.kernel import ddim
-from scoreward.keys import Key
-from scoreward.prediction import KINDS, Kind, Prediction
-from scoreward.process import LinearVP, RectifiedFlow
-from scoreward.rows import Rows
+from scoreward.core.kernel import ddim
+from scoreward.core.keys import Key
+from scoreward.core.prediction import KINDS, Kind, Prediction
+from scoreward.core.process import LinearVP, RectifiedFlow
+from scoreward.core.rows import Rows
 from tests.core.laws import F64, real
 
 

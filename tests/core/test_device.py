@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from scoreward import device
-from scoreward.chain import draw, uniform
-from scoreward.device import chosen, placed, wide, widest
-from scoreward.gaussian import Gaussian
-from scoreward.kernel import Kernel
-from scoreward.keys import Key
-from scoreward.prediction import Prediction
+from scoreward.core import device
+from scoreward.core.chain import draw, uniform
+from scoreward.core.device import chosen, placed, wide, widest
+from scoreward.core.gaussian import Gaussian
+from scoreward.core.kernel import Kernel
+from scoreward.core.keys import Key
+from scoreward.core.prediction import Prediction
 from scoreward.rewards.base import differentiated, scored
 from scoreward.training.run import Run
 from scoreward.training.team import Team

@@ -11,12 +11,12 @@ import torch
 from diffusers import DDIMInverseScheduler, DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from scoreward.gaussian import Gaussian
-from scoreward.kernel import DDIM, Kernel, ancestral, euler
-from scoreward.keys import Key
-from scoreward.objectives.inversion import moved
-from scoreward.prediction import Kind, Prediction
-from scoreward.process import DiscreteVP, Process, RectifiedFlow
+from scoreward.core.gaussian import Gaussian
+from scoreward.core.kernel import DDIM, Kernel, ancestral, euler
+from scoreward.core.keys import Key
+from scoreward.core.prediction import Kind, Prediction
+from scoreward.core.process import DiscreteVP, Process, RectifiedFlow
+from scoreward.objectives.pictures.inversion import moved
 from tests.core.laws import F64
 
 TABLE, SHAPE = DiscreteVP(), (3, 4, 4, 4)

@@ -6,8 +6,8 @@ from math import inf, sqrt
 import pytest
 import torch
 
-from scoreward.chain import uniform
-from scoreward.kernel import (
+from scoreward.core.chain import uniform
+from scoreward.core.kernel import (
     DDIM,
     DPMSolverPP,
     EulerMaruyama,
@@ -22,9 +22,9 @@ from scoreward.kernel import (
     generalised,
     reverse_sde,
 )
+from scoreward.core.prediction import Prediction
+from scoreward.core.process import VE, CosineVP, LinearVP, Process, RectifiedFlow
 from scoreward.models.analytic import ExactDenoiser, gaussian
-from scoreward.prediction import Prediction
-from scoreward.process import VE, CosineVP, LinearVP, Process, RectifiedFlow
 from tests.core.laws import F64, PROCESSES, ask, one_pair, real
 
 FROM_NOISE: dict[str, Kernel] = {

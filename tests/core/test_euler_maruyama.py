@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.kernel import EulerMaruyama, Level, dance_sde, euler, flow_sde, reverse_sde
-from scoreward.keys import Key
+from scoreward.core.kernel import EulerMaruyama, Level, dance_sde, euler, flow_sde, reverse_sde
+from scoreward.core.keys import Key
+from scoreward.core.prediction import Prediction
+from scoreward.core.process import Process, RectifiedFlow
 from scoreward.models.analytic import ExactDenoiser, Mixture
-from scoreward.prediction import Prediction
-from scoreward.process import Process, RectifiedFlow
 from tests.core.laws import F64, PROCESSES, one_pair, real
 
 DATA = Mixture(

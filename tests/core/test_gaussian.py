@@ -3,8 +3,8 @@
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from scoreward.gaussian import Gaussian
-from scoreward.keys import Key
+from scoreward.core.gaussian import Gaussian
+from scoreward.core.keys import Key
 from tests.core.laws import F64
 
 KEY = Key(("gaussian",))

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoreward.keys import Key, normal_each, shuffled
+from scoreward.core.keys import Key, normal_each, shuffled
 from tests.core.laws import F64
 
 PARTS = st.one_of(st.integers(-5, 5), st.text(max_size=3), st.floats(-2, 2).filter(lambda x: x % 1))
@@ -84,7 +84,9 @@ def test_a_batch_of_draws_is_its_draws_in_any_order() -> None:
 @pytest.mark.slow
 def test_another_process_sees_the_same_numbers() -> None:
     """Python salts hash() anew in every process, so it must be no part of an address."""
-    code = "from scoreward.keys import Key; print((Key((7,)) / 'round' / 3).normal(4).tolist())"
+    code = (
+        "from scoreward.core.keys import Key; print((Key((7,)) / 'round' / 3).normal(4).tolist())"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str((Key((7,)) / "round" / 3).normal(4).tolist())
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from scoreward.chain import rollout, uniform
-from scoreward.denoiser import NetworkDenoiser
-from scoreward.kernel import DDIM, generalised
-from scoreward.keys import Key
-from scoreward.likelihood import (
+from scoreward.core.chain import rollout, uniform
+from scoreward.core.denoiser import NetworkDenoiser
+from scoreward.core.kernel import DDIM, generalised
+from scoreward.core.keys import Key
+from scoreward.core.likelihood import (
     NoisySamples,
     Times,
     draw_pairs,
@@ -28,9 +28,9 @@ from scoreward.likelihood import (
     stratified_times,
     targets,
 )
+from scoreward.core.prediction import KINDS, Kind
+from scoreward.core.process import LinearVP, Process, RectifiedFlow, time_grid
 from scoreward.models.analytic import GaussianPolicy
-from scoreward.prediction import KINDS, Kind
-from scoreward.process import LinearVP, Process, RectifiedFlow, time_grid
 from tests.core.laws import F64, PROCESSES, real
 from tests.golden.load import golden
 

@@ -9,7 +9,7 @@ from math import sqrt
 
 import pytest
 
-from scoreward.kernel import (
+from scoreward.core.kernel import (
     DDIM,
     EulerMaruyama,
     Kernel,
@@ -23,7 +23,7 @@ from scoreward.kernel import (
     linear_sde,
     reverse_sde,
 )
-from scoreward.process import LinearVP, Process, RectifiedFlow, time_grid
+from scoreward.core.process import LinearVP, Process, RectifiedFlow, time_grid
 from tests.core.laws import (
     PROCESSES,
     VARIANCE,

@@ -8,12 +8,12 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from scoreward.chain import Sampler, draw
-from scoreward.kernel import DDIM, DPMSolverPP, Heun, Kernel, ancestral, ddim, euler
-from scoreward.keys import Key
+from scoreward.core.chain import Sampler, draw
+from scoreward.core.kernel import DDIM, DPMSolverPP, Heun, Kernel, ancestral, ddim, euler
+from scoreward.core.keys import Key
+from scoreward.core.prediction import Prediction
+from scoreward.core.process import CosineVP, DiscreteVP, LinearVP, Process, RectifiedFlow
 from scoreward.models.analytic import ExactDenoiser, Mixture
-from scoreward.prediction import Prediction
-from scoreward.process import CosineVP, DiscreteVP, LinearVP, Process, RectifiedFlow
 from tests.core.laws import F64, PROCESSES, affine, exact, line, real
 
 SOLVERS: dict[str, Kernel] = {

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from scoreward.gaussian import Gaussian
-from scoreward.kernel import DDIM, EulerMaruyama, Kernel, generalised, reverse_sde
-from scoreward.process import LinearVP
+from scoreward.core.gaussian import Gaussian
+from scoreward.core.kernel import DDIM, EulerMaruyama, Kernel, generalised, reverse_sde
+from scoreward.core.process import LinearVP
 from scoreward.theory.gaussian import GaussianLaw, Levels
 from scoreward.theory.path_kl import gaussian_path_kl
 from tests.core.laws import affine, exact, line, real

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from scoreward.keys import Key
-from scoreward.prediction import KINDS, Kind, Prediction, linear_form, per_sample
-from scoreward.process import LinearVP, Process, RectifiedFlow
+from scoreward.core.keys import Key
+from scoreward.core.prediction import KINDS, Kind, Prediction, linear_form, per_sample
+from scoreward.core.process import LinearVP, Process, RectifiedFlow
 from tests.core.laws import F64, PROCESSES, real
 
 NUMBERS = Key(("prediction",))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from scoreward.process import (
+from scoreward.core.process import (
     VE,
     CosineVP,
     DiscreteVP,

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.chain import rollout, uniform
-from scoreward.denoiser import Cond
-from scoreward.gaussian import Gaussian
-from scoreward.kernel import (
+from scoreward.core.chain import rollout, uniform
+from scoreward.core.denoiser import Cond
+from scoreward.core.gaussian import Gaussian
+from scoreward.core.kernel import (
     DDIM,
     DPMSolverPP,
     EulerMaruyama,
@@ -21,9 +21,9 @@ from scoreward.kernel import (
     euler,
     flow_sde,
 )
-from scoreward.keys import Key
-from scoreward.prediction import Prediction
-from scoreward.process import LinearVP, RectifiedFlow, time_grid
+from scoreward.core.keys import Key
+from scoreward.core.prediction import Prediction
+from scoreward.core.process import LinearVP, RectifiedFlow, time_grid
 from tests.core.laws import real
 from tests.golden.load import golden
 

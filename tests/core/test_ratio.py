@@ -5,8 +5,8 @@ from math import exp, log
 import pytest
 import torch
 
-from scoreward.keys import Key
-from scoreward.ratio import clipped_surrogate, ratio_metrics
+from scoreward.core.keys import Key
+from scoreward.core.ratio import clipped_surrogate, ratio_metrics
 from tests.core.laws import F64, real
 
 KEY = Key(("ratio",))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.rows import Looked, Rows, join, repeat_rows, whole
+from scoreward.core.rows import Looked, Rows, join, repeat_rows, whole
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from math import log
 import pytest
 import torch
 
-from scoreward.chain import Sampler
-from scoreward.gaussian import Gaussian
-from scoreward.kernel import DDIM, ancestral, eta_limit, generalised
-from scoreward.prediction import Prediction
-from scoreward.process import DiscreteVP
+from scoreward.core.chain import Sampler
+from scoreward.core.gaussian import Gaussian
+from scoreward.core.kernel import DDIM, ancestral, eta_limit, generalised
+from scoreward.core.prediction import Prediction
+from scoreward.core.process import DiscreteVP
 from tests.core.laws import F64, real
 from tests.golden.load import golden
 

@@ -6,7 +6,7 @@ import diffusers
 import pytest
 import torch
 
-from scoreward.process import DiscreteVP, zero_terminal
+from scoreward.core.process import DiscreteVP, zero_terminal
 from tests.core.laws import F64
 
 GRID = torch.arange(1, 1001, dtype=F64) / 1000

@@ -5,13 +5,13 @@ from itertools import pairwise
 import pytest
 import torch
 
-from scoreward.chain import walk, windowed
-from scoreward.denoiser import Counted, NetworkDenoiser
-from scoreward.kernel import DPMSolverPP, EulerMaruyama, dance_sde, euler
-from scoreward.keys import Key
+from scoreward.core.chain import walk, windowed
+from scoreward.core.denoiser import Counted, NetworkDenoiser
+from scoreward.core.kernel import DPMSolverPP, EulerMaruyama, dance_sde, euler
+from scoreward.core.keys import Key
+from scoreward.core.process import RectifiedFlow, time_grid
+from scoreward.core.windows import Window, flash
 from scoreward.models.analytic import GaussianPolicy
-from scoreward.process import RectifiedFlow, time_grid
-from scoreward.windows import Window, flash
 from tests.core.laws import F64
 from tests.golden.load import golden
 

@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from scoreward.core.keys import Key
 from scoreward.curation.pictures import same_pixels
 from scoreward.curation.records import Complaint, Critique, Instructions
 from scoreward.curation.rules import Rules
 from scoreward.curation.stages import Edit, Pipeline, Plan
-from scoreward.keys import Key
 
 COLORS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200), "gray": (90, 90, 90)}
 NAMES = tuple(COLORS)

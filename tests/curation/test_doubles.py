@@ -14,7 +14,7 @@ from scoreward.curation.records import PairEntry
 from scoreward.curation.run import MANIFEST, PICTURES, Build, Curation, CurationError, Progress
 from scoreward.curation.stages import Plan
 from scoreward.curation.work import Item, agenda, held_out
-from scoreward.preferences.files import read_image_pairs
+from scoreward.data.preferences.files import read_image_pairs
 from tests.curation.doubles import pipeline, seen, wanted
 
 

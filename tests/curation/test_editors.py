@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from scoreward.core.keys import Key
 from scoreward.curation.editors import ClipSimilarity, PipelineEditor
 from scoreward.curation.records import Critique
 from scoreward.curation.stages import Edit, Editor
-from scoreward.keys import Key
 from scoreward.models.diffusers.editing import CALLS, Call, Editing
 from tests.families import pictures, tiny
 from tests.families.coders import table, vae

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from scoreward.core.keys import Key
+from scoreward.core.prediction import Prediction
+from scoreward.core.process import RectifiedFlow
 from scoreward.curation.finish import finish
 from scoreward.curation.pictures import media, picture
 from scoreward.curation.portraits import (
@@ -26,11 +29,8 @@ from scoreward.curation.records import Critique
 from scoreward.curation.run import Curation
 from scoreward.curation.stages import Edit, Editor, Generator, Instructor, PictureCritic
 from scoreward.data.portraits import FIELDS, load, parse
-from scoreward.keys import Key
 from scoreward.models.base import Model
-from scoreward.models.builtin import portraits as built_in
-from scoreward.prediction import Prediction
-from scoreward.process import RectifiedFlow
+from scoreward.models.builtin.portraits import portraits as built_in
 from scoreward.rewards.portraits import Verifier
 from scoreward.tasks.curating import portraits
 

@@ -13,7 +13,7 @@ import pytest
 
 from scoreward.curation.finish import finish
 from scoreward.curation.run import MANIFEST, PICTURES, Curation
-from scoreward.preferences.files import read_image_pairs
+from scoreward.data.preferences.files import read_image_pairs
 from tests.curation.doubles import pipeline, slow
 
 PAIRS = 25

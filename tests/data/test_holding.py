@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scoreward.curation.stages import Plan
 from scoreward.curation.work import agenda
 from scoreward.data.holding import FEW, Held, cut, plain, share_of, unseen
+from scoreward.data.preferences.records import ImagePair, TextPair
+from scoreward.data.preferences.sorting import divided, parted
 from scoreward.data.prompts import PromptsError, listed, read
-from scoreward.preferences.records import ImagePair, TextPair
-from scoreward.preferences.sorting import divided, parted
 from tests.preferences.conftest import picture
 
 WORDS = st.lists(st.sampled_from(["a cat", "A cat", " a  cat", "a dog", "x", "y", "Z"]), min_size=1)

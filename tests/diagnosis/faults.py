@@ -12,15 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scoreward.advantage import Advantages
-from scoreward.denoiser import Denoiser
+from scoreward.core.advantage import Advantages
+from scoreward.core.denoiser import Denoiser
 from scoreward.objectives.base import Objective, Policy
 from scoreward.rewards.base import Reward
 from scoreward.training import run as running
 from scoreward.training.guards import Diverged
 from scoreward.training.probe import trainer_of
 from scoreward.training.run import Run
-from scoreward.training.source import Online
+from scoreward.training.sources.online import Online
 from scoreward.training.trainer import Trainer
 
 

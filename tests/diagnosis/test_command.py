@@ -8,7 +8,7 @@ import pytest
 
 from scoreward import diagnosis
 from scoreward.cli import main
-from scoreward.objectives.vgrpo import VGRPO
+from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.training.geometry import Geometry
 from tests.training.toys import finish, toy
 

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from scoreward.diagnosis.causes import diagnose
-from scoreward.diagnosis.evidence import Cause
 from scoreward.methods.sampling import Noisy
-from scoreward.objectives.flow_grpo import FlowGRPO
-from scoreward.report.causes import evidence_of
+from scoreward.objectives.paths.flow_grpo import FlowGRPO
 from scoreward.report.folder import read_run
+from scoreward.report.run.causes import evidence_of
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.probe import Probe, probe
 from scoreward.training.run import Budget, Run
-from scoreward.training.source import Online
+from scoreward.training.sources.online import Online
+from scoreward.verdict.causes import diagnose
+from scoreward.verdict.evidence import Cause
 from tests.diagnosis.faults import FAULTS, Fault, trained
 from tests.support.matrix import long, mostly_long
 from tests.support.recipes import toy_vgrpo

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from scoreward.diagnosis.causes import diagnose
-from scoreward.diagnosis.evidence import Evidence, trend
-from scoreward.diagnosis.settings import reference_gain
+from scoreward.verdict.causes import diagnose
+from scoreward.verdict.evidence import Evidence, trend
+from scoreward.verdict.settings import reference_gain
 
 GOOD = {
     "groups/zero_variance": 0.1,

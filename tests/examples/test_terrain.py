@@ -47,16 +47,16 @@ from examples.terrain.rewards import (
     shape_spread,
     squared_slope,
 )
-from scoreward.chain import draw
-from scoreward.keys import Key, normal_each
+from scoreward.core.chain import draw
+from scoreward.core.keys import Key, normal_each
+from scoreward.core.process import VE
 from scoreward.models.base import Model
-from scoreward.objectives.ddpo import DDPO
-from scoreward.objectives.draft import DRaFT
-from scoreward.process import VE
+from scoreward.objectives.gradients.draft import DRaFT
+from scoreward.objectives.paths.ddpo import DDPO
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Budget, Run, Session
-from scoreward.training.source import Online
+from scoreward.training.sources.online import Online
 
 KEY = Key(("terrain",))
 PROMPTS = ["terrain of difficulty 0.3", "difficulty 100"]

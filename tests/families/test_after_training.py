@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from scoreward import cli
-from scoreward.denoiser import InPrecision
-from scoreward.keys import Key
+from scoreward.core.denoiser import InPrecision
+from scoreward.core.keys import Key
 from scoreward.models.diffusers import load
 from tests.families import tiny
 from tests.support.matrix import mostly_long

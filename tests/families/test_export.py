@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from scoreward.chain import Sampler, draw
-from scoreward.kernel import ddim
-from scoreward.keys import Key
+from scoreward.core.chain import Sampler, draw
+from scoreward.core.kernel import ddim
+from scoreward.core.keys import Key
 from scoreward.models.base import Model
 from scoreward.models.diffusers import load
 from scoreward.models.diffusers.export import ExportError

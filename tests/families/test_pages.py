@@ -12,10 +12,10 @@ import diffusers
 import pytest
 import torch
 
-from scoreward.chain import Sampler, draw
-from scoreward.denoiser import Guided
-from scoreward.kernel import ddim
-from scoreward.keys import Key
+from scoreward.core.chain import Sampler, draw
+from scoreward.core.denoiser import Guided
+from scoreward.core.kernel import ddim
+from scoreward.core.keys import Key
 from scoreward.models.diffusers import Family, Loading, UnsupportedPipeline, load
 from tests.families import upstream
 from tests.families.coders import flow, vae

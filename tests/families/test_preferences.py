@@ -11,9 +11,9 @@ from datasets import config
 from PIL import Image
 
 from scoreward.commands.train import build
+from scoreward.data.preferences.files import write
+from scoreward.data.preferences.records import ImagePair
 from scoreward.objectives.base import Policy
-from scoreward.preferences.files import write
-from scoreward.preferences.records import ImagePair
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 from tests.families import tiny

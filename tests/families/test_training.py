@@ -13,14 +13,14 @@ from scoreward.methods.sampling import Noisy, Sampling
 from scoreward.models.base import Model
 from scoreward.models.diffusers import Text, load
 from scoreward.objectives.base import Objective
-from scoreward.objectives.ddpo import DDPO
-from scoreward.objectives.diffusion_nft import DiffusionNFT
-from scoreward.objectives.draft import DRaFT
-from scoreward.objectives.flow_grpo import FlowGRPO
-from scoreward.objectives.vgrpo import VGRPO
+from scoreward.objectives.gradients.draft import DRaFT
+from scoreward.objectives.paths.ddpo import DDPO
+from scoreward.objectives.paths.flow_grpo import FlowGRPO
+from scoreward.objectives.samples.diffusion_nft import DiffusionNFT
+from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
-from scoreward.training.source import Online
+from scoreward.training.sources.online import Online
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 from tests.families import tiny, upstream

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.chain import Sampler, draw
-from scoreward.denoiser import Denoiser, Guided, InPrecision
-from scoreward.kernel import ddim
-from scoreward.keys import Key
+from scoreward.core.chain import Sampler, draw
+from scoreward.core.denoiser import Denoiser, Guided, InPrecision
+from scoreward.core.kernel import ddim
+from scoreward.core.keys import Key
 from scoreward.models.base import Model
 from scoreward.models.diffusers import load
 from tests.families import tiny, upstream

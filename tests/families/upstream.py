@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from scoreward.core.keys import Key
 from scoreward.data.prompts import Instruction
-from scoreward.keys import Key
 from tests.families.tiny import size_of, tokens_of
 
 PROMPTS = ["a red fox", "two blue birds on a wire"]

@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import cache
 from itertools import combinations, combinations_with_replacement, pairwise, permutations, product
 
-from scoreward.fees.mechanism import Mechanism, Outcome
+from scoreward.studies.fees.mechanism import Mechanism, Outcome
 
 Bid = tuple[int, str, int]  # (bid, owner, value); owners: out, member, miner (fake), user (fake)
 

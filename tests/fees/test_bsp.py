@@ -8,7 +8,7 @@ from fractions import Fraction as F
 
 import pytest
 
-from scoreward.fees.bsp import (
+from scoreward.studies.fees.bsp import (
     BSP,
     AuctionSetting,
     bsp_gamma,
@@ -20,9 +20,9 @@ from scoreward.fees.bsp import (
     theta_range,
     valid,
 )
-from scoreward.fees.checks import check_mic, check_scp, check_uic
-from scoreward.fees.grid import Market
-from scoreward.fees.utility import coalition_gain, long_run, user_utility
+from scoreward.studies.fees.checks import check_mic, check_scp, check_uic
+from scoreward.studies.fees.grid import Market
+from scoreward.studies.fees.utility import coalition_gain, long_run, user_utility
 from tests.fees.plain import Bid, Game, earned, lottery
 from tests.support.matrix import long, mostly_long
 

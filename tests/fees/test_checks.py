@@ -10,10 +10,10 @@ from fractions import Fraction as F
 import numpy as np
 import pytest
 
-from scoreward.fees.bsp import BSP, bsp_gamma
-from scoreward.fees.checks import check_mic, check_scp, check_uic
-from scoreward.fees.grid import Grid, Market
-from scoreward.fees.mechanism import EIP1559, FirstPrice, Mechanism, Outcome, SecondPrice
+from scoreward.studies.fees.bsp import BSP, bsp_gamma
+from scoreward.studies.fees.checks import check_mic, check_scp, check_uic
+from scoreward.studies.fees.grid import Grid, Market
+from scoreward.studies.fees.mechanism import EIP1559, FirstPrice, Mechanism, Outcome, SecondPrice
 from tests.fees.plain import Bid, Game, best_coalition, best_user, earned, lottery
 from tests.support.matrix import mostly_long
 

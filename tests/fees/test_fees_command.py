@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scoreward.report.fees_figure import FeeCurve, Panel, fees_figure, write_fees_figure
+from scoreward.studies.fees.figure import FeeCurve, Panel, fees_figure, write_fees_figure
 from tests.support.command_line import Cli, calling
 
 

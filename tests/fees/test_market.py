@@ -6,8 +6,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from scoreward.fees.bsp import BSP
-from scoreward.fees.market import (
+from scoreward.studies.fees.bsp import BSP
+from scoreward.studies.fees.market import (
     draw,
     geometric,
     grid_of,
@@ -19,8 +19,8 @@ from scoreward.fees.market import (
     two_kinds,
     uniform,
 )
-from scoreward.fees.mechanism import EIP1559, FirstPrice, SecondPrice
-from scoreward.fees.shares import Race, blocks_until, limit_law, simulate_share
+from scoreward.studies.fees.mechanism import EIP1559, FirstPrice, SecondPrice
+from scoreward.studies.fees.shares import Race, blocks_until, limit_law, simulate_share
 
 
 @pytest.mark.parametrize(("places", "users"), [(1, 3), (2, 4)])

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoreward.fees.bsp import BSP
-from scoreward.fees.mechanism import (
+from scoreward.studies.fees.bsp import BSP
+from scoreward.studies.fees.mechanism import (
     EIP1559,
     FirstPrice,
     Mechanism,

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from scoreward.margins.diffusion import Errors
-from scoreward.margins.diffusion_tensors import Predictions
+from scoreward.losses.diffusion import Errors
+from scoreward.losses.diffusion_tensors import Predictions
 
 F64 = torch.float64
 WINNER = (0.1210, 0.0840, 0.1500)

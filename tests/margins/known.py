@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from scoreward.margins.pairs import Pairs
+from scoreward.losses.pairs import Pairs
 
 DIGITS = 5.1e-7  # half a unit of the sixth decimal
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.margins import diffusion as d
-from scoreward.margins import methods as m
-from scoreward.margins import separate, stepwise
-from scoreward.margins.diffusion_pointwise import diffusion_kto, loss_averse
-from scoreward.margins.language import PreferenceLoss
-from scoreward.margins.links import Exponential, Hinge
-from scoreward.margins.pairs import Pairs
+from scoreward.losses import diffusion as d
+from scoreward.losses import methods as m
+from scoreward.losses import separate, stepwise
+from scoreward.losses.diffusion_pointwise import diffusion_kto, loss_averse
+from scoreward.losses.language import PreferenceLoss
+from scoreward.losses.links import Exponential, Hinge
+from scoreward.losses.pairs import Pairs
 from tests.margins.diffusion_cases import real, three_pairs
 from tests.margins.known import pairs
 

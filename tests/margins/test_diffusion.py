@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from scoreward.margins import diffusion as d
-from scoreward.margins.diffusion import Errors
+from scoreward.losses import diffusion as d
+from scoreward.losses.diffusion import Errors
 from tests.margins.diffusion_cases import F64, real, three_pairs, with_margin
 
 PNAPO_GAP = real(0.8, 0.8, 0.8)

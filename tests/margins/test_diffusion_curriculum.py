@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoreward.margins.curriculum import curriculum
+from scoreward.losses.curriculum import curriculum
 from tests.margins.diffusion_cases import real
 
 GAPS = real(0.3, 0.01, 0.9, 0.1, 0.5, 0.02, 0.7)  # one is below the least gap

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from scoreward.margins import diffusion_free as free
-from scoreward.margins.diffusion import diffusion_dpo, diffusion_hinge
+from scoreward.losses import diffusion_free as free
+from scoreward.losses.diffusion import diffusion_dpo, diffusion_hinge
 from tests.margins.diffusion_cases import F64, eight_elements, real, three_pairs, with_margin
 
 PAIRS = three_pairs()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from scoreward.margins import diffusion_pointwise as kto
+from scoreward.losses import diffusion_pointwise as kto
 from tests.margins.diffusion_cases import real, three_pairs
 
 PAIRS = three_pairs()

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from scoreward.margins import diffusion_tensors as whole
-from scoreward.margins.diffusion import PSEUDO_CODE, Convention, diffusion_dpo, metrics
+from scoreward.losses import diffusion_tensors as whole
+from scoreward.losses.diffusion import PSEUDO_CODE, Convention, diffusion_dpo, metrics
 from tests.margins.diffusion_cases import F64, eight_elements, real
 
 EIGHT = eight_elements()

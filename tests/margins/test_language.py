@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.margins import methods as m
-from scoreward.margins.language import PreferenceLoss, dispersion_norm, mean_entropy, metrics
-from scoreward.margins.links import Cauchy, Hinge, Logistic, Square, SquaredHinge
-from scoreward.margins.pairs import Pairs
-from scoreward.margins.shapes import AlphaDivergence, ForwardKL, JensenShannon
+from scoreward.losses import methods as m
+from scoreward.losses.language import PreferenceLoss, dispersion_norm, mean_entropy, metrics
+from scoreward.losses.links import Cauchy, Hinge, Logistic, Square, SquaredHinge
+from scoreward.losses.pairs import Pairs
+from scoreward.losses.shapes import AlphaDivergence, ForwardKL, JensenShannon
 from tests.margins.known import DIGITS, column, pairs, single, trained
 
 Row = tuple[PreferenceLoss, tuple[float, float, float]]

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from scoreward.margins import methods as m
-from scoreward.margins.language import PreferenceLoss
-from scoreward.margins.links import Exponential
-from scoreward.margins.pairs import Pairs
-from scoreward.margins.shapes import AlphaDivergence, ForwardKL, JensenShannon
+from scoreward.losses import methods as m
+from scoreward.losses.language import PreferenceLoss
+from scoreward.losses.links import Exponential
+from scoreward.losses.pairs import Pairs
+from scoreward.losses.shapes import AlphaDivergence, ForwardKL, JensenShannon
 from tests.margins.known import column, pairs
 
 REFERENCE, REWARD = column(0.5, 0.3, 0.2), column(1, 0, -1)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from scoreward.margins.links import (
+from scoreward.losses.links import (
     Cauchy,
     Exponential,
     Hinge,

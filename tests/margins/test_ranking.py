@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy import special
 
-from scoreward.keys import Key
-from scoreward.margins.ranking import ranking
+from scoreward.core.keys import Key
+from scoreward.losses.ranking import ranking
 
 SCORES = Key(("scores",)).normal(3, 4, dtype=torch.float64)
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoreward.margins.rejection import accept, extremes
+from scoreward.losses.rejection import accept, extremes
 
 REWARDS = [0.9, 0.5, 0.1, 0.7]
 

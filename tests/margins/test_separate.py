@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from scoreward.margins import separate
-from scoreward.margins.pairs import Pairs
+from scoreward.losses import separate
+from scoreward.losses.pairs import Pairs
 from tests.margins.known import DIGITS, column, pairs, single, trained
 
 Loss = Callable[[Pairs], Tensor]

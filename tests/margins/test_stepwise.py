@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoreward.gaussian import Gaussian
-from scoreward.margins import stepwise as steps
+from scoreward.core.gaussian import Gaussian
+from scoreward.losses import stepwise as steps
 from tests.margins.diffusion_cases import F64, real
 
 

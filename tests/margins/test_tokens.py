@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.margins import methods as m
-from scoreward.margins import tokens
-from scoreward.margins.language import PreferenceLoss
-from scoreward.margins.pairs import Pairs
+from scoreward.losses import methods as m
+from scoreward.losses import tokens
+from scoreward.losses.language import PreferenceLoss
+from scoreward.losses.pairs import Pairs
 from tests.margins.known import DIGITS, column
 
 W = [[[1.0, 0, -1], [0.5, 0.2, 0.9], [7, 7, 7]]]  # the last is padding

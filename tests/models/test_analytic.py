@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.denoiser import NetworkDenoiser
-from scoreward.keys import Key
+from scoreward.core.denoiser import NetworkDenoiser
+from scoreward.core.keys import Key
+from scoreward.core.process import Process, RectifiedFlow
 from scoreward.models.analytic import ExactDenoiser, GaussianPolicy, Mixture, gaussian
-from scoreward.process import Process, RectifiedFlow
 from tests.core.laws import F64, PROCESSES, real
 
 KEY = Key(("analytic",))

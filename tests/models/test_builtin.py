@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.chain import draw, uniform
+from scoreward.core.chain import draw, uniform
+from scoreward.core.denoiser import Denoiser, Guided, NetworkDenoiser
+from scoreward.core.kernel import euler
+from scoreward.core.keys import Key, normal_each
+from scoreward.core.process import RectifiedFlow
+from scoreward.core.rows import Rows
 from scoreward.data.portraits import load
-from scoreward.denoiser import Denoiser, Guided, NetworkDenoiser
-from scoreward.kernel import euler
-from scoreward.keys import Key, normal_each
-from scoreward.models import builtin
-from scoreward.models.transformer import NetworkSize
-from scoreward.process import RectifiedFlow
+from scoreward.models.builtin import portraits as builtin
+from scoreward.models.builtin.transformer import NetworkSize
 from scoreward.rewards.portraits import Verifier
-from scoreward.rows import Rows
 
 KEY = Key(("builtin",))
 SMALL = NetworkSize(hidden=16, depth=1, heads=2)

@@ -7,17 +7,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from scoreward.chain import draw, uniform
+from scoreward.core.chain import draw, uniform
+from scoreward.core.kernel import Heun
+from scoreward.core.keys import Key, normal_each
+from scoreward.core.process import LinearVP
 from scoreward.data.digits import load, numbers, read_pictures
-from scoreward.kernel import Heun
-from scoreward.keys import Key, normal_each
-from scoreward.models import digits
-from scoreward.models.compressed import compressed, compression, save, stored
-from scoreward.models.transformer import NetworkSize, PatchTransformer
-from scoreward.models.vectors import VectorNetwork, VectorSize, Wordless
-from scoreward.process import LinearVP
-from scoreward.recovery.decoders import BasisPursuit, Fista, LeastSquares
-from scoreward.recovery.operators import gaussian, principal
+from scoreward.models.builtin import digits
+from scoreward.models.builtin.transformer import NetworkSize, PatchTransformer
+from scoreward.models.builtin.vectors import VectorNetwork, VectorSize, Wordless
+from scoreward.models.compressed.decoders import BasisPursuit, Fista, LeastSquares
+from scoreward.models.compressed.model import compressed, compression, save, stored
+from scoreward.models.compressed.operators import gaussian, principal
 
 SMALL = VectorSize(hidden=16, depth=1, classes=10)
 

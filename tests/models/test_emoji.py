@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from scoreward.chain import draw
+from scoreward.core.chain import draw
+from scoreward.core.denoiser import Guided
+from scoreward.core.keys import Key, normal_each
 from scoreward.data import emoji as data
-from scoreward.denoiser import Guided
-from scoreward.keys import Key, normal_each
 from scoreward.methods.sampling import Sampling
-from scoreward.models import emoji as built_in
-from scoreward.models import minilm
-from scoreward.models.transformer import NetworkSize
+from scoreward.models.builtin import emoji as built_in
+from scoreward.models.builtin.transformer import NetworkSize
+from scoreward.models.texts import minilm
 
 KEY = Key(("emoji",))
 SMALL = NetworkSize(hidden=16, depth=1, heads=2, patch=8, text=data.DIM, places="waves")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from scoreward.keys import Key
+from scoreward.core.keys import Key
 from scoreward.models.extrapolation import extrapolated
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.keys import Key
-from scoreward.models.generation import (
+from scoreward.core.keys import Key
+from scoreward.models.texts.generation import (
     Answer,
     TextSampling,
     Writer,
@@ -17,7 +17,7 @@ from scoreward.models.generation import (
     choose,
     left_padded,
 )
-from scoreward.models.language_loading import TinyLlama
+from scoreward.models.texts.loading import TinyLlama
 
 transformers = pytest.importorskip("transformers")
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from scoreward.models.language import LanguageModel, Said, Wanted
-from scoreward.models.language_loading import (
+from scoreward.models.lora import LoRA
+from scoreward.models.texts.language import LanguageModel, Said, Wanted
+from scoreward.models.texts.loading import (
     LanguageLoading,
     TinyLlama,
     fingerprints,
     load_language,
 )
-from scoreward.models.lora import LoRA
 from scoreward.models.weights import Snapshot, Weights
 
 SMALL = TinyLlama(width=32, layers=2, heads=2, context=64)
@@ -115,7 +115,7 @@ def test_a_head_with_something_behind_it_is_noticed() -> None:
     """Soft-capped or scaled logits: the reading then takes the model's own."""
     from transformers import Gemma2Config, Gemma2ForCausalLM
 
-    from scoreward.models.language_loading import byte_tokenizer, prepared
+    from scoreward.models.texts.loading import byte_tokenizer, prepared
 
     tokenizer = byte_tokenizer()
     sizes: Any = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "head_dim": 8}

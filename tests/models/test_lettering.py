@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.chain import draw
+from scoreward.core.chain import draw
+from scoreward.core.denoiser import Denoiser, Guided
+from scoreward.core.keys import Key, normal_each
 from scoreward.data import lettering as data
-from scoreward.denoiser import Denoiser, Guided
-from scoreward.keys import Key, normal_each
 from scoreward.methods.sampling import Sampling
-from scoreward.models import lettering as built_in
-from scoreward.models.transformer import NetworkSize, places
+from scoreward.models.builtin import lettering as built_in
+from scoreward.models.builtin.transformer import NetworkSize, places
 from scoreward.rewards.ocr import Legible, PaddleReader
 
 KEY = Key(("lettering",))

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scoreward.denoiser import NetworkDenoiser
-from scoreward.keys import Key
+from scoreward.core.denoiser import NetworkDenoiser
+from scoreward.core.keys import Key
+from scoreward.core.process import RectifiedFlow
+from scoreward.models.builtin.transformer import NetworkSize, PatchTransformer
 from scoreward.models.lora import LoRA, add_lora
-from scoreward.models.transformer import NetworkSize, PatchTransformer
 from scoreward.models.weights import Snapshot, Weights
-from scoreward.process import RectifiedFlow
 
 KEY = Key(("lora",))
 SMALL = NetworkSize(hidden=16, depth=2, heads=2, text=8)

@@ -14,7 +14,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from scoreward.keys import Key
+from scoreward.core.keys import Key
 from scoreward.models.onnx import OPERATORS, OnnxGraph
 
 KEY = Key(("onnx",))

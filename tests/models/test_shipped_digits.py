@@ -7,15 +7,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from scoreward.chain import draw
+from scoreward.core.chain import draw
+from scoreward.core.keys import Key, normal_each
 from scoreward.data.digits import WORDS, load
-from scoreward.keys import Key, normal_each
 from scoreward.methods.base import Shared
 from scoreward.methods.sampling import Sampling
-from scoreward.models import digits
 from scoreward.models.base import Model
-from scoreward.models.compressed import save, stored
-from scoreward.models.vectors import VectorNetwork, VectorSize
+from scoreward.models.builtin import digits
+from scoreward.models.builtin.vectors import VectorNetwork, VectorSize
+from scoreward.models.compressed.model import save, stored
 from scoreward.recipes import recipe
 from scoreward.rewards.digits import NearestDigits, nearest_digit
 from scoreward.tasks.digits import DIGITS, StartDigits

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scoreward.keys import Key
-from scoreward.models.transformer import (
+from scoreward.core.keys import Key
+from scoreward.models.builtin.transformer import (
     Attention,
     Block,
     NetworkSize,

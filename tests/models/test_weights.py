@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scoreward.denoiser import Cond, NetworkDenoiser
+from scoreward.core.denoiser import Cond, NetworkDenoiser
+from scoreward.core.prediction import Prediction
+from scoreward.core.process import RectifiedFlow
 from scoreward.models.weights import Snapshot, Weights
-from scoreward.prediction import Prediction
-from scoreward.process import RectifiedFlow
 
 
 class Scale(nn.Module):

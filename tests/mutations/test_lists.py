@@ -31,7 +31,7 @@ def test_every_mutation_of_a_list_changes_one_place_into_other_valid_code(name: 
 
 
 def test_a_mutation_that_does_not_fit_is_a_fault() -> None:
-    file, tests = "scoreward/ratio.py", ("tests/core/test_ratio.py",)
+    file, tests = "scoreward/core/ratio.py", ("tests/core/test_ratio.py",)
     assert "is 0 times in" in (fault(Mutation(file, "no such line", "", tests)) or "")
     assert "changes nothing" in (
         fault(Mutation(file, "import torch\n", "import  torch\n", tests)) or ""

@@ -7,8 +7,8 @@ import pytest
 from tests.mutations.run import ROOT, Mutation, copy, verdicts
 from tests.support.matrix import mostly_long
 
-RATIO = ("scoreward/ratio.py", ("tests/core/test_ratio.py",))
-GAUSSIAN = ("scoreward/gaussian.py", ("tests/core/test_gaussian.py",))
+RATIO = ("scoreward/core/ratio.py", ("tests/core/test_ratio.py",))
+GAUSSIAN = ("scoreward/core/gaussian.py", ("tests/core/test_gaussian.py",))
 CASES = {
     "a sign": (RATIO, "return -clipped_gain(", "return clipped_gain(", "noticed"),
     "a max for a min": (RATIO, "torch.minimum(", "torch.maximum(", "noticed"),

@@ -9,17 +9,17 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from scoreward.advantage import Advantages
-from scoreward.chain import Sampler, Tree, uniform
-from scoreward.kernel import EulerMaruyama, ddim, flow_sde
+from scoreward.core.advantage import Advantages
+from scoreward.core.chain import Sampler, Tree, uniform
+from scoreward.core.kernel import EulerMaruyama, ddim, flow_sde
+from scoreward.core.process import time_grid
 from scoreward.models.base import Model
 from scoreward.objectives.base import Objective
-from scoreward.process import time_grid
 from scoreward.tasks.toy import CORNERS, closeness, toy_model
 from scoreward.training.geometry import Geometry
 from scoreward.training.guards import Guards
 from scoreward.training.optimizer import Optimizer
-from scoreward.training.source import Online
+from scoreward.training.sources.online import Online
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 

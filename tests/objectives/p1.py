@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from scoreward.chain import Sampler, Trajectory, Transitions, uniform
-from scoreward.denoiser import NetworkDenoiser
-from scoreward.kernel import DDIM, Kernel, generalised
-from scoreward.keys import Key
+from scoreward.core.chain import Sampler, Trajectory, Transitions, uniform
+from scoreward.core.denoiser import NetworkDenoiser
+from scoreward.core.kernel import DDIM, Kernel, generalised
+from scoreward.core.keys import Key
+from scoreward.core.prediction import Prediction
+from scoreward.core.process import LinearVP
 from scoreward.objectives.base import Policy, Samples
-from scoreward.prediction import Prediction
-from scoreward.process import LinearVP
 from tests.core.laws import F64, real
 
 PROCESS = LinearVP(3.0, 3.0)

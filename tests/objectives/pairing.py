@@ -3,25 +3,25 @@
 import torch
 from torch import Tensor
 
-from scoreward.advantage import Advantages
-from scoreward.chain import uniform
-from scoreward.denoiser import NetworkDenoiser
-from scoreward.kernel import ddim
-from scoreward.keys import Key
-from scoreward.likelihood import NoisySamples, noised, predict_as, targets
+from scoreward.core.advantage import Advantages
+from scoreward.core.chain import uniform
+from scoreward.core.denoiser import NetworkDenoiser
+from scoreward.core.kernel import ddim
+from scoreward.core.keys import Key
+from scoreward.core.likelihood import NoisySamples, noised, predict_as, targets
+from scoreward.core.process import RectifiedFlow
 from scoreward.models.analytic import GaussianPolicy
-from scoreward.objectives.answers import Answers, PairRows
-from scoreward.objectives.awm import AWM
 from scoreward.objectives.base import Policy, Samples
-from scoreward.objectives.crd import CRD
-from scoreward.objectives.dgpo import DGPO
-from scoreward.objectives.diffusion_nft import DiffusionNFT
-from scoreward.objectives.epg import EPG, PAR, PEPG
-from scoreward.objectives.fpo import FPO
-from scoreward.objectives.pairs import PairObjective
-from scoreward.objectives.ram import RAM
-from scoreward.objectives.vgrpo import VGRPO
-from scoreward.process import RectifiedFlow
+from scoreward.objectives.samples.answers import Answers, PairRows
+from scoreward.objectives.samples.awm import AWM
+from scoreward.objectives.samples.crd import CRD
+from scoreward.objectives.samples.dgpo import DGPO
+from scoreward.objectives.samples.diffusion_nft import DiffusionNFT
+from scoreward.objectives.samples.epg import EPG, PAR, PEPG
+from scoreward.objectives.samples.fpo import FPO
+from scoreward.objectives.samples.pairs import PairObjective
+from scoreward.objectives.samples.ram import RAM
+from scoreward.objectives.samples.vgrpo import VGRPO
 from tests.core.laws import F64, real
 from tests.golden.load import golden
 

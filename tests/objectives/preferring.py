@@ -11,20 +11,20 @@ from math import log
 import torch
 from torch import Tensor
 
-from scoreward.keys import Key
+from scoreward.core.keys import Key
 from scoreward.objectives.base import Policy
-from scoreward.objectives.diffusion_dpo import DiffusionDPO
-from scoreward.objectives.diffusion_orpo import DiffusionORPO
-from scoreward.objectives.diffusion_rainbow_po import DiffusionRainbowPO
-from scoreward.objectives.dmpo import DMPO
-from scoreward.objectives.dspo import DSPO
-from scoreward.objectives.flow_dpo import FlowDPO
-from scoreward.objectives.inpo import InPO
-from scoreward.objectives.mapo import MaPO
-from scoreward.objectives.pnapo import PNAPO
-from scoreward.objectives.preference import PreferenceObjective
-from scoreward.objectives.preference_rows import PreferenceRows, Preferred
-from scoreward.objectives.smpo import SmPO
+from scoreward.objectives.pictures.diffusion_dpo import DiffusionDPO
+from scoreward.objectives.pictures.diffusion_orpo import DiffusionORPO
+from scoreward.objectives.pictures.diffusion_rainbow_po import DiffusionRainbowPO
+from scoreward.objectives.pictures.dmpo import DMPO
+from scoreward.objectives.pictures.dspo import DSPO
+from scoreward.objectives.pictures.flow_dpo import FlowDPO
+from scoreward.objectives.pictures.inpo import InPO
+from scoreward.objectives.pictures.mapo import MaPO
+from scoreward.objectives.pictures.pnapo import PNAPO
+from scoreward.objectives.pictures.preference import PreferenceObjective
+from scoreward.objectives.pictures.rows import PreferenceRows, Preferred
+from scoreward.objectives.pictures.smpo import SmPO
 from tests.core.laws import F64, real
 from tests.objectives.pairing import policy
 

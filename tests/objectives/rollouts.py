@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from scoreward.advantage import Advantages
-from scoreward.chain import Sampler, Transitions, Tree, rollout, uniform
-from scoreward.denoiser import NetworkDenoiser
-from scoreward.kernel import EulerMaruyama, flow_sde
-from scoreward.keys import Key
+from scoreward.core.advantage import Advantages
+from scoreward.core.chain import Sampler, Transitions, Tree, rollout, uniform
+from scoreward.core.denoiser import NetworkDenoiser
+from scoreward.core.kernel import EulerMaruyama, flow_sde
+from scoreward.core.keys import Key
+from scoreward.core.process import RectifiedFlow, time_grid
 from scoreward.models.analytic import GaussianPolicy
 from scoreward.objectives.base import Objective, Policy, Samples
-from scoreward.objectives.replay import PathRows, kernel_of
-from scoreward.process import RectifiedFlow, time_grid
+from scoreward.objectives.paths.replay import PathRows, kernel_of
 from tests.core.laws import F64
 
 KEY, FLOW, DIM = Key(("rollouts",)), RectifiedFlow(), 3

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from scoreward.objectives.awm import AWM, Weighting
-from scoreward.objectives.vgrpo import VGRPO
+from scoreward.objectives.samples.awm import AWM, Weighting
+from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.training.geometry import Geometry
 from tests.core.laws import F64, real
 from tests.objectives.learning import ODE, trainer

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.objectives.answers import PairRows
-from scoreward.objectives.crd import CRD
-from scoreward.objectives.vgrpo import VGRPO
+from scoreward.objectives.samples.answers import PairRows
+from scoreward.objectives.samples.crd import CRD
+from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.training.geometry import Geometry
 from tests.core.laws import F64, real
 from tests.objectives.learning import ODE, trainer

@@ -8,17 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.keys import Key
+from scoreward.core.keys import Key
+from scoreward.core.rows import Looked
 from scoreward.methods.sampling import Noisy
-from scoreward.objectives.critic import PathCritic
-from scoreward.objectives.denoised_value import DenoisedValue, Skip, weights_of
-from scoreward.objectives.score_as_action import ScoreAsAction
-from scoreward.objectives.visited import States, described, gathered, visited
+from scoreward.objectives.paths.critic import PathCritic
+from scoreward.objectives.paths.denoised_value import DenoisedValue, Skip, weights_of
+from scoreward.objectives.paths.score_as_action import ScoreAsAction
+from scoreward.objectives.paths.visited import States, described, gathered, visited
 from scoreward.rewards.base import RewardError
-from scoreward.rows import Looked
 from scoreward.training.geometry import Geometry
 from scoreward.training.run import Keeping, Run
-from scoreward.training.source import Online
+from scoreward.training.sources.online import Online
 from tests.core.laws import F64, real
 from tests.objectives import p1, rollouts
 from tests.objectives.learning import SDE, trainer

@@ -7,16 +7,16 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from scoreward.chain import uniform
-from scoreward.denoiser import NetworkDenoiser
-from scoreward.kernel import ddim
-from scoreward.keys import Key
-from scoreward.likelihood import predict_as
+from scoreward.core.chain import uniform
+from scoreward.core.denoiser import NetworkDenoiser
+from scoreward.core.kernel import ddim
+from scoreward.core.keys import Key
+from scoreward.core.likelihood import predict_as
+from scoreward.core.prediction import KINDS, Kind
+from scoreward.core.process import LinearVP, RectifiedFlow
 from scoreward.models.analytic import GaussianPolicy
 from scoreward.objectives.base import Policy, Samples
-from scoreward.objectives.denoising import Denoising
-from scoreward.prediction import KINDS, Kind
-from scoreward.process import LinearVP, RectifiedFlow
+from scoreward.objectives.samples.denoising import Denoising
 from tests.core.laws import F64
 
 KEY = Key(("denoising",))

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.objectives.answers import PairRows
-from scoreward.objectives.dgpo import DGPO
+from scoreward.objectives.samples.answers import PairRows
+from scoreward.objectives.samples.dgpo import DGPO
 from tests.core.laws import F64, real
 from tests.objectives.learning import ODE, trainer
 from tests.objectives.pairing import (

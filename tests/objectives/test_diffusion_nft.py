@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.advantage import Advantages
-from scoreward.objectives.answers import Answers
-from scoreward.objectives.diffusion_nft import DiffusionNFT, Mode
-from scoreward.objectives.vgrpo import VGRPO
+from scoreward.core.advantage import Advantages
+from scoreward.objectives.samples.answers import Answers
+from scoreward.objectives.samples.diffusion_nft import DiffusionNFT, Mode
+from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.tasks.toy import closeness
 from scoreward.training.geometry import Geometry
 from tests.core.laws import F64, real

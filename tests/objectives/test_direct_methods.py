@@ -6,18 +6,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.chain import Sampler, uniform
-from scoreward.denoiser import Cond, Guided, NetworkDenoiser
-from scoreward.kernel import DDIM, ddim, generalised
-from scoreward.keys import Key
+from scoreward.core.chain import Sampler, uniform
+from scoreward.core.denoiser import Cond, Guided, NetworkDenoiser
+from scoreward.core.kernel import DDIM, ddim, generalised
+from scoreward.core.keys import Key
+from scoreward.core.prediction import Prediction
+from scoreward.core.process import RectifiedFlow
 from scoreward.models.analytic import GaussianPolicy
-from scoreward.objectives.align_prop import AlignProp
 from scoreward.objectives.base import Policy, Samples
-from scoreward.objectives.draft import DRaFT
-from scoreward.objectives.refl import ReFL
-from scoreward.objectives.starts import StartObjective, StartRows
-from scoreward.prediction import Prediction
-from scoreward.process import RectifiedFlow
+from scoreward.objectives.gradients.align_prop import AlignProp
+from scoreward.objectives.gradients.draft import DRaFT
+from scoreward.objectives.gradients.refl import ReFL
+from scoreward.objectives.gradients.starts import StartObjective, StartRows
 from scoreward.rewards.base import RewardError
 from scoreward.training.geometry import Geometry
 from tests.core.laws import F64

@@ -3,9 +3,17 @@
 import pytest
 import torch
 
-from scoreward.keys import Key
-from scoreward.objectives.energy import STEPS, WEIGHTS, EnergyInput, adam, energy, fresh, phrases
-from scoreward.objectives.few_step import fit
+from scoreward.core.keys import Key
+from scoreward.objectives.samples.energy import (
+    STEPS,
+    WEIGHTS,
+    EnergyInput,
+    adam,
+    energy,
+    fresh,
+    phrases,
+)
+from scoreward.objectives.samples.few_step import fit
 
 KEY = Key(("energy",))
 

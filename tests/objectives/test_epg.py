@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.advantage import Advantages
-from scoreward.objectives.answers import Answers, PairRows
-from scoreward.objectives.awm import AWM
-from scoreward.objectives.diffusion_nft import DiffusionNFT
-from scoreward.objectives.epg import ELBO, EPG, PAR, PEPG
-from scoreward.objectives.ram import RAM
-from scoreward.objectives.vgrpo import VGRPO
+from scoreward.core.advantage import Advantages
+from scoreward.objectives.samples.answers import Answers, PairRows
+from scoreward.objectives.samples.awm import AWM
+from scoreward.objectives.samples.diffusion_nft import DiffusionNFT
+from scoreward.objectives.samples.epg import ELBO, EPG, PAR, PEPG
+from scoreward.objectives.samples.ram import RAM
+from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.recipes import recipe
-from scoreward.training.source import Online
+from scoreward.training.sources.online import Online
 from tests.core.laws import F64, real
 from tests.objectives.learning import ODE, trainer
 from tests.objectives.pairing import (

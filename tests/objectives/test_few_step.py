@@ -10,21 +10,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.chain import Sampler, uniform, walk, windowed
-from scoreward.denoiser import NetworkDenoiser
-from scoreward.kernel import DDIM, EulerMaruyama, Heun, ddim, euler, generalised, reverse_sde
-from scoreward.keys import Key
+from scoreward.core.chain import Sampler, uniform, walk, windowed
+from scoreward.core.denoiser import NetworkDenoiser
+from scoreward.core.kernel import DDIM, EulerMaruyama, Heun, ddim, euler, generalised, reverse_sde
+from scoreward.core.keys import Key
+from scoreward.core.prediction import Prediction
+from scoreward.core.process import LinearVP, RectifiedFlow, time_grid
 from scoreward.models.analytic import GaussianPolicy
 from scoreward.objectives.base import Policy, Samples
-from scoreward.objectives.energy import WEIGHTS, EnergyInput, energy
-from scoreward.objectives.few_step import FewStep, FewStepRows, check, fit, work
-from scoreward.prediction import Prediction
-from scoreward.process import LinearVP, RectifiedFlow, time_grid
+from scoreward.objectives.samples.energy import WEIGHTS, EnergyInput, energy
+from scoreward.objectives.samples.few_step import FewStep, FewStepRows, check, fit, work
 from scoreward.tasks.toy import CORNERS, toy_model
 from scoreward.training import checkpoint
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
-from scoreward.training.source import Offline
+from scoreward.training.sources.online import Offline
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 from tests.core.laws import F64, real

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from scoreward.chain import windowed
-from scoreward.kernel import DDIM, coefficients_preserving, euler
-from scoreward.objectives.flow_grpo import FlowGRPO, FlowGRPOFast
+from scoreward.core.chain import windowed
+from scoreward.core.kernel import DDIM, coefficients_preserving, euler
+from scoreward.objectives.paths.flow_grpo import FlowGRPO, FlowGRPOFast
 from scoreward.training.geometry import Geometry
 from tests.objectives.learning import GRID, SDE, START, learned, trainer
 

@@ -6,9 +6,9 @@ from math import exp
 import pytest
 import torch
 
-from scoreward.objectives.answers import Answers
-from scoreward.objectives.fpo import FPO
-from scoreward.objectives.vgrpo import VGRPO
+from scoreward.objectives.samples.answers import Answers
+from scoreward.objectives.samples.fpo import FPO
+from scoreward.objectives.samples.vgrpo import VGRPO
 from tests.objectives.pairing import FLOW, asked, derivative, error_of, policy, prepared, slope
 
 

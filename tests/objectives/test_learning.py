@@ -4,16 +4,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.advantage import Advantages
-from scoreward.chain import draw, uniform
-from scoreward.denoiser import NetworkDenoiser
-from scoreward.kernel import ddim
-from scoreward.keys import Key
+from scoreward.core.advantage import Advantages
+from scoreward.core.chain import draw, uniform
+from scoreward.core.denoiser import NetworkDenoiser
+from scoreward.core.kernel import ddim
+from scoreward.core.keys import Key
+from scoreward.core.process import RectifiedFlow
 from scoreward.models.analytic import GaussianPolicy
 from scoreward.models.weights import Snapshot, Weights
 from scoreward.objectives.base import Policy, Samples
-from scoreward.objectives.vgrpo import VGRPO
-from scoreward.process import RectifiedFlow
+from scoreward.objectives.samples.vgrpo import VGRPO
 
 SAMPLER = uniform(ddim(), 5)
 GOAL = torch.tensor([[1.5, -0.5], [-1.0, 1.0]])

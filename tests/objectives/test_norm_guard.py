@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scoreward.denoiser import NetworkDenoiser
+from scoreward.core.denoiser import NetworkDenoiser
 from scoreward.objectives.base import Policy
-from scoreward.objectives.pairs import PairObjective, growth
-from scoreward.objectives.vgrpo import VGRPO
+from scoreward.objectives.samples.pairs import PairObjective, growth
+from scoreward.objectives.samples.vgrpo import VGRPO
 from tests.core.laws import F64, real
 from tests.objectives.pairing import BARE, FLOW, KEY, policy, prepared
 

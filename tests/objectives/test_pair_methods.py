@@ -5,19 +5,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from scoreward.denoiser import Guided, NetworkDenoiser
-from scoreward.likelihood import self_normalised_error, squared_error
-from scoreward.objectives.answers import Answers
-from scoreward.objectives.awm import AWM
-from scoreward.objectives.crd import CRD
-from scoreward.objectives.dgpo import DGPO
-from scoreward.objectives.diffusion_nft import DiffusionNFT
-from scoreward.objectives.epg import EPG, PAR, PEPG
-from scoreward.objectives.fpo import FPO
-from scoreward.objectives.pairs import PairObjective, growth
-from scoreward.objectives.ram import RAM
-from scoreward.objectives.vgrpo import VGRPO
-from scoreward.prediction import Kind
+from scoreward.core.denoiser import Guided, NetworkDenoiser
+from scoreward.core.likelihood import self_normalised_error, squared_error
+from scoreward.core.prediction import Kind
+from scoreward.objectives.samples.answers import Answers
+from scoreward.objectives.samples.awm import AWM
+from scoreward.objectives.samples.crd import CRD
+from scoreward.objectives.samples.dgpo import DGPO
+from scoreward.objectives.samples.diffusion_nft import DiffusionNFT
+from scoreward.objectives.samples.epg import EPG, PAR, PEPG
+from scoreward.objectives.samples.fpo import FPO
+from scoreward.objectives.samples.pairs import PairObjective, growth
+from scoreward.objectives.samples.ram import RAM
+from scoreward.objectives.samples.vgrpo import VGRPO
 from tests.core.laws import F64, real
 from tests.objectives.learning import START, learned
 from tests.objectives.pairing import (

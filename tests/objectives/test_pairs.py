@@ -5,18 +5,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from scoreward.chain import uniform
-from scoreward.kernel import DPMSolverPP, euler
-from scoreward.objectives.answers import Share
-from scoreward.objectives.awm import AWM
-from scoreward.objectives.crd import CRD
-from scoreward.objectives.dgpo import DGPO
-from scoreward.objectives.diffusion_nft import DiffusionNFT
-from scoreward.objectives.epg import EPG
-from scoreward.objectives.fpo import FPO
-from scoreward.objectives.pairs import PairObjective
-from scoreward.objectives.ram import RAM
-from scoreward.objectives.vgrpo import VGRPO
+from scoreward.core.chain import uniform
+from scoreward.core.kernel import DPMSolverPP, euler
+from scoreward.objectives.samples.answers import Share
+from scoreward.objectives.samples.awm import AWM
+from scoreward.objectives.samples.crd import CRD
+from scoreward.objectives.samples.dgpo import DGPO
+from scoreward.objectives.samples.diffusion_nft import DiffusionNFT
+from scoreward.objectives.samples.epg import EPG
+from scoreward.objectives.samples.fpo import FPO
+from scoreward.objectives.samples.pairs import PairObjective
+from scoreward.objectives.samples.ram import RAM
+from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.training.geometry import Geometry
 from tests.objectives.learning import ODE, START, distances, trainer
 from tests.objectives.pairing import BARE, GROUP, KEY, policy, prepared, samples, slope

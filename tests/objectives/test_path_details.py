@@ -6,22 +6,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.chain import Tree, rollout, uniform
-from scoreward.denoiser import Counted
-from scoreward.gaussian import Gaussian
-from scoreward.kernel import Churn, EulerMaruyama, dance_sde, euler, flow_sde
-from scoreward.objectives.branch_grpo import BranchGRPO
-from scoreward.objectives.dance_grpo import DanceGRPO
-from scoreward.objectives.dpok import DPOK
-from scoreward.objectives.fdfo import FDFO, halved, log_ratio_of
-from scoreward.objectives.flow_dppo import FlowDPPO
-from scoreward.objectives.flow_grpo import FlowGRPO, FlowGRPOFast
-from scoreward.objectives.grpo_guard import GRPOGuard
-from scoreward.objectives.mixgrpo import MixGRPO
-from scoreward.objectives.replay import PathRows, Replay, replay
-from scoreward.objectives.temp_flow import TempFlowGRPO, noise_weights
-from scoreward.prediction import Prediction
-from scoreward.process import time_grid
+from scoreward.core.chain import Tree, rollout, uniform
+from scoreward.core.denoiser import Counted
+from scoreward.core.gaussian import Gaussian
+from scoreward.core.kernel import Churn, EulerMaruyama, dance_sde, euler, flow_sde
+from scoreward.core.prediction import Prediction
+from scoreward.core.process import time_grid
+from scoreward.objectives.paths.branch_grpo import BranchGRPO
+from scoreward.objectives.paths.dance_grpo import DanceGRPO
+from scoreward.objectives.paths.dpok import DPOK
+from scoreward.objectives.paths.fdfo import FDFO, halved, log_ratio_of
+from scoreward.objectives.paths.flow_dppo import FlowDPPO
+from scoreward.objectives.paths.flow_grpo import FlowGRPO, FlowGRPOFast
+from scoreward.objectives.paths.grpo_guard import GRPOGuard
+from scoreward.objectives.paths.mixgrpo import MixGRPO
+from scoreward.objectives.paths.replay import PathRows, Replay, replay
+from scoreward.objectives.paths.temp_flow import TempFlowGRPO, noise_weights
 from scoreward.training.geometry import Geometry
 from tests.core.laws import F64, real
 from tests.golden.load import golden

@@ -3,22 +3,22 @@
 import pytest
 import torch
 
-from scoreward.chain import Sampler, Tree, windowed
-from scoreward.kernel import DDIM, EulerMaruyama, coefficients_preserving, dance_sde, euler
+from scoreward.core.chain import Sampler, Tree, windowed
+from scoreward.core.kernel import DDIM, EulerMaruyama, coefficients_preserving, dance_sde, euler
+from scoreward.core.windows import Window
 from scoreward.methods.sampling import Noisy, Windowed
-from scoreward.objectives.branch_grpo import BranchGRPO
-from scoreward.objectives.dance_grpo import DanceGRPO
-from scoreward.objectives.ddpo import DDPO
-from scoreward.objectives.dpok import DPOK
-from scoreward.objectives.flow_dppo import FlowDPPO
-from scoreward.objectives.flow_grpo import FlowGRPO, FlowGRPOFast
-from scoreward.objectives.grpo_guard import GRPOGuard
-from scoreward.objectives.mixgrpo import MixGRPO
-from scoreward.objectives.paths import PathObjective
-from scoreward.objectives.replay import replay
-from scoreward.objectives.temp_flow import TempFlowGRPO
+from scoreward.objectives.paths.base import PathObjective
+from scoreward.objectives.paths.branch_grpo import BranchGRPO
+from scoreward.objectives.paths.dance_grpo import DanceGRPO
+from scoreward.objectives.paths.ddpo import DDPO
+from scoreward.objectives.paths.dpok import DPOK
+from scoreward.objectives.paths.flow_dppo import FlowDPPO
+from scoreward.objectives.paths.flow_grpo import FlowGRPO, FlowGRPOFast
+from scoreward.objectives.paths.grpo_guard import GRPOGuard
+from scoreward.objectives.paths.mixgrpo import MixGRPO
+from scoreward.objectives.paths.replay import replay
+from scoreward.objectives.paths.temp_flow import TempFlowGRPO
 from scoreward.training.geometry import Geometry
-from scoreward.windows import Window
 from tests.objectives import rollouts
 from tests.objectives.learning import SDE, START, learned
 from tests.objectives.rollouts import drawn, policy, prepared, score_function, slope, turned

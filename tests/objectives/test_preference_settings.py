@@ -6,20 +6,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.denoiser import Cond
-from scoreward.margins.diffusion import AutomaticBeta
+from scoreward.core.denoiser import Cond
+from scoreward.core.prediction import Prediction
+from scoreward.core.process import DiscreteVP, LinearVP, RectifiedFlow
+from scoreward.losses.diffusion import AutomaticBeta
 from scoreward.objectives.base import Policy
-from scoreward.objectives.diffusion_dpo import DiffusionDPO
-from scoreward.objectives.diffusion_kto import DiffusionKTO
-from scoreward.objectives.diffusion_rainbow_po import DiffusionRainbowPO
-from scoreward.objectives.flow_dpo import FlowDPO
-from scoreward.objectives.inpo import InPO
-from scoreward.objectives.mapo import MaPO
-from scoreward.objectives.pnapo import PNAPO
-from scoreward.objectives.preference_rows import PreferenceRows, TimeLaw
-from scoreward.objectives.smpo import SmPO
-from scoreward.prediction import Prediction
-from scoreward.process import DiscreteVP, LinearVP, RectifiedFlow
+from scoreward.objectives.pictures.diffusion_dpo import DiffusionDPO
+from scoreward.objectives.pictures.diffusion_kto import DiffusionKTO
+from scoreward.objectives.pictures.diffusion_rainbow_po import DiffusionRainbowPO
+from scoreward.objectives.pictures.flow_dpo import FlowDPO
+from scoreward.objectives.pictures.inpo import InPO
+from scoreward.objectives.pictures.mapo import MaPO
+from scoreward.objectives.pictures.pnapo import PNAPO
+from scoreward.objectives.pictures.rows import PreferenceRows, TimeLaw
+from scoreward.objectives.pictures.smpo import SmPO
 from tests.core.laws import real
 from tests.objectives.preferring import KEY, policy, preferred, prepared
 

@@ -8,18 +8,18 @@ import pytest
 import torch
 from torch import nn
 
-from scoreward.chain import Sampler
-from scoreward.denoiser import NetworkDenoiser
-from scoreward.keys import Key
+from scoreward.core.chain import Sampler
+from scoreward.core.denoiser import NetworkDenoiser
+from scoreward.core.keys import Key
+from scoreward.core.process import RectifiedFlow
 from scoreward.methods.losses import TextLoss
-from scoreward.models.language_loading import LanguageLoading
+from scoreward.models.builtin.transformer import NetworkSize, PatchTransformer
 from scoreward.models.lora import LoRA, add_lora
-from scoreward.models.transformer import NetworkSize, PatchTransformer
+from scoreward.models.texts.loading import LanguageLoading
 from scoreward.models.weights import Snapshot, Weights
 from scoreward.objectives.base import Policy
-from scoreward.objectives.diffusion_dpo import DiffusionDPO
-from scoreward.objectives.preference_rows import PreferenceRows, Preferred
-from scoreward.process import RectifiedFlow
+from scoreward.objectives.pictures.diffusion_dpo import DiffusionDPO
+from scoreward.objectives.pictures.rows import PreferenceRows, Preferred
 from scoreward.training.geometry import Geometry
 from tests.objectives.texts import SIZES, tales, trainer_of
 

@@ -6,21 +6,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.denoiser import Cond
-from scoreward.margins.diffusion import AutomaticBeta
-from scoreward.margins.diffusion_tensors import loser_scale, with_loser_scaled
+from scoreward.core.denoiser import Cond
+from scoreward.core.prediction import Prediction
+from scoreward.losses.diffusion import AutomaticBeta
+from scoreward.losses.diffusion_tensors import loser_scale, with_loser_scaled
 from scoreward.objectives.base import Samples
-from scoreward.objectives.diffusion_dpo import DiffusionDPO
-from scoreward.objectives.diffusion_kto import DiffusionKTO
-from scoreward.objectives.diffusion_rainbow_po import DiffusionRainbowPO
-from scoreward.objectives.dspo import DSPO
-from scoreward.objectives.flow_dpo import FlowDPO
-from scoreward.objectives.inpo import InPO
-from scoreward.objectives.pnapo import PNAPO
-from scoreward.objectives.preference_errors import compared
-from scoreward.objectives.preference_rows import extremes
-from scoreward.objectives.smpo import SmPO
-from scoreward.prediction import Prediction
+from scoreward.objectives.pictures.diffusion_dpo import DiffusionDPO
+from scoreward.objectives.pictures.diffusion_kto import DiffusionKTO
+from scoreward.objectives.pictures.diffusion_rainbow_po import DiffusionRainbowPO
+from scoreward.objectives.pictures.dspo import DSPO
+from scoreward.objectives.pictures.errors import compared
+from scoreward.objectives.pictures.flow_dpo import FlowDPO
+from scoreward.objectives.pictures.inpo import InPO
+from scoreward.objectives.pictures.pnapo import PNAPO
+from scoreward.objectives.pictures.rows import extremes
+from scoreward.objectives.pictures.smpo import SmPO
 from tests.core.laws import real
 from tests.objectives.pairing import derivative, policy
 from tests.objectives.preferring import (

@@ -5,17 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from scoreward.kernel import EulerMaruyama, dance_sde, linear_sde
+from scoreward.core.kernel import EulerMaruyama, dance_sde, linear_sde
+from scoreward.core.prediction import Prediction
+from scoreward.core.process import RectifiedFlow, time_grid
 from scoreward.methods.sampling import Noisy
-from scoreward.objectives.awm import AWM
 from scoreward.objectives.base import Objective
-from scoreward.objectives.dance_grpo import DanceGRPO
-from scoreward.objectives.diffusion_nft import DiffusionNFT
-from scoreward.objectives.flow_grpo import FlowGRPO, FlowGRPOFast
-from scoreward.objectives.grpo_guard import GRPOGuard
-from scoreward.objectives.score_as_action import ScoreAsAction, released
-from scoreward.prediction import Prediction
-from scoreward.process import RectifiedFlow, time_grid
+from scoreward.objectives.paths.dance_grpo import DanceGRPO
+from scoreward.objectives.paths.flow_grpo import FlowGRPO, FlowGRPOFast
+from scoreward.objectives.paths.grpo_guard import GRPOGuard
+from scoreward.objectives.paths.score_as_action import ScoreAsAction, released
+from scoreward.objectives.samples.awm import AWM
+from scoreward.objectives.samples.diffusion_nft import DiffusionNFT
 from scoreward.training.geometry import Geometry
 from tests.core.laws import F64, real
 from tests.golden.load import golden

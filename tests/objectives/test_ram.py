@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from scoreward.objectives.answers import Answers
-from scoreward.objectives.ram import RAM
+from scoreward.objectives.samples.answers import Answers
+from scoreward.objectives.samples.ram import RAM
 from tests.objectives.pairing import (
     FLOW,
     RELEASED,

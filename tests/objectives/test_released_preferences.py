@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.denoiser import Cond
-from scoreward.margins.diffusion_tensors import Predictions, loser_scale, released_loser_scale
-from scoreward.objectives.diffusion_dpo import DiffusionDPO
-from scoreward.objectives.inpo import InPO
-from scoreward.objectives.inversion import Released, inverted, noise_inside
-from scoreward.objectives.smpo import SmPO
-from scoreward.prediction import Prediction
-from scoreward.process import DiscreteVP, LinearVP
+from scoreward.core.denoiser import Cond
+from scoreward.core.prediction import Prediction
+from scoreward.core.process import DiscreteVP, LinearVP
+from scoreward.losses.diffusion_tensors import Predictions, loser_scale, released_loser_scale
+from scoreward.objectives.pictures.diffusion_dpo import DiffusionDPO
+from scoreward.objectives.pictures.inpo import InPO
+from scoreward.objectives.pictures.inversion import Released, inverted, noise_inside
+from scoreward.objectives.pictures.smpo import SmPO
 from tests.core.laws import F64, real
 from tests.golden.load import golden
 from tests.objectives.pairing import derivative, policy

@@ -5,9 +5,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from scoreward.objectives.flow_grpo import FlowGRPO
-from scoreward.objectives.replay import again
-from scoreward.prediction import Prediction
+from scoreward.core.prediction import Prediction
+from scoreward.objectives.paths.flow_grpo import FlowGRPO
+from scoreward.objectives.paths.replay import again
 from tests.objectives.rollouts import drawn, policy, prepared
 
 

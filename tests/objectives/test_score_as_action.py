@@ -5,19 +5,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from scoreward.kernel import (
+from scoreward.core.kernel import (
     DDIM,
     generalised,
 )
-from scoreward.objectives.actions import ActionRows, normalised, step_kl
+from scoreward.core.prediction import Prediction
+from scoreward.core.process import DiscreteVP
 from scoreward.objectives.base import Policy
-from scoreward.objectives.ddpo import DDPO
-from scoreward.objectives.denoised_value import DenoisedValue
-from scoreward.objectives.replay import kernel_of
-from scoreward.objectives.score_as_action import ScoreAsAction, released
-from scoreward.objectives.visited import States, following
-from scoreward.prediction import Prediction
-from scoreward.process import DiscreteVP
+from scoreward.objectives.paths.actions import ActionRows, normalised, step_kl
+from scoreward.objectives.paths.ddpo import DDPO
+from scoreward.objectives.paths.denoised_value import DenoisedValue
+from scoreward.objectives.paths.replay import kernel_of
+from scoreward.objectives.paths.score_as_action import ScoreAsAction, released
+from scoreward.objectives.paths.visited import States, following
 from tests.core.laws import F64, real
 from tests.objectives import p1, rollouts
 from tests.objectives.learning import SDE, START, learned

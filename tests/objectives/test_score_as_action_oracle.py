@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.chain import Sampler, Transitions, draw
-from scoreward.denoiser import NetworkDenoiser
-from scoreward.kernel import (
+from scoreward.core.chain import Sampler, Transitions, draw
+from scoreward.core.denoiser import NetworkDenoiser
+from scoreward.core.kernel import (
     DDIM,
     DPMSolverPP,
     EulerMaruyama,
@@ -17,11 +17,11 @@ from scoreward.kernel import (
     generalised,
     reverse_sde,
 )
-from scoreward.objectives.actions import ActionRows
 from scoreward.objectives.base import Policy
-from scoreward.objectives.denoised_value import DenoisedValue
-from scoreward.objectives.score_as_action import ScoreAsAction
-from scoreward.objectives.visited import States
+from scoreward.objectives.paths.actions import ActionRows
+from scoreward.objectives.paths.denoised_value import DenoisedValue
+from scoreward.objectives.paths.score_as_action import ScoreAsAction
+from scoreward.objectives.paths.visited import States
 from scoreward.theory import gaussian as theory_laws
 from scoreward.theory import score_control as theory
 from tests.core.laws import F64, real

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.chain import Transitions, rollout, uniform
-from scoreward.denoiser import NetworkDenoiser
-from scoreward.kernel import DDIM, generalised
+from scoreward.core.chain import Transitions, rollout, uniform
+from scoreward.core.denoiser import NetworkDenoiser
+from scoreward.core.kernel import DDIM, generalised
 from scoreward.objectives.base import Policy, Samples
-from scoreward.objectives.d3po import D3PO
-from scoreward.objectives.lpo import LPO
-from scoreward.objectives.spo import SPO
-from scoreward.objectives.step_pairs import StepObjective, StepPairRows
+from scoreward.objectives.paths.d3po import D3PO
+from scoreward.objectives.paths.lpo import LPO
+from scoreward.objectives.paths.spo import SPO
+from scoreward.objectives.paths.step_pairs import StepObjective, StepPairRows
 from tests.core.laws import F64, real
 from tests.objectives.pairing import KEY, derivative, policy
 

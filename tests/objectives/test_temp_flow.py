@@ -8,30 +8,30 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.advantage import Advantages
-from scoreward.branches import BranchLayout, Grown, grow
-from scoreward.chain import Sampler, draw, uniform
 from scoreward.commands.plan import cost_of
-from scoreward.denoiser import Counted
-from scoreward.gaussian import Gaussian
-from scoreward.kernel import EulerMaruyama, euler, flow_sde
+from scoreward.core.advantage import Advantages
+from scoreward.core.branches import BranchLayout, Grown, grow
+from scoreward.core.chain import Sampler, draw, uniform
+from scoreward.core.denoiser import Counted
+from scoreward.core.gaussian import Gaussian
+from scoreward.core.kernel import EulerMaruyama, euler, flow_sde
+from scoreward.core.prediction import Prediction
+from scoreward.core.process import time_grid
+from scoreward.core.windows import Window
 from scoreward.methods.sampling import Forked, Noisy, Windowed
 from scoreward.objectives.base import Branched, Objective
-from scoreward.objectives.draft import DRaFT
-from scoreward.objectives.flow_grpo import FlowGRPOFast
-from scoreward.objectives.replay import PathRows, Replay
-from scoreward.objectives.score_as_action import ScoreAsAction
-from scoreward.objectives.temp_flow import TempFlowGRPO, noise_weights
-from scoreward.objectives.vgrpo import VGRPO
-from scoreward.prediction import Prediction
-from scoreward.process import time_grid
+from scoreward.objectives.gradients.draft import DRaFT
+from scoreward.objectives.paths.flow_grpo import FlowGRPOFast
+from scoreward.objectives.paths.replay import PathRows, Replay
+from scoreward.objectives.paths.score_as_action import ScoreAsAction
+from scoreward.objectives.paths.temp_flow import TempFlowGRPO, noise_weights
+from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.recipes import recipe
-from scoreward.training.branching import Branching, branching
 from scoreward.training.geometry import Geometry
 from scoreward.training.run import Run
-from scoreward.training.source import Online
+from scoreward.training.sources.branching import Branching, branching
+from scoreward.training.sources.online import Online
 from scoreward.training.trainer import Trainer
-from scoreward.windows import Window
 from tests.core.laws import F64, real
 from tests.golden.load import golden
 from tests.objectives.learning import START, distances, trainer

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.margins import methods
+from scoreward.losses import methods
 from scoreward.methods.losses import Name, TextLoss
-from scoreward.models.language import Sequences
-from scoreward.objectives.kto import BASELINE, KTO, LabelledRows
-from scoreward.objectives.language import LanguagePreferences, Separate, TextPairs
-from scoreward.objectives.language_batch import AOT, BCO
+from scoreward.models.texts.language import Sequences
+from scoreward.objectives.texts.batch import AOT, BCO
+from scoreward.objectives.texts.kto import BASELINE, KTO, LabelledRows
+from scoreward.objectives.texts.language import LanguagePreferences, Separate, TextPairs
 from tests.objectives.texts import Bench, bench
 
 

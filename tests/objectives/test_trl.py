@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from scoreward.methods.losses import TextLoss
-from scoreward.models.language import Sequences
+from scoreward.models.texts.language import Sequences
 from tests.objectives.texts import Bench, bench, tales
 
 BETA = 0.3
@@ -113,7 +113,7 @@ def columns(rows: Sequences, prefix: str = "") -> dict[str, Tensor]:
 
 
 def batch_of(ours: Bench) -> dict[str, Tensor]:
-    from scoreward.rows import join
+    from scoreward.core.rows import join
 
     return columns(join([ours.rows.winner, ours.rows.loser]))
 
@@ -188,7 +188,7 @@ def test_losses_without_a_reference_are_those_of_trl(tmp_path: Path) -> None:
     from trl.experimental import cpo as of_cpo
     from trl.experimental import orpo as of_orpo
 
-    from scoreward.objectives.language import said_of
+    from scoreward.objectives.texts.language import said_of
 
     cpo_loss: Any = of_cpo.CPOTrainer.cpo_loss
     odds_ratio_loss: Any = of_orpo.ORPOTrainer.odds_ratio_loss

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.advantage import group_mean
-from scoreward.chain import uniform
-from scoreward.kernel import ddim
-from scoreward.keys import Key
-from scoreward.likelihood import (
+from scoreward.core.advantage import group_mean
+from scoreward.core.chain import uniform
+from scoreward.core.kernel import ddim
+from scoreward.core.keys import Key
+from scoreward.core.likelihood import (
     NoisySamples,
     noised,
     predict_as,
@@ -23,10 +23,10 @@ from scoreward.likelihood import (
     squared_error,
     targets,
 )
+from scoreward.core.process import RectifiedFlow
 from scoreward.models.analytic import ExactDenoiser, Mixture
 from scoreward.objectives.base import Policy, Samples
-from scoreward.objectives.vgrpo import VGRPO
-from scoreward.process import RectifiedFlow
+from scoreward.objectives.samples.vgrpo import VGRPO
 from tests.core.laws import F64
 
 KEY = Key(("variance",))

@@ -8,16 +8,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scoreward.advantage import Advantages
-from scoreward.chain import draw, rollout, uniform
-from scoreward.denoiser import Counted, NetworkDenoiser
-from scoreward.kernel import DDIM, DPMSolverPP, Kernel, ddim, euler, generalised
-from scoreward.keys import Key
-from scoreward.likelihood import NoisySamples, noised, predict_as, self_normalised_error, targets
-from scoreward.objectives.answers import PairRows
+from scoreward.core.advantage import Advantages
+from scoreward.core.chain import draw, rollout, uniform
+from scoreward.core.denoiser import Counted, NetworkDenoiser
+from scoreward.core.kernel import DDIM, DPMSolverPP, Kernel, ddim, euler, generalised
+from scoreward.core.keys import Key
+from scoreward.core.likelihood import NoisySamples, noised, predict_as, targets
+from scoreward.core.likelihood import self_normalised_error as error_of
+from scoreward.core.process import RectifiedFlow
 from scoreward.objectives.base import Policy, Samples
-from scoreward.objectives.vgrpo import VGRPO
-from scoreward.process import RectifiedFlow
+from scoreward.objectives.samples.answers import PairRows
+from scoreward.objectives.samples.vgrpo import VGRPO
 from tests.core.laws import F64, real
 from tests.golden.load import golden
 
@@ -92,7 +93,7 @@ def test_published_advantages() -> None:
 def test_published_surrogates(name: str) -> None:
     """[vgrpo] (14): minus the error is the stand-in for the log-likelihood."""
     answer = predict_as(line(name), PAIRS, None, "x0")
-    error = self_normalised_error(answer, targets(FLOW, X0, PAIRS, "x0"))
+    error = error_of(answer, targets(FLOW, X0, PAIRS, "x0"))
     expected = matrix(NUMBERS[f"{name}_surrogates"])
     torch.testing.assert_close(-error.detach(), expected, rtol=0, atol=1e-6)
 
@@ -203,8 +204,8 @@ def test_one_ratio_per_pair_has_the_same_gradient_at_the_old_policy_and_not_else
     def per_pair(using: Policy) -> Tensor:
         answer = predict_as(using.current, PAIRS, None, "x0")
         target = targets(FLOW, X0, PAIRS, "x0")
-        old = self_normalised_error(predict_as(line("old"), PAIRS, None, "x0").detach(), target)
-        ratio = (old - self_normalised_error(answer, target)).exp()
+        old = error_of(predict_as(line("old"), PAIRS, None, "x0").detach(), target)
+        ratio = (old - error_of(answer, target)).exp()
         loss = -(ratio * ADVANTAGE[:, None]).mean()
         assert isinstance(using.current, NetworkDenoiser)
         return torch.stack(torch.autograd.grad(loss, list(using.current.network.parameters())))
@@ -228,11 +229,11 @@ def test_an_offset_of_the_error_shared_by_the_group_changes_nothing() -> None:
     assert loss.item() == pytest.approx(0.0, abs=1e-15)
     answer = predict_as(using.current, PAIRS, None, "x0")
     target = targets(FLOW, X0, PAIRS, "x0")
-    error = self_normalised_error(answer, target).mean(1)
+    error = error_of(answer, target).mean(1)
     assert isinstance(using.current, NetworkDenoiser)
     weights = list(using.current.network.parameters())
     plain = torch.autograd.grad((ADVANTAGE * error).mean(), weights, retain_graph=True)
-    offset = self_normalised_error(answer, target)[0].mean()  # of sample 0, depends on the policy
+    offset = error_of(answer, target)[0].mean()  # of sample 0, depends on the policy
     moved = torch.autograd.grad((ADVANTAGE * (error - offset)).mean(), weights)
     torch.testing.assert_close(plain, moved)
 

@@ -7,18 +7,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.advantage import Advantages
-from scoreward.chain import uniform
-from scoreward.denoiser import NetworkDenoiser
-from scoreward.kernel import ddim
-from scoreward.keys import Key
-from scoreward.likelihood import predict_as, targets
+from scoreward.core.advantage import Advantages
+from scoreward.core.chain import uniform
+from scoreward.core.denoiser import NetworkDenoiser
+from scoreward.core.kernel import ddim
+from scoreward.core.keys import Key
+from scoreward.core.likelihood import predict_as, targets
+from scoreward.core.prediction import KINDS, Kind
+from scoreward.core.process import RectifiedFlow
 from scoreward.models.analytic import GaussianPolicy
-from scoreward.objectives.answers import PairRows
 from scoreward.objectives.base import Policy, Samples
-from scoreward.objectives.vgrpo import VGRPO
-from scoreward.prediction import KINDS, Kind
-from scoreward.process import RectifiedFlow
+from scoreward.objectives.samples.answers import PairRows
+from scoreward.objectives.samples.vgrpo import VGRPO
 from tests.core.laws import F64, real
 
 KEY = Key(("switches",))

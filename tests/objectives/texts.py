@@ -8,17 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scoreward.data.preferences.records import TextBinary, TextPair
 from scoreward.methods.losses import TextLoss
-from scoreward.models.language import LanguageModel
-from scoreward.models.language_loading import LanguageLoading, TinyLlama
+from scoreward.models.texts.language import LanguageModel
+from scoreward.models.texts.loading import LanguageLoading, TinyLlama
 from scoreward.objectives.base import Objective
-from scoreward.preferences.records import TextBinary, TextPair
 from scoreward.tasks.text_data import sorted_digits
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
-from scoreward.training.source import Source
+from scoreward.training.sources.online import Source
+from scoreward.training.sources.texts import LabelledSource, PairSource, PairTexts, ReferenceFile
 from scoreward.training.team import Team
-from scoreward.training.text import LabelledSource, PairSource, PairTexts, ReferenceFile
 from scoreward.training.trainer import Trainer
 
 SIZES = TinyLlama(width=32, layers=2, heads=2, context=64)

@@ -7,10 +7,10 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
+from scoreward.core.keys import Key
 from scoreward.data import instructions
-from scoreward.keys import Key
-from scoreward.preferences import builtin
-from scoreward.preferences.records import TextGroup
+from scoreward.data.preferences import builtin
+from scoreward.data.preferences.records import TextGroup
 
 GROUPS = [
     TextGroup("p", ("a", "b", "c", "d"), (0.9, 0.5, 0.1, 0.7), "one"),

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from scoreward.commands.pairs import ACTIONS
-from scoreward.preferences.files import (
+from scoreward.data.preferences.files import (
     read_image_binary,
     read_image_pairs,
     read_text_binary,
     read_text_pairs,
     write,
 )
-from scoreward.preferences.records import (
+from scoreward.data.preferences.records import (
     ImageBinary,
     ImageGroup,
     ImagePair,

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from scoreward.preferences.faults import PreferenceError
-from scoreward.preferences.files import (
+from scoreward.data.preferences.faults import PreferenceError
+from scoreward.data.preferences.files import (
     Reading,
     read,
     read_image_groups,
@@ -14,7 +14,7 @@ from scoreward.preferences.files import (
     read_text_pairs,
     stream,
 )
-from scoreward.preferences.records import ImagePair, TextBinary, TextPair
+from scoreward.data.preferences.records import ImagePair, TextBinary, TextPair
 from tests.preferences.conftest import Rows, Write, coded
 from tests.preferences.test_layouts import chat, images, pick_a_pic
 

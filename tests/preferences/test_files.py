@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from scoreward.preferences.checks import check_lengths
-from scoreward.preferences.faults import PreferenceError
-from scoreward.preferences.files import (
+from scoreward.data.preferences.checks import check_lengths
+from scoreward.data.preferences.faults import PreferenceError
+from scoreward.data.preferences.files import (
     Reading,
     read,
     read_image_binary,
@@ -25,7 +25,7 @@ from scoreward.preferences.files import (
     write,
     write_pairs,
 )
-from scoreward.preferences.records import (
+from scoreward.data.preferences.records import (
     Dropped,
     ImageBinary,
     ImageGroup,

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL.Image import Image
 
-from scoreward.preferences.faults import PreferenceError
-from scoreward.preferences.files import (
+from scoreward.data.preferences.faults import PreferenceError
+from scoreward.data.preferences.files import (
     Reading,
     read_image_groups,
     read_image_pairs,
@@ -17,9 +17,9 @@ from scoreward.preferences.files import (
     read_text_pairs,
     stream,
 )
-from scoreward.preferences.layouts_texts import _cut
-from scoreward.preferences.recognise import KNOWN, recognise
-from scoreward.preferences.records import ImagePair
+from scoreward.data.preferences.layouts_texts import _cut
+from scoreward.data.preferences.recognise import KNOWN, recognise
+from scoreward.data.preferences.records import ImagePair
 from tests.preferences.conftest import Rows, Write, coded, picture
 
 
@@ -263,7 +263,7 @@ def test_a_data_set_on_a_hub_that_cannot_be_reached_is_one_sentence() -> None:
 
 def test_a_data_set_on_disk_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a hub gives is the same call: here a folder that `datasets` takes for a data set."""
-    from scoreward.preferences import tables
+    from scoreward.data.preferences import tables
 
     folder = tmp_path / "owner" / "pairs"
     folder.mkdir(parents=True)

@@ -9,12 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scoreward.data.preferences.faults import PreferenceError
+from scoreward.data.preferences.files import read_text_pairs, write
+from scoreward.data.preferences.making import (
+    BestWorst,
+    PairMaker,
+    Rejection,
+    RewardGap,
+    Rule,
+    win_rates,
+)
+from scoreward.data.preferences.records import ImageGroup, ImagePair, TextGroup, TextPair
+from scoreward.data.preferences.sorting import image_halves, key_of, once, sides, split, text_halves
 from scoreward.data.prompts import share_of
-from scoreward.preferences.faults import PreferenceError
-from scoreward.preferences.files import read_text_pairs, write
-from scoreward.preferences.making import BestWorst, PairMaker, Rejection, RewardGap, Rule, win_rates
-from scoreward.preferences.records import ImageGroup, ImagePair, TextGroup, TextPair
-from scoreward.preferences.sorting import image_halves, key_of, once, sides, split, text_halves
 from tests.preferences.conftest import picture
 
 RULES = (

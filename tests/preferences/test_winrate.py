@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from scoreward.preferences.winrate import (
+from scoreward.data.preferences.winrate import (
     RIDGE,
     accuracy,
     agreement,

@@ -13,13 +13,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scoreward.chain import Sampler, draw
-from scoreward.denoiser import Cond
-from scoreward.kernel import Heun
-from scoreward.keys import Key
-from scoreward.prediction import Prediction
-from scoreward.process import LinearVP, Process
-from scoreward.recovery.guarantees import isometry_on
+from scoreward.core.chain import Sampler, draw
+from scoreward.core.denoiser import Cond
+from scoreward.core.kernel import Heun
+from scoreward.core.keys import Key
+from scoreward.core.prediction import Prediction
+from scoreward.core.process import LinearVP, Process
+from scoreward.models.compressed.guarantees import isometry_on
 
 D, KINDS, NONZERO, STOP = 64, 6, 4, 1e-3
 PROCESS = LinearVP(0.1, 20.0)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.fft import dctn
 
-from scoreward.recovery.bases import basis, levels
-from scoreward.recovery.operators import (
+from scoreward.models.compressed.bases import basis, levels
+from scoreward.models.compressed.operators import (
     Operator,
     cosines,
     explained,

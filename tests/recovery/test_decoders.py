@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from scoreward.recovery.decoders import (
+from scoreward.models.compressed.decoders import (
     BasisPursuit,
     ExactSparse,
     Fista,

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from scoreward.data.digits import load
-from scoreward.recovery.bases import basis
-from scoreward.recovery.decoders import fista
+from scoreward.models.compressed.bases import basis
+from scoreward.models.compressed.decoders import fista
 
 
 def operator(m: int, d: int) -> Tensor:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
-from scoreward.recovery.decoders import BasisPursuit, fista
-from scoreward.recovery.dimension import (
+from scoreward.models.compressed.decoders import BasisPursuit, fista
+from scoreward.models.compressed.dimension import (
     amplification,
     average_case_rows,
     box_dimension,

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.recovery.decoders import ExactSparse, fista, refit
-from scoreward.recovery.dimension import statistical_dimension
-from scoreward.recovery.guarantees import exact_decoder_bound
+from scoreward.models.compressed.decoders import ExactSparse, fista, refit
+from scoreward.models.compressed.dimension import statistical_dimension
+from scoreward.models.compressed.guarantees import exact_decoder_bound
 from tests.recovery.subspaces import NONZERO, D, delta, operator, rms, sampled, subspaces, upward
 from tests.support.matrix import long
 

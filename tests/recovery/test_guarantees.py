@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from scoreward.recovery.decoders import BasisPursuit, ExactSparse
-from scoreward.recovery.guarantees import (
+from scoreward.models.compressed.decoders import BasisPursuit, ExactSparse
+from scoreward.models.compressed.guarantees import (
     basis_pursuit_bound,
     enough_rows,
     exact_decoder_bound,

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from scoreward.recovery.portfolio import minimum_variance, risk_parity, summed
+from scoreward.models.compressed.portfolio import minimum_variance, risk_parity, summed
 
 double = torch.float64
 

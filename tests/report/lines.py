@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scoreward.report.comparison import TaskRuns, tasks
-from scoreward.report.inputs import read_inputs
+from scoreward.report.comparison.comparison import TaskRuns, tasks
+from scoreward.report.comparison.inputs import read_inputs
 
 
 def line(

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from scoreward.report.card import model_card
+from scoreward.report.run.card import model_card
 
 SAID = {
     "recipe": "digits_compressed_vgrpo",

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from scoreward.report import comparison_sentences as sentences
-from scoreward.report import comparison_tables as tables
-from scoreward.report.comparison import (
+from scoreward.report.comparison import sentences, tables
+from scoreward.report.comparison.comparison import (
     at_drift,
     curve_of,
     equal_drift,
@@ -17,7 +16,7 @@ from scoreward.report.comparison import (
     reference,
     tasks,
 )
-from scoreward.report.statistics import estimate
+from scoreward.verdict.statistics import estimate
 from tests.report.conftest import FakeRun
 from tests.report.lines import FAST, LOST, SLOW, line, task_of, write
 

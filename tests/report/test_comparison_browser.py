@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scoreward.report.comparison_page import write_comparison
+from scoreward.report.comparison.page import write_comparison
 from tests.report.conftest import FakeRun
 from tests.report.lines import line, write
 from tests.report.test_report_browser import look

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from scoreward.cli import main
-from scoreward.report import gap, write_report
+from scoreward.report import write_report
 from scoreward.report.folder import read_run
+from scoreward.report.run import gap
 from tests.report.conftest import FakeRun
 
 SMALL = ["--geometry.prompts", "2", "--geometry.group", "2", "--budget.rounds", "2", "--every", "1"]

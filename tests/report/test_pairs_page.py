@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoreward.report import tables
 from scoreward.report.folder import read_run
-from scoreward.report.page import render
 from scoreward.report.pairs import (
     PairCard,
     Pane,
@@ -21,6 +19,8 @@ from scoreward.report.pairs import (
     rows,
     write_pairs_page,
 )
+from scoreward.report.run import tables
+from scoreward.report.run.page import render
 from tests.report.conftest import FakeRun
 from tests.report.test_report_browser import DARK, look
 

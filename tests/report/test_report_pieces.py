@@ -9,11 +9,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from scoreward.report.curves import training
 from scoreward.report.figures import Level, Line, chart, spread
 from scoreward.report.folder import read_run
-from scoreward.report.tables import attributes, checks, differences, flat, parts, spent
-from scoreward.report.tiles import cut, failures, read_sheets, through_training
+from scoreward.report.run.curves import training
+from scoreward.report.run.tables import attributes, checks, differences, flat, parts, spent
+from scoreward.report.run.tiles import cut, failures, read_sheets, through_training
 from tests.report.conftest import FakeRun
 
 CURVE = Line("rise 0.5", [0.0, 1.0, 2.0], [0.1, None, 0.5])

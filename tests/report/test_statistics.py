@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoreward.report.statistics import (
+from scoreward.verdict.statistics import (
     banded,
     common_grid,
     estimate,

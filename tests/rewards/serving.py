@@ -15,9 +15,9 @@ from torch import Tensor
 
 from scoreward.rewards.base import Reward
 from scoreward.rewards.batching import Batching
-from scoreward.rewards.server import create_app, listen, web_server
-from scoreward.rewards.service import Serving
-from scoreward.rewards.wire import FRAMED, packed
+from scoreward.rewards.remote.server import create_app, listen, web_server
+from scoreward.rewards.remote.service import Serving
+from scoreward.rewards.remote.wire import FRAMED, packed
 
 PATIENCE = 30  # seconds; only a server that hangs takes as long
 QUICK = Serving(Batching(wait=0.002))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from scoreward.rewards.batching import Batcher, Batching, Job
 from scoreward.rewards.encodings import encoded
-from scoreward.rewards.wire import Refusal
+from scoreward.rewards.remote.wire import Refusal
 from tests.rewards.serving import QUICK, number, running, score
 
 

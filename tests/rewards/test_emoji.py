@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from scoreward.data import emoji as data
-from scoreward.models.emoji import whole
+from scoreward.models.builtin.emoji import whole
 from scoreward.rewards import emoji as rewards
 from scoreward.rewards import imagenet
 from scoreward.rewards.base import RewardError, differentiated, scored

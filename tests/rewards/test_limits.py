@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from scoreward.rewards.encodings import encoded, png
-from scoreward.rewards.wire import Limits, Refusal
+from scoreward.rewards.remote.wire import Limits, Refusal
 from tests.rewards.serving import QUICK, brightness, running, score
 
 TINY = Limits(bytes=100_000, pictures=4, pixels=32 * 32, total_pixels=3 * 16 * 16)
@@ -51,7 +51,7 @@ def test_what_is_too_large_is_refused(small: str, files: list[bytes], sentence: 
 
 
 def test_a_size_is_refused_before_any_picture_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    from scoreward.rewards import wire
+    from scoreward.rewards.remote import wire
 
     decoded = []
     monkeypatch.setattr(wire, "_read", lambda number, head: decoded.append(number))

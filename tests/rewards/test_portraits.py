@@ -17,7 +17,7 @@ from scoreward.rewards.portraits import (
     Verifier,
     attribute_table,
 )
-from scoreward.training.evaluation import spread_of
+from scoreward.training.evaluations.pictures import spread_of
 from tools.portraits.verifiers import (
     SETTINGS,
     figures,

@@ -23,10 +23,10 @@ from scoreward.rewards.encodings import (
     quantised,
     restored,
 )
-from scoreward.rewards.secret import Secret
-from scoreward.rewards.server import create_app, is_loopback, listen
-from scoreward.rewards.service import Service, Serving
-from scoreward.rewards.wire import FRAMED, PLAIN
+from scoreward.rewards.remote.secret import Secret
+from scoreward.rewards.remote.server import create_app, is_loopback, listen
+from scoreward.rewards.remote.service import Service, Serving
+from scoreward.rewards.remote.wire import FRAMED, PLAIN
 from tests.rewards.serving import QUICK, brightness, metric, number, running, score, talk
 
 
@@ -339,7 +339,7 @@ def test_a_port_in_use_is_one_sentence() -> None:
 def test_without_its_packages_it_says_how_to_get_them(
     monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
-    from scoreward.rewards.server import web_server
+    from scoreward.rewards.remote.server import web_server
 
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install \"scoreward\[server\]\"$"):

@@ -12,7 +12,7 @@ from tests.structure.source import ROOT
 from tools.equations_page import PAGE, page
 
 TABLE = {"ddim": Paper("ddim", "t", "a", None, 2020, {"12": Equation("a step", "verified")})}
-LINE = Tag("ddim", "12", "scoreward/kernel.py", 3)
+LINE = Tag("ddim", "12", "scoreward/core/kernel.py", 3)
 TEST = Tag("ddim", "12", "tests/test_kernel.py", 5)
 
 
@@ -26,9 +26,9 @@ def test_a_complete_index_has_no_problems() -> None:
 
 
 def test_an_unknown_paper_is_refused_with_the_nearest_key() -> None:
-    wrong = Tag("ddin", "12", "scoreward/kernel.py", 9)
+    wrong = Tag("ddin", "12", "scoreward/core/kernel.py", 9)
     (problem,) = equations.check([LINE, TEST, wrong], TABLE)
-    assert "scoreward/kernel.py:9" in problem
+    assert "scoreward/core/kernel.py:9" in problem
     assert "perhaps you meant 'ddim'" in problem
 
 

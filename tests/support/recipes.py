@@ -7,7 +7,7 @@ from scoreward.methods.pictures import GRADIENTS, PAIRS, PATHS, SAMPLES
 from scoreward.recipes import recipe
 from scoreward.settings import ROWS
 from scoreward.tasks.builtin import HeldOut
-from scoreward.training.gap import Gap
+from scoreward.training.evaluations.gap import Gap
 from scoreward.training.run import Run
 
 ON_PAIRS = tuple(one.name for one in PAIRS)

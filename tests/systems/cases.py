@@ -13,21 +13,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scoreward.margins.diffusion import AutomaticBeta
+from scoreward.losses.diffusion import AutomaticBeta
 from scoreward.methods.sampling import Forked, Noisy
 from scoreward.objectives.base import Objective
-from scoreward.objectives.denoised_value import DenoisedValue
-from scoreward.objectives.diffusion_dpo import DiffusionDPO
-from scoreward.objectives.diffusion_kto import DiffusionKTO
-from scoreward.objectives.diffusion_rainbow_po import DiffusionRainbowPO
-from scoreward.objectives.flow_grpo import FlowGRPO
-from scoreward.objectives.score_as_action import ScoreAsAction
-from scoreward.objectives.temp_flow import TempFlowGRPO
-from scoreward.objectives.vgrpo import VGRPO
+from scoreward.objectives.paths.denoised_value import DenoisedValue
+from scoreward.objectives.paths.flow_grpo import FlowGRPO
+from scoreward.objectives.paths.score_as_action import ScoreAsAction
+from scoreward.objectives.paths.temp_flow import TempFlowGRPO
+from scoreward.objectives.pictures.diffusion_dpo import DiffusionDPO
+from scoreward.objectives.pictures.diffusion_kto import DiffusionKTO
+from scoreward.objectives.pictures.diffusion_rainbow_po import DiffusionRainbowPO
+from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.rewards.base import RewardError
 from scoreward.tasks.toy import closeness
 from scoreward.training.checkpoint import newest, read_snapshot
-from scoreward.training.evaluation import evaluate
+from scoreward.training.evaluations.pictures import evaluate
 from scoreward.training.geometry import Geometry
 from scoreward.training.run import Budget, Keeping, Run
 from scoreward.training.team import Team

@@ -12,18 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scoreward.data.preferences.records import TextBinary
 from scoreward.methods.losses import Name, TextLoss
 from scoreward.methods.sampling import Sampling
-from scoreward.models.generation import TextSampling as Drawing
-from scoreward.models.generation import Writer
-from scoreward.preferences.records import TextBinary
+from scoreward.models.texts.generation import TextSampling as Drawing
+from scoreward.models.texts.generation import Writer
 from scoreward.tasks.toy import CORNERS, closeness
-from scoreward.training.evaluation import Evaluation, Evaluator, Measurement, Subject
-from scoreward.training.gap import Gap
+from scoreward.training.evaluations.gap import Gap
+from scoreward.training.evaluations.pictures import Evaluation, Evaluator, Measurement, Subject
+from scoreward.training.evaluations.texts import LabelledEvaluation, TextEvaluation, Writing
 from scoreward.training.geometry import Geometry
-from scoreward.training.preferences import HeldOutPairs
-from scoreward.training.text import LabelledSource, PairTexts, ReferenceFile
-from scoreward.training.text_evaluation import LabelledEvaluation, TextEvaluation, Writing
+from scoreward.training.sources.pairs import HeldOutPairs
+from scoreward.training.sources.texts import LabelledSource, PairTexts, ReferenceFile
 from scoreward.training.trainer import Trainer
 from tests.objectives.texts import moved, tales, trainer_of
 from tests.systems.cases import corners

@@ -15,59 +15,59 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scoreward.chain import Tree
-from scoreward.margins.diffusion import AutomaticBeta
+from scoreward.core.chain import Tree
+from scoreward.data.preferences.records import TextPair
+from scoreward.losses.diffusion import AutomaticBeta
 from scoreward.methods.losses import Name, TextLoss
 from scoreward.methods.sampling import Noisy, Sampling
 from scoreward.models.analytic import GaussianPolicy
 from scoreward.models.base import Model
-from scoreward.objectives.align_prop import AlignProp
-from scoreward.objectives.awm import AWM
 from scoreward.objectives.base import Objective
-from scoreward.objectives.branch_grpo import BranchGRPO
-from scoreward.objectives.crd import CRD
-from scoreward.objectives.d3po import D3PO
-from scoreward.objectives.dance_grpo import DanceGRPO
-from scoreward.objectives.ddpo import DDPO
-from scoreward.objectives.denoised_value import DenoisedValue
-from scoreward.objectives.denoising import Denoising
-from scoreward.objectives.dgpo import DGPO
-from scoreward.objectives.diffusion_dpo import DiffusionDPO
-from scoreward.objectives.diffusion_kto import DiffusionKTO
-from scoreward.objectives.diffusion_nft import DiffusionNFT
-from scoreward.objectives.diffusion_orpo import DiffusionORPO
-from scoreward.objectives.diffusion_rainbow_po import DiffusionRainbowPO
-from scoreward.objectives.dmpo import DMPO
-from scoreward.objectives.dpok import DPOK
-from scoreward.objectives.draft import DRaFT
-from scoreward.objectives.dspo import DSPO
-from scoreward.objectives.epg import EPG, PAR, PEPG
-from scoreward.objectives.fdfo import FDFO
-from scoreward.objectives.few_step import FewStep
-from scoreward.objectives.flow_dpo import FlowDPO
-from scoreward.objectives.flow_dppo import FlowDPPO
-from scoreward.objectives.flow_grpo import FlowGRPO, FlowGRPOFast
-from scoreward.objectives.fpo import FPO
-from scoreward.objectives.grpo_guard import GRPOGuard
-from scoreward.objectives.inpo import InPO
-from scoreward.objectives.lpo import LPO
-from scoreward.objectives.mapo import MaPO
-from scoreward.objectives.mixgrpo import MixGRPO
-from scoreward.objectives.paths import PathObjective
-from scoreward.objectives.pnapo import PNAPO
-from scoreward.objectives.ram import RAM
-from scoreward.objectives.refl import ReFL
-from scoreward.objectives.score_as_action import ScoreAsAction
-from scoreward.objectives.smpo import SmPO
-from scoreward.objectives.spo import SPO
-from scoreward.objectives.temp_flow import TempFlowGRPO
-from scoreward.objectives.vgrpo import VGRPO
-from scoreward.preferences.records import TextPair
+from scoreward.objectives.gradients.align_prop import AlignProp
+from scoreward.objectives.gradients.draft import DRaFT
+from scoreward.objectives.gradients.refl import ReFL
+from scoreward.objectives.paths.base import PathObjective
+from scoreward.objectives.paths.branch_grpo import BranchGRPO
+from scoreward.objectives.paths.d3po import D3PO
+from scoreward.objectives.paths.dance_grpo import DanceGRPO
+from scoreward.objectives.paths.ddpo import DDPO
+from scoreward.objectives.paths.denoised_value import DenoisedValue
+from scoreward.objectives.paths.dpok import DPOK
+from scoreward.objectives.paths.fdfo import FDFO
+from scoreward.objectives.paths.flow_dppo import FlowDPPO
+from scoreward.objectives.paths.flow_grpo import FlowGRPO, FlowGRPOFast
+from scoreward.objectives.paths.grpo_guard import GRPOGuard
+from scoreward.objectives.paths.lpo import LPO
+from scoreward.objectives.paths.mixgrpo import MixGRPO
+from scoreward.objectives.paths.score_as_action import ScoreAsAction
+from scoreward.objectives.paths.spo import SPO
+from scoreward.objectives.paths.temp_flow import TempFlowGRPO
+from scoreward.objectives.pictures.diffusion_dpo import DiffusionDPO
+from scoreward.objectives.pictures.diffusion_kto import DiffusionKTO
+from scoreward.objectives.pictures.diffusion_orpo import DiffusionORPO
+from scoreward.objectives.pictures.diffusion_rainbow_po import DiffusionRainbowPO
+from scoreward.objectives.pictures.dmpo import DMPO
+from scoreward.objectives.pictures.dspo import DSPO
+from scoreward.objectives.pictures.flow_dpo import FlowDPO
+from scoreward.objectives.pictures.inpo import InPO
+from scoreward.objectives.pictures.mapo import MaPO
+from scoreward.objectives.pictures.pnapo import PNAPO
+from scoreward.objectives.pictures.smpo import SmPO
+from scoreward.objectives.samples.awm import AWM
+from scoreward.objectives.samples.crd import CRD
+from scoreward.objectives.samples.denoising import Denoising
+from scoreward.objectives.samples.dgpo import DGPO
+from scoreward.objectives.samples.diffusion_nft import DiffusionNFT
+from scoreward.objectives.samples.epg import EPG, PAR, PEPG
+from scoreward.objectives.samples.few_step import FewStep
+from scoreward.objectives.samples.fpo import FPO
+from scoreward.objectives.samples.ram import RAM
+from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.tasks.toy import CORNERS, closeness, toy_model
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
-from scoreward.training.preferences import PairData, Preferences
-from scoreward.training.source import Offline, Online, Source
+from scoreward.training.sources.online import Offline, Online, Source
+from scoreward.training.sources.pairs import PairData, Preferences
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 from tests.objectives.texts import tales, trainer_of

@@ -13,7 +13,7 @@ from scoreward.tasks.toy import closeness
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Budget, Keeping, Run
-from scoreward.training.source import Online
+from scoreward.training.sources.online import Online
 from tests.support.recipes import toy_vgrpo
 
 

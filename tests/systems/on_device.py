@@ -22,12 +22,12 @@ import torch
 from torch import Tensor
 
 from scoreward.commands.train import build
-from scoreward.models.transformer import PatchTransformer
+from scoreward.models.builtin.transformer import PatchTransformer
 from scoreward.rewards.base import Reward
-from scoreward.training.evaluation import Evaluation
-from scoreward.training.gap import Gap
+from scoreward.training.evaluations.gap import Gap
+from scoreward.training.evaluations.pictures import Evaluation
 from scoreward.training.run import Keeping, Run, Session
-from scoreward.training.source import Online
+from scoreward.training.sources.online import Online
 from tests.support import fake_device
 from tests.support.recipes import BUILT_IN, LANGUAGE, MOVED, ON_PAIRS, PRETRAINED
 
@@ -124,8 +124,8 @@ def _pictures(folder: Path, side: int) -> Path:
     from PIL import Image
 
     from scoreward.data.portraits import load
-    from scoreward.preferences.files import write
-    from scoreward.preferences.records import ImagePair
+    from scoreward.data.preferences.files import write
+    from scoreward.data.preferences.records import ImagePair
 
     config.HF_DATASETS_CACHE = folder / "datasets"
     captions = load("train").captions
@@ -164,7 +164,7 @@ def _prompts(folder: Path) -> Path:
 @cache
 def _llama(folder: Path) -> Path:
     """A tiny Llama with its tokenizer, as transformers saves them."""
-    from scoreward.models.language_loading import TinyLlama
+    from scoreward.models.texts.loading import TinyLlama
 
     target, model = folder / "llama", TinyLlama(width=32, layers=2, heads=2).build()
     weights = {n: p.detach() for n, p in model.network.named_parameters()}

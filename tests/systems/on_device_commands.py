@@ -14,19 +14,19 @@ import torch
 from torch import Tensor
 
 from scoreward import cli
-from scoreward.chain import Sampler, draw, rollout, uniform
 from scoreward.commands.serve import ServeOptions
 from scoreward.commands.train import build
-from scoreward.kernel import DDIM, DPMSolverPP, EulerMaruyama, Heun, flow_sde, generalised
-from scoreward.keys import Key, normal_each
+from scoreward.core.chain import Sampler, draw, rollout, uniform
+from scoreward.core.kernel import DDIM, DPMSolverPP, EulerMaruyama, Heun, flow_sde, generalised
+from scoreward.core.keys import Key, normal_each
+from scoreward.core.process import DiscreteVP, Process, time_grid
 from scoreward.methods.sampling import Noisy
-from scoreward.objectives.flow_grpo import FlowGRPO
-from scoreward.process import DiscreteVP, Process, time_grid
+from scoreward.objectives.paths.flow_grpo import FlowGRPO
 from scoreward.tasks.toy import corner_of, toy_model
 from scoreward.training.clock import Clock
 from scoreward.training.geometry import Geometry
 from scoreward.training.run import Keeping, Run
-from scoreward.training.source import Online
+from scoreward.training.sources.online import Online
 from scoreward.training.trainer import Trainer
 from tests.support import fake_device
 from tests.systems.on_device import _pipeline, attempt, begin, told, words_of

@@ -15,7 +15,7 @@ from scoreward.rewards.emoji import EmojiMatch
 from scoreward.rewards.variety import Variety
 from scoreward.tasks.emoji import nearest_picture
 from scoreward.training.run import Run
-from scoreward.training.source import Online
+from scoreward.training.sources.online import Online
 from tests.support.matrix import long
 from tests.support.recipes import MOVED
 

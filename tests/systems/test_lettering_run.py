@@ -10,12 +10,12 @@ from PIL import Image
 from scoreward.cli import main
 from scoreward.commands.train import build
 from scoreward.recipes import recipe
-from scoreward.report.tiles import cut
+from scoreward.report.run.tiles import cut
 from scoreward.rewards.ocr import Confidence, Legible
 from scoreward.rewards.variety import Variety
 from scoreward.tasks.lettering import nearest_picture
 from scoreward.training.run import Run
-from scoreward.training.source import Online
+from scoreward.training.sources.online import Online
 from tests.support.recipes import MOVED
 
 TINY = ["--geometry.prompts", "2", "--geometry.group", "4", "--held-out.prompts", "8"]

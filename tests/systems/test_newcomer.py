@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import torch
 
 import scoreward as sw
-from scoreward.keys import normal_each
-from scoreward.likelihood import NoisySamples, noised, squared_error
-from scoreward.rows import Rows
+from scoreward.core.keys import normal_each
+from scoreward.core.likelihood import NoisySamples, noised, squared_error
+from scoreward.core.rows import Rows
 
 
 @dataclass(frozen=True)

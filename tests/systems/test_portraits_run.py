@@ -8,16 +8,16 @@ import torch
 from safetensors.torch import load_file
 
 from scoreward.cli import main
+from scoreward.core.keys import Key
 from scoreward.data import portraits as data
-from scoreward.keys import Key
 from scoreward.methods.sampling import Sampling
-from scoreward.models import builtin
+from scoreward.models.builtin import portraits as builtin
 from scoreward.objectives.base import Policy
-from scoreward.objectives.vgrpo import VGRPO
+from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.training.clock import Clock
 from scoreward.training.folder import RunFolder
 from scoreward.training.geometry import Geometry
-from scoreward.training.source import Online, Work
+from scoreward.training.sources.online import Online, Work
 from scoreward.training.team import Team
 
 pytestmark = pytest.mark.slow

@@ -17,8 +17,8 @@ from pyarrow import parquet
 from scoreward.cli import main
 from scoreward.commands.train import build
 from scoreward.data import portraits
-from scoreward.objectives.diffusion_kto import DiffusionKTO
-from scoreward.training.labelled import Labelled
+from scoreward.objectives.pictures.diffusion_kto import DiffusionKTO
+from scoreward.training.sources.labelled import Labelled
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 

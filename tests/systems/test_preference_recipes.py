@@ -11,13 +11,13 @@ from PIL import Image
 
 from scoreward.commands.train import build
 from scoreward.data import portraits
+from scoreward.data.preferences.files import write
+from scoreward.data.preferences.records import ImagePair
 from scoreward.methods.stored import Making
-from scoreward.models import builtin
-from scoreward.preferences.files import write
-from scoreward.preferences.records import ImagePair
+from scoreward.models.builtin import portraits as builtin
 from scoreward.tasks.pairs import from_file, in_space, own_pairs, stored
 from scoreward.tasks.portraits import PORTRAITS
-from scoreward.training.preferences import HeldOutPairs, Preferences
+from scoreward.training.sources.pairs import HeldOutPairs, Preferences
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 from tests.support.matrix import mostly_long

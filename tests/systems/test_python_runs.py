@@ -11,7 +11,7 @@ from torch import Tensor
 import scoreward as sw
 from scoreward.cli import main
 from scoreward.commands.train import build
-from scoreward.objectives.vgrpo import VGRPO
+from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.recipes import every, recipe
 from scoreward.tasks.builtin import BuiltIn
 from scoreward.training.about import described
@@ -168,7 +168,8 @@ def test_one_s_own_of_a_known_name_is_one_s_own() -> None:
 
 def test_a_file_s_objective_of_a_known_name_is_what_trains(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
-        "from dataclasses import dataclass\nfrom scoreward.objectives.vgrpo import VGRPO as Base\n"
+        "from dataclasses import dataclass\n"
+        "from scoreward.objectives.samples.vgrpo import VGRPO as Base\n"
         "@dataclass(frozen=True)\nclass VGRPO(Base):\n    pairs: int = 3\n"
     )
     run, _ = build("mine.py:VGRPO", [], "test")

@@ -19,13 +19,13 @@ from torch import Tensor
 from scoreward.models.base import Model
 from scoreward.rewards.base import Reward, RewardError, scored
 from scoreward.rewards.encodings import quantised, restored
-from scoreward.rewards.fleet import Asking
-from scoreward.rewards.remote import Remote
+from scoreward.rewards.remote.client import Remote
+from scoreward.rewards.remote.fleet import Asking
 from scoreward.tasks.toy import CORNERS, closeness
 from scoreward.training.folder import RunFolder
 from scoreward.training.geometry import Geometry
 from scoreward.training.run import Budget, Run
-from scoreward.training.source import Online
+from scoreward.training.sources.online import Online
 from tests.support.recipes import toy_vgrpo
 from tests.systems.launch import ROOT, environment, free_port
 from tests.training.toys import finish
@@ -33,7 +33,7 @@ from tests.training.toys import finish
 SLOW = 0.02  # seconds that the served reward takes for a picture
 SERVER = f"""
 import sys, time
-from scoreward.rewards.server import create_app, listen, serve
+from scoreward.rewards.remote.server import create_app, listen, serve
 from tests.systems.test_reward_servers import near
 
 def slow(media, prompts):

@@ -7,7 +7,7 @@ import torch
 
 from scoreward.cli import main
 from scoreward.commands.look import Which
-from scoreward.models import builtin
+from scoreward.models.builtin import portraits as builtin
 from tests.support.matrix import long
 
 PROMPT = "a happy person with a red hat"

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad, solve_ivp
 
-from scoreward.keys import Key
-from scoreward.process import LinearVP, RectifiedFlow
+from scoreward.core.keys import Key
+from scoreward.core.process import LinearVP, RectifiedFlow
 from scoreward.theory import bounds
 from scoreward.theory.gaussian import GaussianLaw, Levels, LinearReward, marginal, output
 from scoreward.theory.reward_gap import GapSetting, linear

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from scoreward.chain import draw, uniform, windowed
-from scoreward.kernel import (
+from scoreward.core.chain import draw, uniform, windowed
+from scoreward.core.kernel import (
     DDIM,
     DPMSolverPP,
     EulerMaruyama,
@@ -16,10 +16,10 @@ from scoreward.kernel import (
     generalised,
     reverse_sde,
 )
-from scoreward.kernel import ancestral as own_noise
-from scoreward.keys import Key
+from scoreward.core.kernel import ancestral as own_noise
+from scoreward.core.keys import Key
+from scoreward.core.process import LinearVP, Process, RectifiedFlow, time_grid
 from scoreward.models.analytic import ExactDenoiser, gaussian
-from scoreward.process import LinearVP, Process, RectifiedFlow, time_grid
 from scoreward.theory import gaussian as theory
 from scoreward.theory.chains import steps_of
 from scoreward.theory.gaussian import GaussianLaw, Levels

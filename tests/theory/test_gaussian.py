@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad, solve_ivp
 
-from scoreward.kernel import DDIM, EulerMaruyama, Kernel, flow_sde, generalised, reverse_sde
-from scoreward.kernel import ancestral as own_noise
-from scoreward.keys import Key
-from scoreward.process import VE, DiscreteVP, LinearVP, Process, RectifiedFlow, time_grid
+from scoreward.core.kernel import DDIM, EulerMaruyama, Kernel, flow_sde, generalised, reverse_sde
+from scoreward.core.kernel import ancestral as own_noise
+from scoreward.core.keys import Key
+from scoreward.core.process import VE, DiscreteVP, LinearVP, Process, RectifiedFlow, time_grid
 from scoreward.theory import gaussian as theory
 from scoreward.theory.gaussian import GaussianLaw, Levels, LinearReward, QuadraticReward
 from tests.core.laws import PROCESSES, VarianceClock, affine, line

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from scoreward.core.process import LinearVP, RectifiedFlow
 from scoreward.models.analytic import Mixture, gaussian
-from scoreward.process import LinearVP, RectifiedFlow
 from scoreward.theory import mixture as theory
 from scoreward.theory.gaussian import GaussianLaw, Levels, output
 from scoreward.theory.mixture import MixtureSampling, Points

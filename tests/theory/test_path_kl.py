@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from scoreward.process import VE, DiscreteVP, LinearVP, Process, RectifiedFlow
+from scoreward.core.process import VE, DiscreteVP, LinearVP, Process, RectifiedFlow
 from scoreward.theory import path_kl as theory
 from scoreward.theory.gaussian import GaussianLaw, Levels, output
 from tests.golden.load import golden

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoreward.process import DiscreteVP, LinearVP, RectifiedFlow
+from scoreward.core.process import DiscreteVP, LinearVP, RectifiedFlow
 from scoreward.theory import gaussian as theory
 from scoreward.theory import reward_gap as gap
 from scoreward.theory.gaussian import GaussianLaw, Levels, LinearReward, QuadraticReward

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from scoreward.keys import Key
-from scoreward.process import VE, LinearVP, Process, RectifiedFlow
+from scoreward.core.keys import Key
+from scoreward.core.process import VE, LinearVP, Process, RectifiedFlow
 from scoreward.theory.gaussian import GaussianLaw, LinearReward, QuadraticReward
 from scoreward.theory.score_control import (
     Optimal,

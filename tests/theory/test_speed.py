@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.keys import Key
+from scoreward.core.keys import Key
 from scoreward.theory import bounds, gaussian, path_kl, reward_gap
 from scoreward.theory.gaussian import GaussianLaw, Levels, LinearReward, QuadraticReward
 from scoreward.theory.reward_gap import GapSetting, Tuned

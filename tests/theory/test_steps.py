@@ -5,9 +5,9 @@ from math import log
 import pytest
 import torch
 
-from scoreward.kernel import DDIM, DataAware, dance_sde, flow_sde, generalised, reverse_sde
-from scoreward.prediction import Kind, Prediction
-from scoreward.process import DiscreteVP, LinearVP, Process, RectifiedFlow
+from scoreward.core.kernel import DDIM, DataAware, dance_sde, flow_sde, generalised, reverse_sde
+from scoreward.core.prediction import Kind, Prediction
+from scoreward.core.process import DiscreteVP, LinearVP, Process, RectifiedFlow
 from scoreward.theory.gaussian import GaussianLaw, Levels
 from scoreward.theory.gaussian import exact as exact_steps
 from scoreward.theory.path_kl import step_weights

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import torch
 
-from scoreward.keys import Key
+from scoreward.core.keys import Key
 from scoreward.methods.sampling import Sampling
 from scoreward.objectives.base import Objective
-from scoreward.objectives.diffusion_dpo import DiffusionDPO
+from scoreward.objectives.pictures.diffusion_dpo import DiffusionDPO
 from scoreward.tasks.toy import CORNERS, closeness, toy_model
-from scoreward.training.evaluation import Evaluation
+from scoreward.training.evaluations.pictures import Evaluation
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
-from scoreward.training.preferences import HeldOutPairs, PairData, Preferences
 from scoreward.training.run import Budget, Keeping, Run
+from scoreward.training.sources.pairs import HeldOutPairs, PairData, Preferences
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 

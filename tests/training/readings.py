@@ -11,20 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from scoreward.commands.train import build
-from scoreward.keys import Key
+from scoreward.core.keys import Key
+from scoreward.core.rows import Rows
 from scoreward.methods.losses import OWN, TextLoss
-from scoreward.models.builtin import SHAPE, around
-from scoreward.models.language_loading import LanguageLoading
+from scoreward.models.builtin.portraits import SHAPE, around
+from scoreward.models.builtin.transformer import NetworkSize, fresh
 from scoreward.models.lora import LoRA, add_lora
-from scoreward.models.transformer import NetworkSize, fresh
+from scoreward.models.texts.loading import LanguageLoading
 from scoreward.objectives.base import Objective, Policy
-from scoreward.rows import Rows
 from scoreward.training.geometry import Geometry
 from scoreward.training.guards import Guards
 from scoreward.training.optimizer import Optimizer
-from scoreward.training.preferences import PairData, Preferences
 from scoreward.training.run import Run
-from scoreward.training.source import Online
+from scoreward.training.sources.online import Online
+from scoreward.training.sources.pairs import PairData, Preferences
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 from tests.objectives import texts

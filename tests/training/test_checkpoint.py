@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import save_file
 
 from scoreward.models.lora import LoRA, add_lora
-from scoreward.objectives.awm import AWM
 from scoreward.objectives.base import Objective
-from scoreward.objectives.diffusion_nft import DiffusionNFT
+from scoreward.objectives.samples.awm import AWM
+from scoreward.objectives.samples.diffusion_nft import DiffusionNFT
 from scoreward.tasks.toy import toy_model
 from scoreward.training import checkpoint
 from scoreward.training.checkpoint import CheckpointError

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from scoreward.chain import Sampler, windowed
-from scoreward.kernel import EulerMaruyama, euler, flow_sde
+from scoreward.core.chain import Sampler, windowed
+from scoreward.core.kernel import EulerMaruyama, euler, flow_sde
 from scoreward.objectives.base import Objective
-from scoreward.objectives.diffusion_nft import DiffusionNFT
-from scoreward.objectives.flow_grpo import FlowGRPO, FlowGRPOFast
-from scoreward.objectives.vgrpo import VGRPO
+from scoreward.objectives.paths.flow_grpo import FlowGRPO, FlowGRPOFast
+from scoreward.objectives.samples.diffusion_nft import DiffusionNFT
+from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.training.geometry import Geometry
 from tests.objectives.learning import GRID, ODE, SDE, trainer
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from scoreward.models.base import Model
-from scoreward.objectives.vgrpo import VGRPO
+from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.training import checkpoint
 from scoreward.training.optimizer import Optimizer, updates_made
 from scoreward.training.team import Team

@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.denoiser import Denoiser
-from scoreward.keys import Key
+from scoreward.core.denoiser import Denoiser
+from scoreward.core.keys import Key
+from scoreward.core.prediction import Prediction
+from scoreward.core.process import RectifiedFlow
 from scoreward.methods.sampling import Sampling
 from scoreward.models.base import Model
-from scoreward.prediction import Prediction
-from scoreward.process import RectifiedFlow
 from scoreward.rewards.base import RewardError
 from scoreward.tasks.toy import CORNERS, closeness, toy_model
-from scoreward.training.evaluation import Evaluation, Measurement, evaluate
-from scoreward.training.evaluation import Tester as Share
+from scoreward.training.evaluations.pictures import Evaluation, Measurement, evaluate
+from scoreward.training.evaluations.pictures import Tester as Share
 from scoreward.training.team import Team
 from tests.training.toys import make_trainer, rounds_of
 

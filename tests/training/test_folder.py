@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from scoreward.training.evaluation import Measurement
+from scoreward.training.evaluations.pictures import Measurement
 from scoreward.training.folder import RunFolder, save_grid
 
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scoreward.denoiser import Cond, Denoiser
+from scoreward.core.denoiser import Cond, Denoiser
+from scoreward.core.prediction import Prediction
+from scoreward.core.process import VE, LinearVP, Process, RectifiedFlow, time_grid
 from scoreward.methods.sampling import Sampling
 from scoreward.models.analytic import ExactDenoiser, Mixture, gaussian
 from scoreward.models.base import Model
-from scoreward.prediction import Prediction
-from scoreward.process import VE, LinearVP, Process, RectifiedFlow, time_grid
 from scoreward.tasks import task
 from scoreward.tasks.base import Goal
 from scoreward.tasks.builtin import BuiltIn, HeldOut
@@ -31,9 +31,9 @@ from scoreward.theory.gaussian import (
     output,
 )
 from scoreward.theory.reward_gap import GapSetting, discretised, linear, quadratic
-from scoreward.training.evaluation import Evaluation, evaluate, measure_gap
+from scoreward.training.evaluations.gap import Gap, compared, estimate
+from scoreward.training.evaluations.pictures import Evaluation, evaluate, measure_gap
 from scoreward.training.folder import RunFolder
-from scoreward.training.gap import Gap, compared, estimate
 from scoreward.training.geometry import Geometry
 from scoreward.training.run import Budget, Run
 from scoreward.training.team import Team

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoreward.keys import Key
+from scoreward.core.keys import Key
 from scoreward.training.geometry import Geometry
 
 sizes = st.integers(1, 9)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from scoreward.advantage import correlation
+from scoreward.core.advantage import correlation
 from scoreward.training.geometry import Geometry
 from scoreward.training.gradients import GradientParts, moved, shadow, square
 from scoreward.training.probe import Probe, probe

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoreward.training.health import Finding, check_evaluations, check_round, level_of
+from scoreward.verdict.health import Finding, check_evaluations, check_round, level_of
 
 WHOLE = {
     "first/ratio/min": 1.0,

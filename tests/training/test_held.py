@@ -8,9 +8,9 @@ from rich.console import Console
 
 from scoreward.commands.live import say_held_out
 from scoreward.data.holding import Held
-from scoreward.report.card import model_card
 from scoreward.report.folder import read_run
-from scoreward.report.tables import facts
+from scoreward.report.run.card import model_card
+from scoreward.report.run.tables import facts
 from scoreward.report.words import ends, verdict
 from scoreward.tasks.base import told
 from scoreward.tasks.toy import CORNERS

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.chain import uniform
-from scoreward.kernel import ddim
+from scoreward.core.chain import uniform
+from scoreward.core.kernel import ddim
 from scoreward.models.diffusers.text import TensorStore
 from scoreward.tasks.toy import CORNERS, closeness, toy_model
-from scoreward.training.own_pairs import OwnPairs
+from scoreward.training.sources.own_pairs import OwnPairs
 
 MAKING = OwnPairs(uniform(ddim(), 20), closeness, group=4, batch=8)
 PROMPTS = list(CORNERS) * 3

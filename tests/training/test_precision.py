@@ -13,25 +13,25 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scoreward.denoiser import NetworkDenoiser
-from scoreward.diagnosis.bugs import OFF, _distance
-from scoreward.models.builtin import around
+from scoreward.core.denoiser import NetworkDenoiser
+from scoreward.core.process import RectifiedFlow
+from scoreward.models.builtin.portraits import around
 from scoreward.models.weights import Snapshot, Weights
-from scoreward.objectives.ddpo import DDPO
-from scoreward.objectives.flow_grpo import FlowGRPO
-from scoreward.objectives.vgrpo import VGRPO
-from scoreward.process import RectifiedFlow
+from scoreward.objectives.paths.ddpo import DDPO
+from scoreward.objectives.paths.flow_grpo import FlowGRPO
+from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.recipes import recipe
 from scoreward.rewards.base import Reward
 from scoreward.training import checkpoint
 from scoreward.training.guards import Diverged, Guards
-from scoreward.training.health import check_round
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.precision import tolerance
 from scoreward.training.run import Budget, Keeping, Run
-from scoreward.training.source import Online
+from scoreward.training.sources.online import Online
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
+from scoreward.verdict.bugs import OFF, _distance
+from scoreward.verdict.health import check_round
 from tests.support.matrix import long
 from tests.training.readings import FAST, network, pictured, redness, trainer
 

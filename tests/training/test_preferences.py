@@ -7,28 +7,28 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.denoiser import Cond, Denoiser
-from scoreward.keys import Key
-from scoreward.margins.diffusion import AutomaticBeta
+from scoreward.core.denoiser import Cond, Denoiser
+from scoreward.core.keys import Key
+from scoreward.core.rows import Rows
+from scoreward.losses.diffusion import AutomaticBeta
 from scoreward.objectives.base import Objective, Policy
-from scoreward.objectives.diffusion_dpo import DiffusionDPO
-from scoreward.objectives.diffusion_kto import DiffusionKTO
-from scoreward.objectives.diffusion_orpo import DiffusionORPO
-from scoreward.objectives.diffusion_rainbow_po import DiffusionRainbowPO
-from scoreward.objectives.dmpo import DMPO
-from scoreward.objectives.dspo import DSPO
-from scoreward.objectives.flow_dpo import FlowDPO
-from scoreward.objectives.inpo import InPO
-from scoreward.objectives.mapo import MaPO
-from scoreward.objectives.pnapo import PNAPO
-from scoreward.objectives.preference_rows import Preferred
-from scoreward.objectives.smpo import SmPO
-from scoreward.rows import Rows
+from scoreward.objectives.pictures.diffusion_dpo import DiffusionDPO
+from scoreward.objectives.pictures.diffusion_kto import DiffusionKTO
+from scoreward.objectives.pictures.diffusion_orpo import DiffusionORPO
+from scoreward.objectives.pictures.diffusion_rainbow_po import DiffusionRainbowPO
+from scoreward.objectives.pictures.dmpo import DMPO
+from scoreward.objectives.pictures.dspo import DSPO
+from scoreward.objectives.pictures.flow_dpo import FlowDPO
+from scoreward.objectives.pictures.inpo import InPO
+from scoreward.objectives.pictures.mapo import MaPO
+from scoreward.objectives.pictures.pnapo import PNAPO
+from scoreward.objectives.pictures.rows import Preferred
+from scoreward.objectives.pictures.smpo import SmPO
 from scoreward.tasks.toy import CORNERS, toy_model
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
-from scoreward.training.preferences import Curriculum, HeldOutPairs, PairData, Preferences
-from scoreward.training.source import Collected
+from scoreward.training.sources.online import Collected
+from scoreward.training.sources.pairs import Curriculum, HeldOutPairs, PairData, Preferences
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 from tests.support.matrix import mostly_long

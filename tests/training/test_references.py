@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scoreward.denoiser import PRECISIONS
+from scoreward.core.denoiser import PRECISIONS
 from scoreward.methods.losses import TextLoss
 from scoreward.training.geometry import Geometry
 from tests.objectives.texts import tales, trainer_of

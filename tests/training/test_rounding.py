@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scoreward.models.builtin import SHAPE, around
-from scoreward.objectives.answers import PairRows
+from scoreward.core.rows import Rows
+from scoreward.models.builtin.portraits import SHAPE, around
 from scoreward.objectives.base import Policy
-from scoreward.objectives.vgrpo import VGRPO
-from scoreward.rows import Rows
+from scoreward.objectives.samples.answers import PairRows
+from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.training.geometry import Geometry
 from scoreward.training.guards import Guards
 from scoreward.training.precision import LEAST, narrowest, rounding_of, scaler_of, tolerance

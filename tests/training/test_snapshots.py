@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from scoreward.advantage import Advantages
+from scoreward.core.advantage import Advantages
 from scoreward.methods.sampling import Noisy
-from scoreward.objectives.awm import AWM
 from scoreward.objectives.base import Objective
-from scoreward.objectives.diffusion_nft import DiffusionNFT
-from scoreward.objectives.dpok import DPOK
+from scoreward.objectives.paths.dpok import DPOK
+from scoreward.objectives.samples.awm import AWM
+from scoreward.objectives.samples.diffusion_nft import DiffusionNFT
 from scoreward.training.geometry import Geometry
 from scoreward.training.run import Keeping, Run
-from scoreward.training.source import Online
+from scoreward.training.sources.online import Online
 from tests.training.toys import live_after, make_trainer, means, records, toy
 
 

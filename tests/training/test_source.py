@@ -6,20 +6,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.advantage import Advantages
-from scoreward.chain import Sampler, uniform
-from scoreward.denoiser import Cond
-from scoreward.kernel import DDIM, ddim, generalised
-from scoreward.keys import Key
+from scoreward.core.advantage import Advantages
+from scoreward.core.chain import Sampler, uniform
+from scoreward.core.denoiser import Cond
+from scoreward.core.kernel import DDIM, ddim, generalised
+from scoreward.core.keys import Key
+from scoreward.core.prediction import Prediction
+from scoreward.core.process import RectifiedFlow
 from scoreward.models.base import Model
 from scoreward.objectives.base import Objective, Policy
-from scoreward.objectives.vgrpo import VGRPO
-from scoreward.prediction import Prediction
-from scoreward.process import RectifiedFlow
+from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.tasks.toy import CORNERS, closeness, toy_model
 from scoreward.training.clock import Clock
 from scoreward.training.geometry import Geometry
-from scoreward.training.source import Collected, Offline, Source, Work
+from scoreward.training.sources.online import Collected, Offline, Source, Work
 from scoreward.training.team import Team
 from tests.training.toys import online
 

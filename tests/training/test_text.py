@@ -8,25 +8,25 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from scoreward.margins import methods
+from scoreward.data.preferences.records import TextPair
+from scoreward.data.preferences.sorting import text_halves
+from scoreward.losses import methods
 from scoreward.methods.losses import Name, TextLoss
 from scoreward.methods.texts import Cached, HeldOutTexts, TextData, TextSettings, on_texts
-from scoreward.models.language_loading import LanguageLoading
 from scoreward.models.lora import LoRA
-from scoreward.objectives.language import LanguagePreferences, said_of
-from scoreward.preferences.records import TextPair
-from scoreward.preferences.sorting import text_halves
+from scoreward.models.texts.loading import LanguageLoading
+from scoreward.objectives.texts.language import LanguagePreferences, said_of
 from scoreward.recipes import recipe
 from scoreward.report import write_report
 from scoreward.tasks.text_data import sorted_digits
 from scoreward.training.checkpoint import newest, read_snapshot
+from scoreward.training.evaluations.texts import TextEvaluation, Writing
 from scoreward.training.folder import RunFolder
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Budget, Keeping, Run
-from scoreward.training.source import Source
-from scoreward.training.text import PairSource, PairTexts, ReferenceFile
-from scoreward.training.text_evaluation import TextEvaluation, Writing
+from scoreward.training.sources.online import Source
+from scoreward.training.sources.texts import PairSource, PairTexts, ReferenceFile
 from scoreward.training.trainer import Trainer
 from tests.objectives.texts import DIGITS, SIZES, bench, llama, moved, tales, trainer_of
 from tests.support.matrix import mostly_long
@@ -250,7 +250,7 @@ def test_held_out_numbers_are_means_over_pairs(tmp_path: Path) -> None:
     run = short(tmp_path / "run", model=trainer.model)
     held_out = PairTexts(trainer.model, tales(5), ReferenceFile(True, file=tmp_path / "held"))
     settings = TextEvaluation(held_out, LanguagePreferences(methods.dpo(0.1)), batch=2)
-    from scoreward.training.evaluation import Subject
+    from scoreward.training.evaluations.pictures import Subject
 
     trainer.weights.commit("ema")
     subject = Subject(

@@ -7,19 +7,19 @@ import pytest
 from datasets import config
 
 from scoreward.data import instructions
+from scoreward.data.preferences import builtin
+from scoreward.data.preferences.faults import said
+from scoreward.data.preferences.files import write
+from scoreward.data.preferences.records import TextBinary, TextPair
+from scoreward.data.preferences.sorting import split
 from scoreward.methods.losses import TextLoss
 from scoreward.methods.texts import Cached, HeldOutTexts, TextSettings, on_texts
-from scoreward.models.language_loading import TinyLlama
-from scoreward.preferences import builtin
-from scoreward.preferences.faults import said
-from scoreward.preferences.files import write
-from scoreward.preferences.records import TextBinary, TextPair
-from scoreward.preferences.sorting import split
+from scoreward.models.texts.loading import TinyLlama
 from scoreward.tasks.text_data import TextFile, built_in, from_file, score, success
+from scoreward.training.evaluations.texts import LabelledEvaluation
 from scoreward.training.geometry import Geometry
 from scoreward.training.run import Budget
-from scoreward.training.text import LabelledSource
-from scoreward.training.text_evaluation import LabelledEvaluation
+from scoreward.training.sources.texts import LabelledSource
 
 LLAMA = TinyLlama(width=32, layers=1, heads=2, context=256)
 

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scoreward.chain import uniform
-from scoreward.denoiser import Guided
-from scoreward.kernel import DDIM, generalised
+from scoreward.core.chain import uniform
+from scoreward.core.denoiser import Guided
+from scoreward.core.kernel import DDIM, generalised
 from scoreward.models.analytic import GaussianPolicy
 from scoreward.models.base import Model
 from scoreward.objectives.base import Objective
-from scoreward.objectives.crd import CRD
-from scoreward.objectives.dgpo import DGPO
-from scoreward.objectives.vgrpo import VGRPO
+from scoreward.objectives.samples.crd import CRD
+from scoreward.objectives.samples.dgpo import DGPO
+from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.rewards.base import RewardError
 from scoreward.tasks.toy import toy_model
 from scoreward.training.geometry import Geometry

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from scoreward.objectives.refl import ReFL
+from scoreward.objectives.gradients.refl import ReFL
 from scoreward.recipes import recipe
 from scoreward.rewards.variety import Variety
 from scoreward.training.geometry import Geometry
 from scoreward.training.run import Run
-from scoreward.training.source import Online
+from scoreward.training.sources.online import Online
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 

@@ -8,14 +8,14 @@ from typing import Any
 
 from torch import Tensor
 
-from scoreward.chain import Sampler, Transitions
-from scoreward.keys import Key
+from scoreward.core.chain import Sampler, Transitions
+from scoreward.core.keys import Key
+from scoreward.core.rounds import Round
+from scoreward.core.rows import Rows
 from scoreward.models.base import Model
 from scoreward.objectives.base import Objective, Policy, Samples
-from scoreward.objectives.vgrpo import VGRPO
+from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.rewards.base import Reward
-from scoreward.rounds import Round
-from scoreward.rows import Rows
 from scoreward.tasks.toy import closeness, toy_model
 from scoreward.training import checkpoint
 from scoreward.training.folder import RunFolder
@@ -23,7 +23,7 @@ from scoreward.training.geometry import Geometry
 from scoreward.training.guards import Guards
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Budget, Moment, Run
-from scoreward.training.source import Collected, Online, Source, Work
+from scoreward.training.sources.online import Collected, Online, Source, Work
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 from tests.support.recipes import toy_vgrpo

@@ -11,9 +11,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from scoreward.models.compressed import save, stored
-from scoreward.models.digits import PATH, load
-from scoreward.recovery.operators import Operator
+from scoreward.models.builtin.digits import PATH, load
+from scoreward.models.compressed.model import save, stored
+from scoreward.models.compressed.operators import Operator
 
 
 def main(path: Path) -> None:

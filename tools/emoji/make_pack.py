@@ -18,7 +18,7 @@ import resvg_py
 from PIL import Image
 
 from scoreward.data.emoji import FOLDER, SIDE, STYLES
-from scoreward.models.minilm import vectors
+from scoreward.models.texts.minilm import vectors
 
 SETS = {"noto": "noto", "twemoji": "twemoji", "fluent": "fluent-emoji-flat", "openmoji": "openmoji"}
 LEFT_OUT = re.compile(r"skin-tone|facing-right|^(man|woman|men|women)s?-|-(man|woman|men|women)\b")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from scoreward.models.emoji import PATH
+from scoreward.models.builtin.emoji import PATH
 from scoreward.training.checkpoint import newest, read_snapshot
 
 

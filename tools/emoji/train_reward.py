@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from scoreward.data import emoji as data
-from scoreward.models.emoji import whole
+from scoreward.models.builtin.emoji import whole
 from scoreward.rewards.emoji import HEADS, Heads, Retrieval, features
 
 SHARED = 128  # numbers of the shared space

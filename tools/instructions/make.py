@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from scoreward.core.keys import Key
 from scoreward.data import instructions
-from scoreward.keys import Key
-from scoreward.models.generation import TextSampling, answers
+from scoreward.models.texts.generation import TextSampling, answers
 
 SAMPLING = TextSampling(temperature=0.8, top_p=0.95, max_tokens=48)
 PACKED = "SmolLM2-135M-Instruct.Q4_1.gguf"

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from PIL import Image
 
-from scoreward.device import chosen
+from scoreward.core.device import chosen
 from scoreward.models.diffusers.families import pipeline_class
 from scoreward.models.diffusers.pretrained import DTYPES, class_name, found, index_of
 from scoreward.models.diffusers.versions import check_diffusers, quietly

@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from scoreward.core.prediction import Kind
+from scoreward.core.process import DiscreteVP, Process, RectifiedFlow
 from scoreward.models.diffusers.text import Text
 from scoreward.models.diffusers.versions import OLDEST
-from scoreward.prediction import Kind
-from scoreward.process import DiscreteVP, Process, RectifiedFlow
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")  # names of linear layers in diffusers
 JOINT = (*ATTENTION, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")

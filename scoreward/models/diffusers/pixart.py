@@ -5,6 +5,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from scoreward.core.prediction import Kind
+from scoreward.core.process import Process
 from scoreward.models.diffusers.family import (
     Family,
     Network,
@@ -17,8 +19,6 @@ from scoreward.models.diffusers.family import (
     table_step,
 )
 from scoreward.models.diffusers.text import Text
-from scoreward.prediction import Kind
-from scoreward.process import Process
 
 
 class PixArt(Family):

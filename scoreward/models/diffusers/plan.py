@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from scoreward.denoiser import Denoiser, Guided
-from scoreward.kernel import ddim
+from scoreward.core.denoiser import Denoiser, Guided
+from scoreward.core.kernel import ddim
+from scoreward.core.rows import Looked
 from scoreward.models.base import Model
 from scoreward.models.diffusers.prompts import Pictures, Prompts
 from scoreward.models.diffusers.skeleton import text_on_paper
 from scoreward.models.diffusers.text import Text
 from scoreward.models.measuring import bytes_of, living
-from scoreward.rows import Looked
 
 
 @dataclass(frozen=True)

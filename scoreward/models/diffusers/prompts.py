@@ -13,8 +13,8 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from scoreward.core.denoiser import Cond
 from scoreward.data.prompts import Instruction
-from scoreward.denoiser import Cond
 from scoreward.models.diffusers.family import Family, Size
 from scoreward.models.diffusers.text import Remembered, Text
 from scoreward.models.diffusers.versions import quietly

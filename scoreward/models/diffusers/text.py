@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from scoreward.rows import Rows, join
+from scoreward.core.rows import Rows, join
 
 SAMPLED = 1 << 20  # bytes read at the start, the middle and the end of a file of weights
 

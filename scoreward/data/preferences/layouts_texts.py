@@ -1,0 +1,107 @@
+"""Layouts of public text preferences: UltraFeedback binarized, and the formats that TRL reads.
+
+A completion may be text or messages, and the prompt may stand in its own column or only be what
+both completions begin with. Messages become the chat before the last answer, and that answer.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scoreward.data.preferences.faults import Unusable
+from scoreward.data.preferences.layouts import (
+    TIE,
+    Layout,
+    Made,
+    cell,
+    flag,
+    maybe,
+    messages,
+    prompt_of,
+)
+from scoreward.data.preferences.records import TextBinary, TextPair
+from scoreward.data.preferences.tables import Row
+
+Prompt = str | Sequence[Mapping[str, str]]
+
+
+def _scored(rows: Sequence[Row], folder: Path) -> Made:
+    """UltraFeedback binarized; equal scores are a tie."""
+    row = rows[0]
+    better, worse = maybe(row, "score_chosen"), maybe(row, "score_rejected")
+    if better is not None and better == worse:
+        yield TIE
+        return
+    yield TextPair(*_halves(row), better, worse, str(row.get("prompt_id") or ""))
+
+
+def _pair(rows: Sequence[Row], folder: Path) -> Made:
+    row = rows[0]
+    known, source = str(row.get("id") or ""), str(row.get("source") or "")
+    yield TextPair(*_halves(row), maybe(row, "score_w"), maybe(row, "score_l"), known, source)
+
+
+def _unpaired(rows: Sequence[Row], folder: Path) -> Made:
+    row = rows[0]
+    prompt, completion = prompt_of(row), cell(row, "completion")
+    if not isinstance(completion, str):
+        prompt, completion = _joined(prompt), messages("completion", completion)
+        completion = _answer("completion", completion)
+    yield TextBinary(prompt, completion, flag(row, "label"), id=str(row.get("id") or ""))
+
+
+def _halves(row: Row) -> tuple[Prompt, str, str]:
+    """(prompt, chosen, rejected) in whatever form the row has them."""
+    chosen, rejected = cell(row, "chosen"), cell(row, "rejected")
+    prompt = None if row.get("prompt") is None else prompt_of(row)
+    if isinstance(chosen, str) and isinstance(rejected, str):
+        return _cut(chosen, rejected) if prompt is None else (prompt, chosen, rejected)
+    if isinstance(chosen, str) or isinstance(rejected, str):
+        raise Unusable("of chosen and rejected one is text and the other messages")
+    return _chats(prompt, messages("chosen", chosen), messages("rejected", rejected))
+
+
+def _cut(chosen: str, rejected: str) -> tuple[str, str, str]:
+    """The prompt is what both begin with; a space where they part belongs to the completions."""
+    pairs = enumerate(zip(chosen, rejected))
+    at = next((i for i, (a, b) in pairs if a != b), min(len(chosen), len(rejected)))
+    if at and chosen[at - 1] == " ":
+        at -= 1
+    return chosen[:at], chosen[at:], rejected[at:]
+
+
+def _chats(
+    prompt: Prompt | None, chosen: list[dict[str, str]], rejected: list[dict[str, str]]
+) -> tuple[Prompt, str, str]:
+    pairs = enumerate(zip(chosen, rejected))
+    same = next((i for i, (a, b) in pairs if a != b), min(len(chosen), len(rejected)))
+    if chosen == rejected:
+        raise Unusable("chosen and rejected are the same messages")
+    before: Prompt = chosen[:same]
+    if not isinstance(prompt, str | None):
+        before = [*prompt, *chosen[:same]]
+    elif prompt and not same:
+        before = _joined(prompt)
+    answers = [_answer(n, m[same:]) for n, m in (("chosen", chosen), ("rejected", rejected))]
+    return before, answers[0], answers[1]
+
+
+def _joined(prompt: Prompt) -> Prompt:
+    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+
+
+def _answer(name: str, chat: Any) -> str:
+    """The one message of an assistant that is left of a chat without its prompt."""
+    if len(chat) != 1 or chat[0]["role"] != "assistant":
+        roles = ", ".join(m["role"] for m in chat) or "nothing"
+        raise Unusable(f"{name} should end in one answer of the assistant, and ends in {roles}")
+    return chat[0]["content"]
+
+
+PUBLIC_TEXTS = (
+    Layout("ultrafeedback", frozenset({"chosen", "rejected", "score_chosen", "score_rejected"}),
+           {TextPair: _scored}),
+    Layout("trl explicit", frozenset({"prompt", "chosen", "rejected"}), {TextPair: _pair}),
+    Layout("trl implicit", frozenset({"chosen", "rejected"}), {TextPair: _pair}),
+    Layout("trl unpaired", frozenset({"prompt", "completion", "label"}), {TextBinary: _unpaired}),
+)  # fmt: skip

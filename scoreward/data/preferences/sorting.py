@@ -1,0 +1,146 @@
+"""What sorts records: splits by prompt, each pair once, pairs as wanted and unwanted halves."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from PIL.Image import Image
+
+from scoreward.data.holding import Cut, cut, share_of
+from scoreward.data.preferences.faults import PreferenceError
+from scoreward.data.preferences.records import (
+    ImageBinary,
+    ImageGroup,
+    ImagePair,
+    Record,
+    TextBinary,
+    TextPair,
+)
+
+R = TypeVar("R", bound=Record)
+P = TypeVar("P", ImagePair, TextPair)
+Prompt = str | Sequence[Mapping[str, str]]
+
+
+def key_of(prompt: Prompt) -> str:
+    """A prompt as one text, so that chats can be counted, compared and split like texts."""
+    if isinstance(prompt, str):
+        return prompt
+    return json.dumps([[m["role"], m["content"]] for m in prompt], ensure_ascii=False)
+
+
+def split(records: Iterable[Record], held_out: float) -> tuple[list[int], list[int]]:
+    """Indices of (kept, held out): prompts whose hash falls into the share; maybe none.
+
+    A prompt is on one side only, in this file and in every other.
+    """
+    if not 0 < held_out < 1:
+        raise PreferenceError(f"the share held out must be between 0 and 1, got {held_out}")
+    both: tuple[list[int], list[int]] = ([], [])
+    for i, record in enumerate(records):
+        both[share_of(key_of(record.prompt)) < held_out].append(i)
+    return both
+
+
+def sides(records: Iterable[Record], held_out: float) -> tuple[Sequence[int], Sequence[int]]:
+    """Indices of (kept, held out), neither empty, see `divided`."""
+    made = divided(records, held_out)
+    return made.kept, made.away
+
+
+def divided(records: Iterable[Record], held_out: float) -> Cut:
+    """What a run trains on, and what it measures on: at least one prompt on either side.
+
+    Raises PreferenceError where there is only one prompt, or where all share pictures.
+    """
+    made = parted(records, held_out)
+    if not made.held:
+        count = len(made.kept)
+        raise PreferenceError(
+            f"all {count} records are for one prompt, or for prompts that share pictures, so no "
+            "prompt is left to measure on; add records of other prompts"
+        )
+    return made
+
+
+def parted(records: Iterable[Record], held_out: float, use: str = "") -> Cut:
+    """About this share of the prompts, at least one if there are two, chosen by their text alone.
+
+    `use` is the salt: what another use has left is cut anew. A prompt is on one side only, in
+    whatever spaces and capitals, and so is a picture.
+    """
+    if not 0 < held_out < 1:
+        raise PreferenceError(f"the share held out must be between 0 and 1, got {held_out}")
+    keys: list[str] = []
+    marks: list[Sequence[bytes]] = []
+    for record in records:
+        keys.append(key_of(record.prompt))
+        marks.append([_digest(image.convert("RGB")) for image in _pictures(record)])
+    return cut(keys, held_out, use, marks)
+
+
+def _pictures(record: Record) -> Sequence[Image]:
+    match record:
+        case ImagePair():
+            return record.winner, record.loser
+        case ImageBinary():
+            return (record.image,)
+        case ImageGroup():
+            return record.images
+        case _:
+            return ()
+
+
+def once(pairs: Iterable[P]) -> list[int]:
+    """Indices of the pairs whose prompt, winner and loser were not there before."""
+    seen: set[bytes] = set()
+    kept: list[int] = []
+    for i, pair in enumerate(pairs):
+        mark = _digest(key_of(pair.prompt), *_sides(pair))
+        if mark not in seen:
+            seen.add(mark)
+            kept.append(i)
+    return kept
+
+
+def _sides(pair: ImagePair | TextPair) -> tuple[Any, Any]:
+    if isinstance(pair, ImagePair):
+        return pair.winner, pair.loser
+    return pair.chosen, pair.rejected
+
+
+def _digest(*parts: str | Image) -> bytes:
+    """A mark of texts and pixels that no other texts and pixels have."""
+    mark = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        head, body = (part.mode, part.tobytes()) if isinstance(part, Image) else ("", part.encode())
+        size = part.size if isinstance(part, Image) else ()
+        mark.update(repr((head, size, len(body))).encode())
+        mark.update(body)
+    return mark.digest()
+
+
+def text_halves(pairs: Iterable[TextPair]) -> Iterator[TextBinary]:
+    """Each pair as one wanted and one unwanted completion."""
+    for pair in pairs:
+        yield TextBinary(pair.prompt, pair.chosen, True, id=pair.id)
+        yield TextBinary(pair.prompt, pair.rejected, False, id=pair.id)
+
+
+def image_halves(pairs: Sequence[ImagePair]) -> Iterator[ImageBinary]:
+    """Each picture of a prompt once, wanted if it won at least one of its pairs.
+
+    [diffusion-kto] (labels) Pictures are told apart by their pixels. Reads the pairs twice and
+    holds no picture.
+    """
+    counts: dict[bytes, list[int]] = {}
+    for pair in pairs:
+        for place, image in enumerate((pair.winner, pair.loser)):
+            counts.setdefault(_digest(pair.prompt, image), [0, 0])[place] += 1
+    for pair in pairs:
+        for image in (pair.winner, pair.loser):
+            known = counts.pop(_digest(pair.prompt, image), None)
+            if known is not None:
+                wins, losses = known
+                yield ImageBinary(pair.prompt, image, wins > 0, wins, losses)

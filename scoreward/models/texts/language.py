@@ -1,0 +1,239 @@
+"""A causal language model as something the trainer can train: tokens in, log-probabilities out.
+
+A reading is asked (tokens, mask, wanted) as a denoiser is asked (x_t, t, cond), so the snapshots
+and counters around it are the same. Sequences are padded on the right: a causal network never looks
+there, so padding needs no attention mask and changes nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from scoreward.core.denoiser import Cond
+from scoreward.core.prediction import Kind
+from scoreward.core.process import Process
+from scoreward.core.rows import Rows
+from scoreward.losses import tokens
+from scoreward.models.base import Save
+
+Prompt = str | Sequence[Mapping[str, str]]
+"""Text, or the messages of a chat, which the tokenizer's template renders."""
+
+
+@dataclass(frozen=True)
+class Sequences(Rows):
+    """Prompts and completions as tokens, padded on the right; `mask` is true on completions."""
+
+    token: Int[Tensor, "batch length"]
+    mask: Bool[Tensor, "batch length"]
+
+    def lengths(self) -> Int[Tensor, " batch"]:
+        """Tokens of each completion."""
+        return self.mask.sum(1)
+
+    def shortened(self) -> "Sequences":
+        """Without the columns behind the longest completion."""
+        used = self.mask.any(0).nonzero()
+        end = int(used[-1]) + 1 if len(used) else 1
+        return Sequences(self.token[:, :end], self.mask[:, :end])
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to say besides log-probabilities; the same for every row."""
+
+    entropy: bool = False
+    weight: bool = False
+
+    def __getitem__(self, index: Any) -> "Wanted":
+        return self
+
+
+@dataclass(frozen=True)
+class Said(Rows):
+    """What a language model says of sequences; log-probabilities are 0 outside completions."""
+
+    log_prob: Float[Tensor, "batch length"]  # nats, of each token given those before it
+    entropy: Float[Tensor, " batch"] | None = None  # tokens.mean_entropy
+    weight: Float[Tensor, " batch"] | None = None  # tokens.on_policy_weight
+
+
+@dataclass(frozen=True)
+class LanguageReading:
+    """(tokens, mask, wanted) → Said; float32 or better, whatever the network computes in.
+
+    Only the positions that predict a completion's token meet the vocabulary, in pieces. `plain`
+    says that the head is all there is between hidden states and logits.
+    """
+
+    network: nn.Module
+    plain: bool = True
+
+    def __call__(
+        self,
+        token: Int[Tensor, "batch length"],
+        mask: Bool[Tensor, "batch length"],
+        wanted: Wanted | None,
+    ) -> Said:
+        network: Any = self.network
+        asked, ahead = wanted or Wanted(), mask[:, 1:]
+        if self.plain:
+            inside = network.get_decoder()(input_ids=token, use_cache=False)
+            states, head = inside.last_hidden_state[:, :-1][ahead], network.get_output_embeddings()
+        else:
+            said = network(input_ids=token, use_cache=False)
+            states, head = said.logits[:, :-1][ahead], nn.Identity()
+        target, values = token[:, 1:][ahead], _Values(asked)
+        for piece, at in zip(states.split(tokens.PIECE), target.split(tokens.PIECE), strict=True):
+            values.add(head(piece)[None], at[None])
+        return values.said(mask)
+
+
+class _Values:
+    """Numbers of single tokens, put back where the tokens are."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted = wanted
+        self.log_prob: list[Tensor] = []
+        self.entropy: list[Tensor] = []
+        self.collision: list[Tensor] = []
+
+    def add(self, logits: Tensor, at: Tensor) -> None:
+        self.log_prob.append(tokens.token_log_probs(logits, at)[0])
+        if self.wanted.entropy:
+            self.entropy.append(tokens.entropies(logits)[0])
+        if self.wanted.weight:
+            self.collision.append(tokens.log_collisions(logits)[0])
+
+    def said(self, mask: Tensor) -> Said:
+        log_prob = _placed(self.log_prob, mask)
+        entropy = weight = None
+        if self.wanted.entropy:
+            entropy = tokens.mean(_placed(self.entropy, mask), mask)
+        if self.wanted.weight:
+            surprise = log_prob.detach() - _placed(self.collision, mask)
+            weight = tokens.mean(surprise, mask).exp()
+        return Said(log_prob, entropy, weight)
+
+
+def _placed(values: list[Tensor], mask: Tensor) -> Tensor:
+    """Values of the completion's tokens at their places, 0 elsewhere."""
+    flat = torch.cat(values)
+    whole = flat.new_zeros(mask.shape)
+    return whole.masked_scatter(mask, flat)
+
+
+class NoProcess(Process):
+    """In place of a noise process: a language model has none, and says so."""
+
+    def _refuse(self) -> Tensor:
+        raise ValueError(
+            "a language model has no noise process; train it with the objectives of "
+            "scoreward.objectives.texts.language"
+        )
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return self._refuse()
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return self._refuse()
+
+    def d_alpha(self, t: Tensor) -> Tensor:
+        return self._refuse()
+
+    def d_sigma(self, t: Tensor) -> Tensor:
+        return self._refuse()
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A `transformers` causal language model with its tokenizer.
+
+    `context` is the most tokens of prompt and completion together. `save` writes trained weights
+    in the format of transformers; `name` is where it was loaded from.
+    """
+
+    network: nn.Module
+    tokenizer: Any
+    context: int
+    plain: bool = True  # see LanguageReading
+    save: Save | None = None
+    name: str = ""
+    process: Process = NoProcess()
+    kind: Kind = "velocity"  # of answers in a rollout, of which there is none
+
+    @property
+    def denoiser(self) -> LanguageReading:
+        return LanguageReading(self.network, self.plain)
+
+    @property
+    def null(self) -> Any:
+        def refuse(cond: Cond) -> Cond:
+            raise ValueError("a language model has no null condition; set `guidance` to 1")
+
+        return refuse
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    @property
+    def padding(self) -> int:
+        """The token that fills up; any will do, for nothing looks at it."""
+        known = self.tokenizer.pad_token_id
+        return int(self.tokenizer.eos_token_id if known is None else known)
+
+    def rendered(self, prompt: Prompt) -> str:
+        """The prompt as text.  Raises ValueError for messages without a template."""
+        if isinstance(prompt, str):
+            return prompt
+        if not self.tokenizer.chat_template:
+            raise ValueError(
+                f"the tokenizer of {self.name or 'this model'} has no chat template, so a prompt "
+                "must be text, but messages came"
+            )
+        return self.tokenizer.apply_chat_template(
+            [dict(message) for message in prompt], tokenize=False, add_generation_prompt=True
+        )
+
+    def prompt_tokens(self, prompt: Prompt) -> list[int]:
+        """Tokens of the rendered prompt; one token at least, for the first has to follow one."""
+        text = self.rendered(prompt)
+        plain = isinstance(prompt, str)  # a template writes its own special tokens
+        ids = list(self.tokenizer(text, add_special_tokens=plain)["input_ids"])
+        if ids and ids[-1] == self.tokenizer.eos_token_id and plain:
+            ids.pop()
+        start = self.tokenizer.bos_token_id
+        return ids or [int(self.tokenizer.eos_token_id if start is None else start)]
+
+    def completion_tokens(self, completion: str) -> list[int]:
+        """Tokens of a completion and the end of sequence, which is learned too."""
+        ids = list(self.tokenizer(completion, add_special_tokens=False)["input_ids"])
+        return [*ids, int(self.tokenizer.eos_token_id)]
+
+    def sequence(self, prompt: Prompt, completion: str) -> tuple[list[int], int]:
+        """Tokens, and how many of them are prompt; cut to the context at the end.
+
+        Raises ValueError where the prompt alone fills the context.
+        """
+        given = self.prompt_tokens(prompt)
+        if len(given) >= self.context:
+            raise ValueError(
+                f"the prompt has {len(given)} tokens, which leaves no room for a completion in a "
+                f"context of {self.context}"
+            )
+        return (given + self.completion_tokens(completion))[: self.context], len(given)
+
+    def padded(self, rows: Sequence[tuple[list[int], int]], width: int = 0) -> Sequences:
+        """Tokens of different lengths as one block of at least `width` columns."""
+        width = max([width, *(len(ids) for ids, _ in rows)])
+        token = torch.full((len(rows), width), self.padding)
+        mask = torch.zeros(len(rows), width, dtype=torch.bool)
+        for row, (ids, given) in enumerate(rows):
+            token[row, : len(ids)] = torch.tensor(ids)
+            mask[row, given : len(ids)] = True
+        return Sequences(token, mask)

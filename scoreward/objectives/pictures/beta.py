@@ -1,0 +1,68 @@
+"""β in the units of an implementation, and β that follows the margin by itself."""
+
+from dataclasses import replace
+from math import prod
+from typing import Literal
+
+import torch
+
+from scoreward.core.device import wide
+from scoreward.losses.diffusion import (
+    DIFFUSERS_SD,
+    DIFFUSERS_SDXL,
+    FLOW_GRPO,
+    OFFICIAL,
+    PSEUDO_CODE,
+    VIDEO_ALIGN,
+    AutomaticBeta,
+)
+from scoreward.objectives.base import Policy
+from scoreward.objectives.pictures.errors import compared
+from scoreward.objectives.pictures.rows import PreferenceRows
+
+Units = Literal[
+    "official", "diffusers_sd", "diffusers_sdxl", "pseudo_code", "video_align", "flow_grpo"
+]
+"""Whose β it is, see margins.diffusion.Convention.  [diffusion-dpo] (conventions)"""
+
+CONVENTIONS = {
+    "official": OFFICIAL,
+    "diffusers_sd": DIFFUSERS_SD,
+    "diffusers_sdxl": DIFFUSERS_SDXL,
+    "pseudo_code": PSEUDO_CODE,
+    "video_align": VIDEO_ALIGN,
+    "flow_grpo": FLOW_GRPO,
+}
+MEMORY = "preference/margin"  # in Policy.memory: the running mean of Σ|m|
+
+
+def official(beta: float, units: Units, rows: PreferenceRows) -> float:
+    """The β of the official code that gives the same logit on these pictures."""
+    return CONVENTIONS[units].official(beta, rows.winner.x0[0].numel())
+
+
+def converted(rows: PreferenceRows, beta: float, units: Units) -> PreferenceRows:
+    """The rows with a β given in other units."""
+    if not len(rows):
+        return rows
+    return replace(rows, beta=torch.full_like(rows.t, official(beta, units, rows)))
+
+
+def automatic(rows: PreferenceRows, rule: AutomaticBeta, policy: Policy) -> PreferenceRows:
+    """The rows with β by a running mean of the margin over rounds.  [flow-dpo] (automatic beta)
+
+    The rule is for summed errors, so a margin is taken times the number of elements, and β too.
+    While the network is still the reference there is no margin and the rule's largest β serves.
+    """
+    margin = compared(rows, policy.old, policy).errors.margin.abs() if len(rows) else rows.t
+    own = torch.stack([wide(margin).sum(), wide(margin.new_tensor(len(rows)))])
+    total, count = policy.total(own).tolist()
+    if not count:  # a round without pairs says nothing of the margin
+        return rows
+    elements = prod(rows.winner.x0.shape[1:])
+    size = torch.tensor([elements * total / count], dtype=torch.float64)
+    before = policy.memory.get(MEMORY)
+    average = rule.track(None if before is None else before.item(), size)
+    if average > 0:
+        policy.memory[MEMORY] = torch.tensor(average, dtype=torch.float64)
+    return replace(rows, beta=torch.full_like(rows.t, elements * rule.beta(average)))

@@ -1,0 +1,166 @@
+"""What preference methods on pictures share: one (t, ε) per pair, four errors, weights of pairs.
+
+The same time and the same noise serve both pictures of a pair and both networks: what they have in
+common then cancels in the margin. Errors are those of the network's own kind, the velocity of flow
+models and ε of Stable Diffusion, in float32 or wider. A method writes `pairwise`.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from scoreward.core.chain import Transitions
+from scoreward.core.denoiser import Cond
+from scoreward.core.keys import Key, normal_each
+from scoreward.core.rows import Rows
+from scoreward.losses.diffusion import metrics
+from scoreward.losses.diffusion_tensors import damped, loser_scale, released_loser_scale
+from scoreward.objectives.base import Objective, Policy, Samples
+from scoreward.objectives.pictures.errors import Compared, compared
+from scoreward.objectives.pictures.rows import (
+    PreferenceRows,
+    Preferred,
+    TimeLaw,
+    extremes,
+    referred,
+    side,
+)
+
+
+@dataclass(frozen=True)
+class PreferenceObjective(Objective):
+    """The settings that methods on pairs share.
+
+    `safeguard` is μ of Diffusion-SDPO: the loser's gradient is made so small that a step still
+    lowers the winner's error at μ times the rate of the winner alone. Each pair has its own λ; the
+    release has one for all pairs of a micro-batch, so that memory settings change its result.
+    """
+
+    beta: float = 2000.0  # the logit is −½βm, m in units of mean squared error
+    times: TimeLaw = TimeLaw()
+    safeguard: float | None = None  # μ, [sdpo]: 0.9 SD1.5, 0.6 SDXL, 0.2 with DSPO
+    as_released: bool = False  # the safeguard, and an inversion, exactly as in public code
+
+    can_release: ClassVar[bool] = False
+    """Whether there is more than the safeguard for `as_released` to change."""
+
+    whole_groups = True
+    separable = True  # a row is a whole pair
+    collective = True
+
+    def __post_init__(self) -> None:
+        if not self.beta > 0:
+            raise ValueError(f"`beta` must be above 0, got {self.beta}")
+        if self.safeguard is not None and not 0 <= self.safeguard <= 1:
+            raise ValueError(f"`safeguard` must lie in [0, 1], got {self.safeguard}")
+        if self.as_released and self.safeguard is None and not self.can_release:
+            raise ValueError(
+                "`as_released` changes the `safeguard` and the inversions of InPO and SmPO, and "
+                f"{type(self).__name__} has neither here; set `safeguard`, or leave it out"
+            )
+
+    @property
+    def refers(self) -> bool:
+        """Whether the loss looks at the reference."""
+        return True
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it needs the reference's whole answers."""
+        return self.safeguard is not None
+
+    def prepare(
+        self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
+    ) -> PreferenceRows:
+        first, second = extremes(samples)
+        cond = None if samples.cond is None else samples.cond[first]
+        keys = [key / "pair" / group for group in samples.group[first].tolist()]
+        drawn = [self.times.draw(k / "t", policy.process) for k in keys]
+        t = torch.tensor(drawn, dtype=torch.float64).to(samples.x0)
+        sides = [
+            side(samples.x0[at], self.noise(samples, at, t, cond, keys, policy), t, policy)
+            for at in (first, second)
+        ]
+        later = policy.answers_later and not self.weighs_errors
+        if (self.refers or self.keeps) and not later:
+            sides = referred(sides, t, cond, policy, self.keeps)
+        winner, loser = sides
+        gap = samples.gap if isinstance(samples, Preferred) else None
+        if not isinstance(samples, Preferred):
+            gap = samples.reward[first] - samples.reward[second]
+        elif gap is not None:
+            gap = gap[first]
+        gap = None if gap is None else gap.to(t)
+        same, number = torch.full_like(t, self.beta), samples.sample[first]
+        rows = PreferenceRows(winner, loser, cond, t, gap, same, torch.zeros_like(t), number)
+        return self.weighed(rows, policy)
+
+    @property
+    def weighs_errors(self) -> bool:
+        """Whether `weighed` needs the reference's errors of all pairs of the round."""
+        return False
+
+    def answered(self, rows: Rows, policy: Policy) -> PreferenceRows:
+        rows = cast(PreferenceRows, rows)
+        if self.weighs_errors or not (self.refers or self.keeps):
+            return rows
+        sides = referred([rows.winner, rows.loser], rows.t, rows.cond, policy, self.keeps)
+        return replace(rows, winner=sides[0], loser=sides[1])
+
+    def noise(
+        self,
+        samples: Samples,
+        at: Tensor,
+        t: Tensor,
+        cond: Cond,
+        keys: Sequence[Key],
+        policy: Policy,
+    ) -> Float[Tensor, "pairs *shape"]:
+        """ε of one picture of each pair; by default fresh, and of the pair."""
+        if not keys:
+            return samples.x0[at]
+        drawn = normal_each((k / "eps" for k in keys), tuple(samples.x0.shape[1:]))
+        return drawn.to(samples.x0)
+
+    def weighed(self, rows: PreferenceRows, policy: Policy) -> PreferenceRows:
+        """The rows with a β for each pair, once per round and on all processes."""
+        return rows
+
+    def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+        rows = cast(PreferenceRows, rows)
+        seen = compared(rows, policy.current, policy)
+        told = self.told(seen)
+        if self.safeguard is not None:
+            scale_of = released_loser_scale if self.as_released else loser_scale
+            scale = scale_of(seen.predictions, self.safeguard)
+            told["safeguard/scale"] = scale.mean()
+            # [sdpo] (scale): the loser's gradient alone, in the output, for any loss
+            seen = replace(seen, loser=damped(seen.loser, scale))
+        return self.pairwise(seen).mean(), told
+
+    def told(self, seen: Compared) -> dict[str, Tensor]:
+        """Metrics, means over the pairs.
+
+        The ratio of the winner's error to the reference's is no mean over pairs, and is left to
+        whoever reads the two.
+        """
+        winner, loser = (error.detach() for error in seen.each)
+        plain = {"error/winner": winner.mean(), "error/loser": loser.mean()}
+        if seen.rows.winner.error is None:
+            agrees = ((loser - winner).sign() + 1) / 2
+            return plain | {"error/accuracy": agrees.mean()}
+        errors = seen.errors
+        numbers = metrics(errors, 1.0)
+        del numbers["error/winner_ratio"]
+        logit = -0.5 * seen.rows.beta.detach() * errors.margin.detach()
+        first = {"error/ref_winner": errors.ref_winner.mean(), "implicit/logit": logit.mean()}
+        return plain | numbers | first
+
+    @abstractmethod
+    def pairwise(self, seen: Compared) -> Float[Tensor, " pairs"]:
+        """One loss per pair."""

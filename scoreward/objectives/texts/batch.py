@@ -1,0 +1,120 @@
+"""Losses whose pairs meet each other in a batch: AOT by rank, BCO by a running mean.
+
+What they need of all pairs of a round, over all processes, is taken before its first update. With
+one update per round this is exact; later updates of a round see it as it was.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from scoreward.core.chain import Transitions
+from scoreward.core.keys import Key
+from scoreward.core.rows import Rows
+from scoreward.losses import methods, separate
+from scoreward.losses.diffusion import positive
+from scoreward.objectives.base import Objective, Policy
+from scoreward.objectives.texts.language import TextPairs, said_of, shown
+
+SEEN, MEAN = "bco/seen", "bco/mean"
+
+
+def of_round(
+    value: Float[Tensor, " batch"], rows: TextPairs, policy: Policy
+) -> Float[Tensor, " all"]:
+    """The values of all pairs of the round, over all processes, by their number."""
+    last = policy.total(torch.zeros(1).to(value) + len(rows))
+    whole = value.new_zeros(int(last))
+    whole[rows.sample] = value
+    return policy.total(whole)
+
+
+@dataclass(frozen=True)
+class AOT(Objective):
+    """Logistic on differences of sorted values.  [aot] (paired) (unpaired)
+
+    Each value is compared with the partner that sorting gives it. Where both sides are trained,
+    each row carries the gradients of its own two values, and half of the two losses.
+    """
+
+    collective = True
+    beta: float = 0.1
+    paired: bool = True
+
+    def __post_init__(self) -> None:
+        positive(beta=self.beta)
+
+    def prepare(
+        self, samples: Any, paths: Transitions | None, policy: Policy, key: Key
+    ) -> TextPairs:
+        rows = cast(TextPairs, samples)
+        pairs = said_of(policy.old, rows, 1.0)
+        if self.paired:
+            (logp_w, logp_l), (ref_w, ref_l) = pairs.policy(), pairs.reference()
+            mine, partner = logp_w - logp_l, ref_w - ref_l
+        else:
+            mine, partner = pairs.log_ratios()
+        ours, theirs = (of_round(v, rows, policy) for v in (mine, partner))
+        here = rows.sample
+        rows = replace(rows, partner_w=_partner(ours, theirs)[here])
+        return rows if self.paired else replace(rows, partner_l=_partner(theirs, ours)[here])
+
+    def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+        rows = cast(TextPairs, rows)
+        pairs = said_of(policy.current, rows, 1.0)
+        metrics = shown(methods.dpo(self.beta), pairs)
+        if rows.partner_w is None:
+            raise ValueError("these rows were not prepared by AOT")
+        if rows.partner_l is None:
+            logp_w, logp_l = pairs.policy()
+            return -logsigmoid(self.beta * (logp_w - logp_l - rows.partner_w)).mean(), metrics
+        a, b = pairs.log_ratios()
+        twice = -logsigmoid(self.beta * (a - rows.partner_w))
+        twice = twice - logsigmoid(self.beta * (rows.partner_l - b))
+        return (twice - twice.detach() / 2).mean(), metrics
+
+
+def _partner(mine: Float[Tensor, " all"], theirs: Float[Tensor, " all"]) -> Float[Tensor, " all"]:
+    """For each of `mine` the one of `theirs` that has the same rank."""
+    rank = mine.argsort(stable=True).argsort()
+    return theirs.sort().values[rank]
+
+
+@dataclass(frozen=True)
+class BCO(Objective):
+    """−log σ(βa − δ) − log σ(δ − βb), δ the mean of all rewards so far.  [bco] (pair)
+
+    Without `running` δ is 0, as a widely used library has it.
+    """
+
+    collective = True
+    beta: float = 0.1
+    running: bool = True
+
+    def __post_init__(self) -> None:
+        positive(beta=self.beta)
+
+    def prepare(
+        self, samples: Any, paths: Transitions | None, policy: Policy, key: Key
+    ) -> TextPairs:
+        rows = cast(TextPairs, samples)
+        if self.running:
+            a, b = said_of(policy.old, rows, 1.0).log_ratios()
+            total = (a + b).sum() * self.beta / 2
+            sums = torch.stack([total, total.new_tensor(float(len(rows)))])
+            reward, count = policy.total(sums).cpu().double()
+            seen = policy.memory.get(SEEN, torch.zeros((), dtype=torch.float64))
+            mean = policy.memory.get(MEAN, torch.zeros((), dtype=torch.float64))
+            policy.memory[SEEN] = seen + count
+            policy.memory[MEAN] = mean + (reward - count * mean) / (seen + count)
+        return rows
+
+    def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+        pairs = said_of(policy.current, cast(TextPairs, rows), 1.0)
+        shift = float(policy.memory[MEAN]) if self.running else 0.0
+        metrics = shown(methods.dpo(self.beta), pairs) | {"shift/mean": torch.tensor(shift)}
+        return separate.bco(pairs, self.beta, shift).mean(), metrics

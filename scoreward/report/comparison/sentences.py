@@ -1,0 +1,147 @@
+"""What a comparison says in words: who is ahead, and what makes the comparison weaker."""
+
+from scoreward.report.comparison.comparison import BUDGETS, STARTS, MethodRuns, TaskRuns
+from scoreward.report.comparison.tables import judged, span, whole
+from scoreward.report.words import label, plural, show
+from scoreward.verdict.statistics import Estimate
+
+NAMED = 3  # methods listed in a headline; ours
+FEW = 5  # seeds from which intervals are not called too narrow; ours
+
+
+def title(found: list[TaskRuns]) -> str:
+    names = ", ".join(t.name for t in found)
+    return f"{names}: {plural(len({m.name for t in found for m in t.methods}), 'method')} compared"
+
+
+def facts(found: list[TaskRuns], sampler: str) -> list[str]:
+    """The line under the title."""
+    return [
+        plural(len(found), "task"),
+        plural(len({m.name for t in found for m in t.methods}), "method"),
+        plural(sum(len(t.curves) for t in found), "run"),
+        f"{sampler.upper()} sampling",
+        "95 % bootstrap intervals over seeds",
+    ]
+
+
+def ranked(task: TaskRuns, measure: str) -> list[tuple[MethodRuns, Estimate]]:
+    """Trained methods by a measure at equal evaluations, the highest first."""
+    found = [(m, m.at(measure, task.budget)) for m in task.trained]
+    known = [(m, e) for m, e in found if e is not None]
+    return sorted(known, key=lambda pair: -pair[1].mean)
+
+
+def headline(task: TaskRuns) -> str:
+    """Who has the highest judge, said only as firmly as the intervals allow."""
+    measure = judged(task)
+    order = ranked(task, measure)
+    name = label(measure).lower()
+    if len(order) < 2:
+        return "One method: nothing to compare it with."
+    best, first = order[0]
+    apart = [first.overlaps(e) for _, e in order[1:]]
+    if all(a is False for a in apart):
+        return f"{best.name} has the highest {name}, with an interval apart from all others."
+    if not any(apart):
+        return f"{best.name} has the highest {name}; single seeds cannot tell by how much."
+    tied = [m.name for (m, _), a in zip(order[1:], apart, strict=True) if a]
+    more = f" and {len(tied) - NAMED} more" if len(tied) > NAMED else ""
+    return f"{best.name} has the highest {name}; not told apart from {_listed(tied)}{more}."
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:NAMED])
+
+
+def found(task: TaskRuns) -> list[str]:
+    """The leaders at equal evaluations, the judge before the reward."""
+    if task.budget is None:
+        return ["No run was trained."]
+    said = [f"After {whole(task.budget)} network evaluations, which every trained run has made:"]
+    names = [n for n in ("judge", "reward") if n in task.measures()]
+    parts = []
+    for name in names:
+        order = ranked(task, name)
+        if order:
+            (best, e), start = order[0], task.start(name)
+            before = "" if start is None else f", {show(start)} before training"
+            parts.append(
+                f"the highest {label(name).lower()} is that of {best.name}, "
+                f"{show(e.mean)} {span(e)}".rstrip()
+                + before
+            )
+    return [*said, "; ".join(parts) + ".", *_controls(task)]
+
+
+def _controls(task: TaskRuns) -> list[str]:
+    """What was had without training, so that it is not forgotten."""
+    name = judged(task)
+    known = [(m, e) for m in task.methods if not m.trained and (e := m.at(name)) is not None]
+    return [
+        f"Without training, {m.name} has a {label(name).lower()} of {show(e.mean)}."
+        for m, e in known
+    ]
+
+
+def budgets_differ(task: TaskRuns) -> bool:
+    spent = [c.budget for m in task.trained for c in m.curves]
+    return bool(spent) and max(spent) > BUDGETS * min(spent)
+
+
+def warnings(task: TaskRuns) -> list[str]:
+    """What makes this comparison less fair or less certain than it looks."""
+    return [*_starts(task), *_budgets(task), *_seeds(task), *_unfinished(task)]
+
+
+def _starts(task: TaskRuns) -> list[str]:
+    """The first values of all runs should be those of one base model."""
+    apart = []
+    for name in (n for n in ("reward", "judge", "strict", "diversity") if n in task.measures()):
+        best, start, spread = task.best_end(name), task.start(name), task.start_spread(name)
+        gain = abs(best - start) if best is not None and start is not None else 0.0
+        if spread > max(STARTS * gain, 1e-6):
+            apart.append(f"{label(name).lower()} by up to {show(spread)}")
+    if not apart:
+        return []
+    return [
+        f"The runs do not start alike ({', '.join(apart)}): other base models or other held-out "
+        "prompts. Compare gains rather than ends."
+    ]
+
+
+def _budgets(task: TaskRuns) -> list[str]:
+    if not budgets_differ(task):
+        return []
+    ends = sorted((c.budget, m.name) for m in task.trained for c in m.curves)
+    return [
+        f"Budgets differ by more than 5 %: {ends[0][1]} ends after {whole(ends[0][0])} network "
+        f"evaluations, {ends[-1][1]} after {whole(ends[-1][0])}. A learning rate that decays to "
+        "the end of its own budget favours the run that ends earlier at the point where both are "
+        "compared."
+    ]
+
+
+def _seeds(task: TaskRuns) -> list[str]:
+    single = [m.name for m in task.trained if len(m.curves) == 1]
+    few = [m.name for m in task.trained if 1 < len(m.curves) < FEW]
+    said = []
+    if single:
+        said.append(f"One seed only, so no interval: {', '.join(single)}.")
+    if few:
+        said.append(f"Fewer than five seeds, so intervals are too narrow: {', '.join(few)}.")
+    return said
+
+
+def _unfinished(task: TaskRuns) -> list[str]:
+    bad = [
+        f"{c.source} ({c.run.about['status']})"
+        for c in task.curves
+        if c.run is not None and c.run.about.get("status", "finished") != "finished"
+    ]
+    return [f"Not finished: {', '.join(bad)}."] if bad else []
+
+
+def notes(task: TaskRuns) -> list[str]:
+    """What could not be read."""
+    return [f"{c.source}: {n}" for c in task.curves if c.run is not None for n in c.run.notes]
