@@ -92,8 +92,7 @@ def test_published_advantages() -> None:
 @pytest.mark.parametrize("name", ["old", "new"])
 def test_published_surrogates(name: str) -> None:
     """[vgrpo] (14): minus the error is the stand-in for the log-likelihood."""
-    answer = predict_as(line(name), PAIRS, None, "x0")
-    error = error_of(answer, targets(FLOW, X0, PAIRS, "x0"))
+    error = error_of(predict_as(line(name), PAIRS, None, "x0"), targets(FLOW, X0, PAIRS, "x0"))
     expected = matrix(NUMBERS[f"{name}_surrogates"])
     torch.testing.assert_close(-error.detach(), expected, rtol=0, atol=1e-6)
 
