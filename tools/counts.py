@@ -7,15 +7,20 @@ python -m tools.counts FOLDER      of another one, to put beside it
 import ast
 import io
 import json
+import re
 import sys
 import tokenize
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cache
+from itertools import combinations
+from keyword import iskeyword
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RUN = 6  # lines that make a run of one shape
+COMMON = 8  # places in which a run may stand
+FIELD = re.compile(r"NAME : [^=]*(= .*)?$")
 THIN = frozenset({"NAME", "(", ")", "[", "]", "{", "}", ",", ":", "NAME ,", "STRING ,", ") ,"})
 """Lines that say nothing by their shape."""
 
@@ -34,28 +39,44 @@ def lines(root: Path = ROOT) -> int:
 
 
 def shapes(text: str) -> Iterator[tuple[int, str]]:
-    """Number and shape of each line of code: names, numbers and texts are all alike."""
+    """Number and shape of each line that does something: all names are alike, numbers, and texts.
+
+    Imports, docstrings, and declarations of fields and parameters are no such lines.
+    """
     rows: dict[int, list[str]] = defaultdict(list)
+    begins = True  # whether a statement begins here, so that a text is a docstring
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         kind = tokenize.tok_name[token.type]
-        if kind in ("NAME", "NUMBER", "STRING", "OP"):
-            rows[token.start[0]].append(token.string if kind == "OP" else kind)
+        if kind in ("NAME", "NUMBER", "OP") or (kind == "STRING" and not begins):
+            kept = kind == "OP" or iskeyword(token.string)
+            rows[token.start[0]].append(token.string if kept else kind)
+        begins = kind in ("INDENT", "DEDENT", "NEWLINE", "NL", "COMMENT", "ENCODING")
     for number, parts in sorted(rows.items()):
         shape = " ".join(parts)
-        first = text.splitlines()[number - 1].lstrip().partition(" ")[0]
-        if shape not in THIN and first not in ("import", "from"):
+        if shape not in THIN and parts[0] not in ("import", "from") and not FIELD.match(shape):
             yield number, shape
 
 
 def same_shape(root: Path = ROOT) -> int:
-    """Runs of six lines or more whose shape stands elsewhere in the package as well."""
-    files = {name: list(shapes(text)) for name, text in sources(root).items()}
+    """Pairs of runs of six lines or more whose shapes are alike, each pair as long as it gets.
+
+    A run that stands in more than eight places is too common to tell of one copied from another.
+    """
+    files = {name: [shape for _, shape in shapes(text)] for name, text in sources(root).items()}
     windows: dict[tuple[str, ...], list[tuple[str, int]]] = defaultdict(list)
     for name, rows in files.items():
         for i in range(len(rows) - RUN + 1):
-            windows[tuple(shape for _, shape in rows[i : i + RUN])].append((name, i))
-    marked = {place for places in windows.values() if len(places) > 1 for place in places}
-    return sum((name, i - 1) not in marked for name, i in marked)
+            windows[tuple(rows[i : i + RUN])].append((name, i))
+    pairs = {
+        (one, other)
+        for places in windows.values()
+        if 1 < len(places) <= COMMON
+        for one, other in combinations(sorted(places), 2)
+        if one[0] != other[0] or other[1] - one[1] >= RUN
+    }
+    return sum(
+        ((one[0], one[1] - 1), (other[0], other[1] - 1)) not in pairs for one, other in pairs
+    )
 
 
 def classes_twice(root: Path = ROOT) -> list[str]:
@@ -99,9 +120,11 @@ def circles(root: Path = ROOT) -> list[str]:
 
 
 def called_once(root: Path = ROOT) -> int:
-    """Private functions that are named once besides where they are defined."""
-    names, used = [], Counter()
+    """Private functions that their own module names once besides where they are defined."""
+    found = 0
     for text in sources(root).values():
+        names: list[str] = []
+        used: Counter[str] = Counter()
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef) and node.name.startswith("_"):
                 if not node.name.startswith("__"):
@@ -110,7 +133,8 @@ def called_once(root: Path = ROOT) -> int:
                 used[node.id] += 1
             elif isinstance(node, ast.Attribute):
                 used[node.attr] += 1
-    return sum(used[name] == 1 for name in names)
+        found += sum(used[name] == 1 for name in names)
+    return found
 
 
 def words(word: str, root: Path = ROOT) -> int:
@@ -127,7 +151,7 @@ def counts(root: Path = ROOT) -> dict[str, int]:
         "runs of one shape": same_shape(root),
         "class names twice": len(classes_twice(root)),
         "modules in circles": len(circles(root)),
-        "private functions named once": called_once(root),
+        "private functions called once": called_once(root),
         "lines with Any": words("Any", root),
         "pyright: ignore": words("pyright: ignore", root),
         "lines of option lists": len(options.read_text().splitlines()),
