@@ -2,77 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from scoreward.core.chain import Sampler, Transitions
-from scoreward.core.denoiser import Cond, Denoiser, Guided
+from scoreward.core.denoiser import Cond
 from scoreward.core.keys import Key
-from scoreward.core.prediction import Kind
-from scoreward.core.process import Process
-from scoreward.core.rows import Rows
-
-Score = Callable[[Tensor, Tensor], Tensor]
-"""(x0, numbers of the samples) → rewards [batch], differentiable in x0 where that was asked for."""
-
-
-EXACT = 2.0**-24
-"""Unit roundoff of float32."""
-
-
-def alone(value: Tensor) -> Tensor:
-    """The sum over all processes, where there is one."""
-    return value
-
-
-@dataclass(frozen=True)
-class Policy:
-    """Readings of one network: the one we train, the one that sampled, the one we stay near.
-
-    `old`, `reference` and `slow` carry no gradients. `sampler` drew the samples. `on_policy` says
-    that exactly one update follows and that `old` equals `current` in it, so that an objective may
-    skip the second forward pass over the samples.
-
-    >>> import scoreward as sw
-    >>> toy, sampler = sw.recipe("vgrpo", on="toy").run().model, sw.Sampling(steps=2).sampler()
-    >>> asked = toy.denoiser  # a trainer gives old and reference their own weights
-    >>> policy = sw.Policy(asked, asked, asked, toy.process, sampler)
-    >>> policy.times
-    (1.0, 0.5, 0.0)
-    """
-
-    current: Denoiser
-    old: Denoiser
-    reference: Denoiser
-    process: Process
-    sampler: Sampler
-    on_policy: bool = False
-    kind: Kind = "velocity"  # of the network, in which answers are stored
-    slow: Denoiser | None = None  # the average of `Objective.slow_decay`
-    kept: Float[Tensor, "rows *shape"] | None = None  # answers of the rollout, with gradients
-    score: Score | None = None  # the reward, where the objective asks for it
-    memory: dict[str, Tensor] = field(default_factory=dict)  # what lives from round to round
-    answers_later: bool = False  # `prepare` leaves other policies' answers to `Objective.answered`
-    rounding: float = EXACT  # unit roundoff of what the network computes in
-    null: Callable[[Cond], Cond] | None = None  # the condition of guidance, where there is one
-    total: Callable[[Tensor], Tensor] = alone  # the sum of a tensor over processes
-    flat: Bool[Tensor, " round"] | None = None  # of each of the round: no advantage in its group
-
-    @property
-    def times(self) -> tuple[float, ...]:
-        """The grid the samples were drawn on."""
-        return self.sampler.times
-
-    def anchor(self, guidance: float) -> Denoiser:
-        """What an anchor holds on to: the first model, or the same with guidance.  [crd] (KL)"""
-        if guidance == 1.0:
-            return self.reference
-        if self.null is None:
-            raise ValueError("`anchor_guidance` needs a model with a condition for guidance")
-        return Guided(self.reference, guidance, self.null)
+from scoreward.core.policy import Policy
+from scoreward.core.rows import NumberedRows, Rows
 
 
 @dataclass(frozen=True)
@@ -80,7 +19,7 @@ class Samples(Rows):
     """This process's share of a round; `sample` is the index within the whole round.
 
     Data without rewards (pretraining) has `advantage`, `group` and `reward` of zeros. An objective
-    that stores "starts" gets noise at the first time of the grid instead of x0.
+    that needs "starts" gets noise at the first time of the grid instead of x0.
 
     >>> import torch
     >>> import scoreward as sw
@@ -114,14 +53,58 @@ class Branched(Samples):
         return self.place
 
 
-class Objective(ABC):
+def every(stochastic: Sequence[int], steps: int) -> Sequence[int]:
+    """All stochastic steps of a path."""
+    return stochastic
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an objective needs of those who draw its samples and form its batches.
+
+    `data` is what a rollout keeps: finished samples, also their stochastic transitions, or nothing
+    but the starting noise, because the objective samples itself. `together` says how long the
+    samples of a prompt must stay on one process and in one micro-batch: not at all, until `prepare`
+    has made rows that need no other row, or in every update. `reward` says which x0
+    `Rollout.score` is asked about: none, any, or any with the gradient of the reward.
+
+    >>> import scoreward as sw
+    >>> sw.methods["vgrpo"].objective.needs == sw.Needs(answers=True)
+    True
+    """
+
+    data: Literal["samples", "paths", "starts"] = "samples"
+    together: Literal["never", "prepared", "updated"] = "never"
+    reward: Literal["nothing", "rewards", "slopes"] = "nothing"
+    answers: bool = False  # `answered` asks other readings, in the batches of the first pass
+    everyone: bool = False  # `prepare` adds up over processes, each of which must hold a sample
+    every_step: bool = False  # paths also hold the steps that drew no noise
+    sums: bool = False  # log-ratios are sums over a sample's elements, in nats, instead of means
+    graphs: bool = False  # `loss` can start from the rollout's own answers, `Rollout.leaf`
+    trained: Callable[[Sequence[int], int], Sequence[int]] = every
+    """(stochastic steps of a path, all its steps) → the steps to store."""
+
+    @property
+    def whole_groups(self) -> bool:
+        """Whether the samples of a prompt must reach `prepare` together."""
+        return self.together != "never"
+
+
+GivenT = TypeVar("GivenT", bound=Rows)
+RowsT = TypeVar("RowsT", bound=NumberedRows)
+PolicyT = TypeVar("PolicyT", bound=Policy[Any])
+
+
+class Objective(ABC, Generic[GivenT, RowsT, PolicyT]):
     """What to learn from samples.  Knows nothing of optimisers, devices, processes or files.
+
+    Of pictures it is an `Objective[Samples, rows of its own, DiffusionPolicy]`.
 
     >>> from dataclasses import replace
     >>> import torch
     >>> import scoreward as sw
     >>> class Weighted(sw.Objective):  # flow matching, weighted by advantages
-    ...     def prepare(self, samples, paths, policy, key):
+    ...     def prepare(self, samples, policy, key):
     ...         return samples
     ...     def loss(self, rows, policy):
     ...         t, eps = torch.rand(len(rows)), torch.randn_like(rows.x0)
@@ -135,71 +118,39 @@ class Objective(ABC):
     True
     """
 
-    stores: ClassVar[Literal["samples", "paths", "starts"]] = "samples"
-    """What the rollout must keep: finished samples, also their stochastic transitions, or nothing
-    but the starting noise, because the objective samples itself."""
-
-    whole_groups: ClassVar[bool] = False
-    """Whether the samples of a prompt must stay together on a process and in a micro-batch."""
-
-    separable: ClassVar[bool] = False
-    """Whether the rows of `prepare` need no other row, though samples had to stay together until
-    there; micro-batches may then part them."""
-
-    collective: ClassVar[bool] = False
-    """Whether `prepare` adds up over processes, each of which must then hold a sample."""
-
     @property
-    def asks(self) -> Literal["nothing", "rewards", "slopes"]:
-        """What `prepare` wants of `Policy.score`: rewards of other x0 than the finished ones, or
-        also their gradients."""
-        return "nothing"
-
-    @property
-    def every_step(self) -> bool:
-        """Whether paths also hold the steps that drew no noise."""
-        return False
-
-    @property
-    def summed(self) -> bool:
-        """Whether log-ratios are sums over the elements of a sample, in nats, instead of means."""
-        return False
-
-    @property
-    def reuses_rollout(self) -> bool:
-        """Whether `loss` can start from the rollout's own answers, `Policy.kept`."""
-        return False
-
-    def trained(self, stochastic: Sequence[int], steps: int) -> Sequence[int]:
-        """Which stochastic steps of a path are stored; by default all."""
-        return stochastic
+    def needs(self) -> Needs:
+        """What the round must be like; by default finished samples, parted anywhere."""
+        return Needs()
 
     def old_decay(self, updates: int) -> float:
         """d of old ← d·old + (1 − d)·current before a round, after `updates`; 0 copies."""
         return 0.0
 
     def slow_decay(self, updates: int) -> float | None:
-        """The same of the average `Policy.slow`; None keeps no such average."""
+        """The same of the average `DiffusionPolicy.slow`; None keeps no such average."""
         return None
 
     @abstractmethod
-    def prepare(
-        self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
-    ) -> Rows:
+    def prepare(self, samples: GivenT, policy: PolicyT, key: Key) -> RowsT:
         """Freeze whatever the updates compare against; called once per round, without gradients.
 
         The rows returned carry a field `sample`, by which the trainer forms minibatches.
         """
 
-    def answered(self, rows: Rows, policy: Policy) -> Rows:
-        """The rows with what the other policies answer on them; by default as they are.
+    def answered(self, rows: RowsT, policy: PolicyT) -> RowsT:
+        """The rows with what the other readings answer on them; by default as they are.
 
         Called once per round, without gradients, with just the rows that the first pass will train
         together: kernels may round differently in batches of other shapes, and networks that are
-        equal must give equal numbers. `prepare` calls it itself unless `Policy.answers_later`.
+        equal must give equal numbers.
         """
         return rows
 
+    def ready(self, samples: GivenT, policy: PolicyT, key: Key) -> RowsT:
+        """Rows for `loss` in one step, for whoever trains all of them together."""
+        return self.answered(self.prepare(samples, policy, key), policy)
+
     @abstractmethod
-    def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, rows: RowsT, policy: PolicyT) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean loss over the rows, and metrics that are means over the rows."""
