@@ -27,8 +27,10 @@ PUBLIC = {
     "Transitions": "core.chain",
     "Reward": "rewards.base",
     "Objective": "objectives.base",
-    "Policy": "objectives.base",
+    "Policy": "core.policy",
+    "DiffusionPolicy": "core.policy",
     "Samples": "objectives.base",
+    "Needs": "objectives.base",
     "Model": "models.base",
     "Source": "training.sources.online",
     "Online": "training.sources.online",
@@ -76,6 +78,8 @@ if TYPE_CHECKING:
     from scoreward.core.gaussian import Gaussian as Gaussian
     from scoreward.core.kernel import Kernel as Kernel
     from scoreward.core.keys import Key as Key
+    from scoreward.core.policy import DiffusionPolicy as DiffusionPolicy
+    from scoreward.core.policy import Policy as Policy
     from scoreward.core.prediction import Prediction as Prediction
     from scoreward.core.process import Process as Process
     from scoreward.core.process import RectifiedFlow as RectifiedFlow
@@ -85,8 +89,8 @@ if TYPE_CHECKING:
     from scoreward.methods.sampling import Noisy as Noisy
     from scoreward.methods.sampling import Sampling as Sampling
     from scoreward.models.base import Model as Model
+    from scoreward.objectives.base import Needs as Needs
     from scoreward.objectives.base import Objective as Objective
-    from scoreward.objectives.base import Policy as Policy
     from scoreward.objectives.base import Samples as Samples
     from scoreward.public import load as load
     from scoreward.public import resumed as resumed

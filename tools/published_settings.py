@@ -122,7 +122,9 @@ class Facts:
         sampler, noisy = source.sampler(0), rolled(settings)
         trained = None
         if isinstance(objective, PathObjective):
-            trained = len(objective.trained(sampler.stochastic(run.model.process), sampler.steps))
+            trained = len(
+                objective.needs.trained(sampler.stochastic(run.model.process), sampler.steps)
+            )
             trained = int(getattr(objective, "fraction", 1.0) * trained)
         return Facts(
             steps=sampler.steps,

@@ -17,9 +17,10 @@ from scoreward.core.chain import draw, uniform
 from scoreward.core.kernel import ddim
 from scoreward.core.keys import Key, normal_each
 from scoreward.core.likelihood import self_normalised_error, squared_error
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.data import portraits as data
 from scoreward.models.builtin import portraits as builtin
-from scoreward.objectives.base import Policy, Samples
+from scoreward.objectives.base import Samples
 from scoreward.objectives.samples.answers import Answers
 from scoreward.objectives.samples.vgrpo import VGRPO
 
@@ -57,13 +58,13 @@ def main() -> None:
     zero = torch.zeros(len(x0), dtype=torch.float64)
     samples = Samples(x0, cond, zero, group, torch.arange(len(x0)), zero)
     reading = model.denoiser
-    policy = Policy(reading, reading, reading, model.process, sampler)
+    policy = DiffusionPolicy(reading, reading, reading, model.process, sampler)
     found = {}
     for name, objective in VARIANTS.items():
         batch, within = [], []
         for repeat in range(REPEATS):
             with torch.no_grad():
-                rows = objective.prepare(samples, None, policy, Key(("repeat", repeat)))
+                rows = objective.ready(samples, policy, Key(("repeat", repeat)))
             if rows.old is None:
                 raise RuntimeError("the old answers are missing")
             answers = Answers(rows, model.process, rows.old, rows.old)

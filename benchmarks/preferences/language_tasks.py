@@ -130,7 +130,7 @@ def taught(updates: int = 600, batch: int = 64) -> dict[str, torch.Tensor]:
         prompts = [every[i] for i in chosen]
         rows = [model.sequence(p, clumsy(p, update)) for p in prompts]
         said = model.padded(rows)
-        log_prob = model.denoiser(said.token, said.mask, None).log_prob
+        log_prob = model.reading(said.token, said.mask, None).log_prob
         loss = -log_prob.sum() / said.mask.sum()
         optimizer.zero_grad()
         loss.backward()

@@ -54,7 +54,8 @@ def trained(arm: str, rate: float, seed: int) -> torch.nn.Module:
         samples = replace(samples, advantage=(earned - earned.mean()) / earned.std())
         objective = actions if arm == "score_as_action" else DDPO(clip=None)
         with torch.no_grad():
-            rows = objective.prepare(samples, paths, policy, key)
+            walked = replace(policy.rollout, paths=paths)
+            rows = objective.ready(samples, replace(policy, rollout=walked), key)
         optimizer.zero_grad()
         objective.loss(rows, policy)[0].backward()
         optimizer.step()

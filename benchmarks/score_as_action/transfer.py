@@ -20,14 +20,15 @@ import torch
 
 from benchmarks.online.tasks import rewarded
 from scoreward.core.advantage import Advantages
-from scoreward.core.chain import Transitions, draw
+from scoreward.core.chain import draw
 from scoreward.core.denoiser import Denoiser
 from scoreward.core.keys import Key, normal_each
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.data import portraits as data
 from scoreward.methods.base import Shared
 from scoreward.methods.sampling import Noisy, Sampling
 from scoreward.models.base import Model
-from scoreward.objectives.base import Policy, Samples
+from scoreward.objectives.base import Needs, Samples
 from scoreward.objectives.paths.actions import chosen
 from scoreward.objectives.paths.ddpo import DDPO
 from scoreward.objectives.paths.replay import PathRows
@@ -52,13 +53,11 @@ class PartOfDDPO(DDPO):
     """DDPO on the steps that the other arm trains."""
 
     @property
-    def reuses_rollout(self) -> bool:
-        return False
+    def needs(self) -> Needs:
+        return replace(super().needs, graphs=False)
 
-    def prepare(
-        self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
-    ) -> PathRows:
-        rows = super().prepare(samples, paths, policy, key)
+    def prepare(self, samples: Samples, policy: DiffusionPolicy, key: Key) -> PathRows:
+        rows = super().prepare(samples, policy, key)
         return rows[chosen(rows, FRACTION, key)]
 
 

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from scoreward.core.chain import Transitions, rollout
 from scoreward.core.keys import Key, normal_each
+from scoreward.core.policy import DiffusionPolicy, Rollout
 from scoreward.data import portraits as data
 from scoreward.methods.sampling import Noisy
 from scoreward.models.builtin import portraits as builtin
-from scoreward.objectives.base import Policy, Samples
+from scoreward.objectives.base import Samples
 from scoreward.objectives.paths.critic import PathCritic
 from scoreward.objectives.paths.denoised_value import DenoisedValue
 from scoreward.objectives.paths.replay import path_rows
@@ -40,7 +41,7 @@ FORMS = {
 }
 
 
-def collected() -> tuple[Samples, Transitions, Policy]:
+def collected() -> tuple[Samples, Transitions, DiffusionPolicy]:
     """One path for each prompt, and a policy that can score any picture."""
     model = builtin.portraits()
     prompts = data.load("train").captions[:PROMPTS]
@@ -60,8 +61,13 @@ def collected() -> tuple[Samples, Transitions, Policy]:
     def score(x0: Tensor, sample: Tensor) -> Tensor:
         return reward(model.decode(x0), [prompts[i] for i in sample.tolist()])
 
-    policy = Policy(
-        model.denoiser, model.denoiser, model.denoiser, model.process, sampler, score=score
+    policy = DiffusionPolicy(
+        model.denoiser,
+        model.denoiser,
+        model.denoiser,
+        model.process,
+        sampler,
+        rollout=Rollout(score=score),
     )
     joined = Transitions(*(torch.cat(c) for c in zip(*(vars(p).values() for p in parts))))
     return Samples(x0, cond, earned, index, index, earned), joined, policy

@@ -131,7 +131,7 @@ def cost_of(run: Run, processes: int = 1) -> RoundCost:
         prompts=-(-samples // geometry.group),
         rollout=min(geometry.rollout_batch, samples),
         scored=min(samples, geometry.group * max(1, geometry.rollout_batch // geometry.group)),
-        train=min(_micro(run), trained) * _at_once(objective, rows),
+        train=min(run.source.micro(run.objective.needs), trained) * _at_once(objective, rows),
         stored=kept,
         snapshots=3 + (objective.slow_decay(0) is not None),
         guidance=run.guidance,
@@ -140,19 +140,10 @@ def cost_of(run: Run, processes: int = 1) -> RoundCost:
     return RoundCost(sizes, behaviour, trained * geometry.epochs * twice)
 
 
-def _micro(run: Run) -> int:
-    """Samples in a micro-batch, which may have to be whole groups."""
-    geometry, objective = run.source.geometry, run.objective
-    together = objective.whole_groups and not objective.separable
-    direct = objective.stores == "starts" and run.source.compares
-    unit = geometry.unit(together or direct)
-    return max(unit, geometry.micro_batch // unit * unit)
-
-
 def _shared(run: Run, sampler: Sampler, samples: int, rows: int) -> tuple[int, int]:
     """Evaluations of the rollout and rows trained, where samples share parts of their paths."""
     source, drawn = run.source, samples * sampler.calls
-    steps = run.objective.trained(sampler.stochastic(run.model.process), sampler.steps)
+    steps = run.objective.needs.trained(sampler.stochastic(run.model.process), sampler.steps)
     if isinstance(source, Branching):
         layout = source.layout
         return samples // layout.block * layout.calls(steps, sampler.steps), samples
@@ -170,7 +161,7 @@ def _rows(run: Run, sampler: Sampler) -> tuple[int, int, int]:
     if isinstance(objective, PathObjective):
         stochastic = sampler.stochastic(run.model.process)
         one = isinstance(run.source, Branching)  # a branch has one transition
-        rows = 1 if one else len(objective.trained(stochastic, sampler.steps))
+        rows = 1 if one else len(objective.needs.trained(stochastic, sampler.steps))
         # what rounds coarsely asks the old policy again, see objectives.replay.again
         again = several and run.mixed_precision != "no"
         return rows, int(objective.kl > 0) + again, rows * (3 + (objective.kl > 0))

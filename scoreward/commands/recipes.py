@@ -71,8 +71,8 @@ def _from_file(name: str, on: str | None) -> Command:
 def _drawn(name: str, objective: Objective) -> Drawn:
     """A method of the user's own: noise at every step if it learns from paths."""
     about = (type(objective).__doc__ or name).strip().split("\n")[0]
-    steps = Noisy("ddim", 1.0) if objective.stores == "paths" else Sampling()
-    smooth = objective.stores == "starts"
+    steps = Noisy("ddim", 1.0) if objective.needs.data == "paths" else Sampling()
+    smooth = objective.needs.data == "starts"
     return Drawn(name.lower(), about, objective, steps=steps, smooth=smooth)
 
 

@@ -4,9 +4,9 @@ Any callable of that signature is a denoiser. Guidance, counting and caching are
 same signature, so they compose with every sampler and objective.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Generic, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -14,7 +14,32 @@ from torch import Tensor, nn
 
 from scoreward.core.prediction import Kind, Prediction
 from scoreward.core.process import Process
-from scoreward.core.rows import Rows, join, whole
+from scoreward.core.rows import Rows, join, some, whole
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+Asked_contra = TypeVar("Asked_contra", contravariant=True)
+Answer_co = TypeVar("Answer_co", covariant=True)
+
+
+@runtime_checkable
+class NetworkReading(Protocol[Asked_contra, Answer_co]):
+    """A network asked with one set of weights; the first axis of all it is given is the batch.
+
+    A denoiser is asked (x_t, t, cond), a language model (tokens, mask, what else to say).
+    """
+
+    def __call__(self, x: Tensor, at: Tensor, asked: Asked_contra, /) -> Answer_co: ...
+
+
+@runtime_checkable
+class Joined(Protocol):
+    """An answer that can be put together from the answers to parts of a batch."""
+
+    def joined(self, parts: Sequence[Self], /) -> Self: ...
+
+
+JoinedT = TypeVar("JoinedT", bound=Joined)
 
 Cond = Tensor | Rows | None
 """What the network is conditioned on; the first axis is the batch."""
@@ -76,23 +101,17 @@ class Guided:
 
 
 @dataclass(frozen=True)
-class InBatches:
-    """Asks for at most `size` rows at once, which bounds memory; for answers without gradients.
+class InBatches(Generic[Asked, JoinedT]):
+    """Asks for at most `size` rows at once, which bounds memory; for answers without gradients."""
 
-    Any reading will do whose answers know how to be joined.
-    """
-
-    denoiser: Callable[[Any, Any, Any], Any]
+    reading: NetworkReading[Asked, JoinedT]
     size: int
 
-    def __call__(self, x_t: Tensor, t: Tensor, cond: Any) -> Any:
-        if len(x_t) <= self.size:
-            return self.denoiser(x_t, t, cond)
-        parts = []
-        for start in range(0, len(x_t), self.size):
-            piece = slice(start, start + self.size)
-            given = None if cond is None else cond[piece]
-            parts.append(self.denoiser(x_t[piece], t[piece], given))
+    def __call__(self, x: Tensor, at: Tensor, asked: Asked, /) -> JoinedT:
+        if len(x) <= self.size:
+            return self.reading(x, at, asked)
+        pieces = [slice(i, i + self.size) for i in range(0, len(x), self.size)]
+        parts = [self.reading(x[p], at[p], some(asked, p)) for p in pieces]
         return parts[0].joined(parts)
 
 
@@ -101,7 +120,7 @@ PRECISIONS: Mapping[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.f
 
 
 @dataclass(frozen=True)
-class InPrecision:
+class InPrecision(Generic[Asked, Answer]):
     """Asks the network with autocast to `dtype`; None leaves it as it is.
 
     The only place that opens autocast: around the network and nothing else, so densities, rewards
@@ -109,14 +128,14 @@ class InPrecision:
     other weights.
     """
 
-    denoiser: Callable[[Any, Any, Any], Any]
+    reading: NetworkReading[Asked, Answer]
     dtype: torch.dtype | None
 
-    def __call__(self, x_t: Tensor, t: Tensor, cond: Any) -> Any:
+    def __call__(self, x: Tensor, at: Tensor, asked: Asked, /) -> Answer:
         if self.dtype is None:
-            return self.denoiser(x_t, t, cond)
-        with torch.autocast(x_t.device.type, self.dtype, cache_enabled=False):
-            return self.denoiser(x_t, t, cond)
+            return self.reading(x, at, asked)
+        with torch.autocast(x.device.type, self.dtype, cache_enabled=False):
+            return self.reading(x, at, asked)
 
 
 @dataclass

@@ -6,7 +6,7 @@ split it without knowing what is inside. Fields are tensors, nested rows, or Non
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Protocol, Self, TypeVar, cast, runtime_checkable
 
 import torch
 from jaxtyping import Int
@@ -15,6 +15,7 @@ from torch import Tensor
 from scoreward.core.device import placed
 
 T = TypeVar("T", bound="Tensor | Rows | None")
+S = TypeVar("S")
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,30 @@ class Looked(Rows):
         return self.table[self.index]
 
 
+@runtime_checkable
+class NumberedRows(Protocol):
+    """Rows that say which sample of the round each is of; what a trainer forms batches by."""
+
+    @property
+    def sample(self) -> Tensor: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: "Tensor | slice", /) -> Self: ...
+
+    def joined(self, parts: "Sequence[Self]") -> Self: ...
+
+    def split(self, size: int) -> Iterator[Self]: ...
+
+
 def moved(value: "Tensor | Rows", device: "torch.device | str") -> Any:
     """A tensor or rows on another device."""
     return value.to(device) if isinstance(value, Rows) else placed(value, device)
+
+
+def some(value: S, piece: "Tensor | slice") -> S:
+    """Some rows of a tensor, of rows, or of whatever else is sliced along the batch."""
+    return value if value is None else cast(S, cast(Any, value)[piece])
 
 
 def whole(value: "Tensor | Rows | None") -> "Tensor | Rows | None":

@@ -96,7 +96,7 @@ class Method(ABC):
     @property
     def differentiates(self) -> bool:
         """Whether the reward has to have a gradient."""
-        return isinstance(self.objective, Objective) and self.objective.stores == "starts"
+        return isinstance(self.objective, Objective) and self.objective.needs.data == "starts"
 
     @property
     @abstractmethod

@@ -119,7 +119,7 @@ class Forked(Noisy):
         """The source of a run with branches instead of noise at every step."""
         if not isinstance(straight, Online):
             raise TypeError("only a source that draws its own samples can branch")
-        trained = objective.trained(range(self.steps), self.steps)
+        trained = objective.needs.trained(range(self.steps), self.steps)
         return branching(straight, trained, self.branches, self.among)
 
 

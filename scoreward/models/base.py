@@ -3,22 +3,44 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from scoreward.core.denoiser import Cond, NetworkDenoiser
+from scoreward.core.chain import Sampler
+from scoreward.core.denoiser import (
+    Asked,
+    Cond,
+    Denoiser,
+    Guided,
+    JoinedT,
+    NetworkDenoiser,
+    NetworkReading,
+)
+from scoreward.core.policy import EXACT, DiffusionPolicy, Policy, Rollout
 from scoreward.core.prediction import Kind
 from scoreward.core.process import Process, time_grid
+
+PolicyT = TypeVar("PolicyT", bound=Policy[object], covariant=True)
 
 Save = Callable[[Mapping[str, Tensor], Path, bool], None]
 """(trained weights by parameter name, folder, merged into the whole) → files others can load."""
 
 
+@dataclass(frozen=True)
+class RoundFacts:
+    """What a trainer knows of a round besides the readings; a model takes what it has use for."""
+
+    sampler: Sampler  # that drew the samples
+    on_policy: bool = False  # one update follows, and `old` equals `current` in it
+    rounding: float = EXACT  # unit roundoff of what the network computes in
+    rollout: Rollout = Rollout()
+
+
 @runtime_checkable
-class Trainable(Protocol):
-    """What the trainer needs of a model: a network, how to ask it, and what a process is to it.
+class Trainable(Protocol[Asked, JoinedT, PolicyT]):
+    """What the trainer needs of a model: a network, how to ask it, and what objectives see of it.
 
     A model of pictures answers (x_t, t, cond) with a prediction, a language model answers
     (tokens, mask, what else) with log-probabilities; the objective knows which it asks.
@@ -28,19 +50,27 @@ class Trainable(Protocol):
     def network(self) -> nn.Module: ...
 
     @property
-    def denoiser(self) -> Callable[[Any, Any, Any], Any]: ...
-
-    @property
-    def process(self) -> Process: ...
-
-    @property
-    def kind(self) -> Kind: ...
-
-    @property
-    def null(self) -> Callable[[Cond], Cond]: ...
-
-    @property
     def name(self) -> str: ...
+
+    @property
+    def reading(self) -> NetworkReading[Asked, JoinedT]:
+        """The network as it is."""
+        ...
+
+    def guided(
+        self, reading: NetworkReading[Asked, JoinedT], scale: float
+    ) -> NetworkReading[Asked, JoinedT]:
+        """A reading with guidance; 1 is none.  Raises ValueError where there is no guidance."""
+        ...
+
+    def policy(
+        self,
+        readings: Policy[NetworkReading[Asked, JoinedT]],
+        slow: NetworkReading[Asked, JoinedT] | None,
+        asking: RoundFacts,
+    ) -> PolicyT:
+        """What objectives see: the readings, and what else they need to know of the round."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -84,3 +114,22 @@ class Model:
     @property
     def denoiser(self) -> NetworkDenoiser:
         return NetworkDenoiser(self.network, self.process, self.kind)
+
+    @property
+    def reading(self) -> Denoiser:
+        return self.denoiser
+
+    def guided(self, reading: Denoiser, scale: float) -> Denoiser:
+        return reading if scale == 1.0 else Guided(reading, scale, self.null)
+
+    def policy(
+        self, readings: Policy[Denoiser], slow: Denoiser | None, asking: RoundFacts
+    ) -> DiffusionPolicy:
+        return DiffusionPolicy(
+            **vars(readings),
+            **vars(asking),
+            process=self.process,
+            kind=self.kind,
+            slow=slow,
+            null=self.null,
+        )

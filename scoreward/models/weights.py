@@ -9,13 +9,15 @@ parameters. Whatever remembers something of a parameter (autocast its cast to fe
 graph that it is there) then sees another tensor, and cannot answer with what it remembers.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Generic, cast
 
 import torch
 from torch import Tensor, nn
+
+from scoreward.core.denoiser import Answer, Asked, NetworkReading
 
 COMPILED = "_orig_mod."
 
@@ -126,14 +128,14 @@ def places(
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """A denoiser, or any other reading, through a named snapshot, without gradients."""
+class Snapshot(Generic[Asked, Answer]):
+    """A reading through a named snapshot, without gradients."""
 
-    denoiser: Callable[[Any, Any, Any], Any]
+    reading: NetworkReading[Asked, Answer]
     weights: Weights
     name: str
 
     @torch.no_grad()
-    def __call__(self, x_t: Tensor, t: Tensor, cond: Any) -> Any:
+    def __call__(self, x: Tensor, at: Tensor, asked: Asked, /) -> Answer:
         with self.weights.using(self.name):
-            return self.denoiser(x_t, t, cond)
+            return self.reading(x, at, asked)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -91,8 +91,15 @@ class Needs:
 
 
 GivenT = TypeVar("GivenT", bound=Rows)
+Given_co = TypeVar("Given_co", bound=Rows, covariant=True)
 RowsT = TypeVar("RowsT", bound=NumberedRows)
-PolicyT = TypeVar("PolicyT", bound=Policy[Any])
+PolicyT = TypeVar("PolicyT", bound=Policy[object])
+
+
+EARLIER = frozenset(
+    ["stores", "whole_groups", "separable", "collective", "asks", "every_step", "reuses_rollout"]
+)
+"""Switches of earlier versions, which are fields of `Needs` now."""
 
 
 class Objective(ABC, Generic[GivenT, RowsT, PolicyT]):
@@ -117,6 +124,15 @@ class Objective(ABC, Generic[GivenT, RowsT, PolicyT]):
     >>> trained.metrics["missed"] > 0
     True
     """
+
+    def __init_subclass__(cls) -> None:
+        """Refuse what an earlier version read: a switch that nobody reads would change nothing."""
+        super().__init_subclass__()
+        if unread := sorted(EARLIER & vars(cls).keys()):
+            raise TypeError(
+                f"`{cls.__name__}.{unread[0]}` is not read; say what {cls.__name__} needs in its "
+                "property `needs`, see scoreward.Needs"
+            )
 
     @property
     def needs(self) -> Needs:

@@ -2,13 +2,15 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Generic
 
 import torch
 from torch import Tensor
+
+from scoreward.core.denoiser import Answer, Asked, NetworkReading
 
 
 @dataclass
@@ -59,19 +61,19 @@ class Clock:
 
 
 @dataclass
-class Watched:
-    """A denoiser, or any other reading, that counts its evaluations and times its calls.
+class Watched(Generic[Asked, Answer]):
+    """A reading that counts its evaluations and times its calls.
 
     `trained` are those made where gradients are recorded, `count` all of them.
     """
 
-    denoiser: Callable[[Any, Any, Any], Any]
+    reading: NetworkReading[Asked, Answer]
     clock: Clock
     count: int = 0
     trained: int = 0
 
-    def __call__(self, x_t: Tensor, t: Tensor, cond: Any) -> Any:
-        self.count += len(x_t)
-        self.trained += len(x_t) if torch.is_grad_enabled() else 0
+    def __call__(self, x: Tensor, at: Tensor, asked: Asked, /) -> Answer:
+        self.count += len(x)
+        self.trained += len(x) if torch.is_grad_enabled() else 0
         with self.clock.section("forward"):
-            return self.denoiser(x_t, t, cond)
+            return self.reading(x, at, asked)

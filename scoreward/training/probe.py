@@ -76,7 +76,7 @@ def probe(
     if not isinstance(run.source, Online):
         raise ValueError(f"{run.name} does not draw its own samples; there is no rollout to probe")
     measured: dict[str, Any] = {}
-    if run.objective.stores != "starts":
+    if run.objective.needs.data != "starts":
         tell("drawing and scoring a round again")
         measured |= _again(run, settings, make)
         tell("taking gradients apart")
@@ -158,10 +158,10 @@ def _gradients(run: Run, settings: Probe, make: Maker) -> dict[str, float]:
 
 def _signal(trainer: Trainer, index: int) -> float | None:
     work, collected = _collect(trainer, index)
-    policy = replace(work.policy, on_policy=False)
+    policy = replace(work.policy, on_policy=False, rollout=collected.rollout)
     with torch.no_grad():
         key = trainer.key / "round" / index
-        rows: Any = trainer.objective.prepare(collected.samples, collected.paths, policy, key)
+        rows = trainer.objective.ready(collected.samples, policy, key)
     group = collected.samples.sample // trainer.source.geometry.group
     number = {int(s): int(g) for s, g in zip(collected.samples.sample, group, strict=True)}
     of_row = torch.tensor([number[int(s)] for s in rows.sample])

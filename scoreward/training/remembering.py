@@ -46,13 +46,6 @@ class Remembering:
         return Prediction.of(self.kind, answer.detach(), x_t, t, prediction.process)
 
 
-def leaf(graphs: Sequence[Tensor]) -> Tensor | None:
-    """All remembered answers as one tensor that collects gradients; None if there are none."""
-    if not graphs:
-        return None
-    return torch.cat([answer.detach() for answer in graphs]).requires_grad_()
-
-
 def finish_backward(graphs: Sequence[Tensor], collected: Tensor) -> None:
     """Pass the gradients collected at the answers on to the network, piece by piece."""
     if collected.grad is None:

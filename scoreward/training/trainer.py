@@ -6,26 +6,26 @@ processes divided by their number, so micro-batches and processes cannot change 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf, isfinite
-from typing import Any
+from typing import Generic
 
 import torch
 from torch import Tensor
 
-from scoreward.core.denoiser import Denoiser, Guided, InBatches, InPrecision
+from scoreward.core.denoiser import Asked, InBatches, InPrecision, JoinedT, NetworkReading
 from scoreward.core.keys import Key
+from scoreward.core.policy import Policy, Rollout
 from scoreward.core.rounds import Round
-from scoreward.core.rows import Rows, join
-from scoreward.models.base import Trainable
+from scoreward.models.base import RoundFacts, Trainable
 from scoreward.models.weights import Snapshot, Weights
-from scoreward.objectives.base import Objective, Policy
+from scoreward.objectives.base import GivenT, Objective, PolicyT, RowsT, Samples
 from scoreward.training.clock import Clock, Watched
 from scoreward.training.gradients import GradientParts, moved
 from scoreward.training.guards import Diverged, Guards
 from scoreward.training.optimizer import Optimizer, updates_made
 from scoreward.training.precision import LEAST, rounding_of, scaler_of, tolerance
-from scoreward.training.remembering import finish_backward, leaf
+from scoreward.training.remembering import finish_backward
 from scoreward.training.sources.combining import combined, detached
 from scoreward.training.sources.online import Collected, Source, Work
 from scoreward.training.team import Team
@@ -45,7 +45,7 @@ class Evaluations:
         return self.behaviour + self.training_forward + 2 * self.training_backward
 
 
-class Trainer:
+class Trainer(Generic[Asked, JoinedT, PolicyT, GivenT, RowsT]):
     """State of training: live weights, snapshots, optimiser, counters.  `step()` is one round.
 
     >>> import scoreward as sw
@@ -59,25 +59,24 @@ class Trainer:
 
     def __init__(
         self,
-        model: Trainable,
-        objective: Objective,
-        source: Source,
+        model: Trainable[Asked, JoinedT, PolicyT],
+        objective: Objective[GivenT, RowsT, PolicyT],
+        source: Source[PolicyT, GivenT],
         optimizer: Optimizer,
         team: Team,
         seed: int = 0,
         guidance: float = 1.0,
         guards: Guards | None = None,
     ) -> None:
-        sizes = source.geometry
-        if objective.collective and sizes.samples // sizes.unit(objective.whole_groups) < team.size:
+        sizes, needs = source.geometry, objective.needs
+        if needs.everyone and sizes.samples // sizes.unit(needs.whole_groups) < team.size:
             raise ValueError(
                 f"this objective adds up over processes, so a round of {sizes.prompts} prompts x "
                 f"{sizes.group} samples is too small for {team.size} processes; raise "
                 "`geometry.prompts`"
             )
         model.network.to(team.device).eval()
-        self.model: Any = model
-        self.objective, self.source, self.team = objective, source, team
+        self.model, self.objective, self.source, self.team = model, objective, source, team
         self.optimizer, self.guards = optimizer, guards or Guards()
         self.key = Key(("scoreward", seed))
         self.weights = Weights(model.network)
@@ -96,9 +95,9 @@ class Trainer:
         while True:
             yield self.step()
 
-    def reading(self, name: str) -> Denoiser:
-        """The (guided) denoiser with a snapshot's weights: "reference", "old" or "ema"."""
-        return self._guided(self._through(name))
+    def reading(self, name: str) -> NetworkReading[Asked, JoinedT]:
+        """The (guided) reading with a snapshot's weights: "reference", "old" or "ema"."""
+        return self.model.guided(self._through(name), self.guidance)
 
     def backward(self, loss: Tensor) -> None:
         """Gradients of a loss, times the scale that fp16 needs; `_apply` takes it out again."""
@@ -113,19 +112,14 @@ class Trainer:
         """
         index, self.spent = self.done, spent
         work, watched = self.work(index)
-        policy = work.policy
         with torch.no_grad():
             collected = self.source.collect(index, self.key, work)
-            policy = replace(
-                policy, kept=leaf(collected.graphs), score=collected.score, flat=collected.flat
-            )
-            rows: Rows = collected.samples
-            if len(rows):  # a process without samples has nothing to prepare
-                rows = self._prepared(index, collected, policy, watched)
-            self.tolerance = self._tolerance(collected)
+            policy = self._policy(index, watched, collected.rollout)
+            rows = self._prepared(index, collected, policy, watched)
+            self.tolerance = self._tolerance(collected.samples)
         metrics = dict(collected.metrics)
         for part in self._parts(index):
-            update = self._update(rows, part, policy, collected)
+            update = self._update(rows, part, policy, collected.rollout)
             if update is None:
                 metrics["updates/skipped"] = metrics.get("updates/skipped", 0.0) + 1
                 continue
@@ -138,37 +132,12 @@ class Trainer:
         self.done, self.between_rounds = self.done + 1, True
         return Round(self.done, metrics)
 
-    def work(self, index: int) -> tuple[Work, dict[str, Watched]]:
+    def work(self, index: int) -> tuple[Work[PolicyT], dict[str, Watched[Asked, JoinedT]]]:
         """What a source needs to collect a round, its snapshots brought to the round's start."""
         self._behave(index)
         watched = self._watched()
-        policy = self._policy(index, watched)
-        work = Work(self.model, policy, self.team, self.clock, self.objective, self.weights)
-        return work, watched
-
-    def _prepared(
-        self, index: int, collected: Collected, policy: Policy, watched: dict[str, Watched]
-    ) -> Rows:
-        """Rows of the objective, in the order of the first pass, with all answers they need."""
-        later = type(self.objective).answered is not Objective.answered
-        asking, key = replace(policy, answers_later=later), self.key / "round" / index
-        rows = self.objective.prepare(collected.samples, collected.paths, asking, key)
-        if not later or not len(rows):
-            return rows
-        whole = {name: self._guided(reading) for name, reading in watched.items()}
-        direct = replace(
-            policy, old=whole["old"], reference=whole["reference"], slow=whole.get("slow")
-        )
-        pieces = [m for part in self._pass(index, 0) for m in self._micro(rows, part)]
-        return join([self.objective.answered(piece, direct) for piece in pieces])
-
-    def _tolerance(self, collected: Collected) -> float:
-        """How far the first ratio of a round may be from 1."""
-        if self.guards.ratio_tolerance is not None:
-            return self.guards.ratio_tolerance
-        x0 = getattr(collected.samples, "x0", None)
-        elements = 1 if x0 is None else max(1, x0[:1].numel())
-        return tolerance(self.rounding, self.guidance, elements, self.objective.summed)
+        policy, needs = self._policy(index, watched), self.objective.needs
+        return Work(self.model, policy, self.team, self.clock, needs, self.weights), watched
 
     def _behave(self, index: int) -> None:
         """Bring the snapshots that the objective asks for to the start of a round."""
@@ -180,10 +149,30 @@ class Trainer:
         if slow is not None:
             self.weights.commit("slow", slow)
 
-    def _guided(self, denoiser: Denoiser) -> Denoiser:
-        if self.guidance == 1.0:
-            return denoiser
-        return Guided(denoiser, self.guidance, self.model.null)
+    def _prepared(
+        self,
+        index: int,
+        collected: Collected[GivenT],
+        policy: PolicyT,
+        watched: dict[str, Watched[Asked, JoinedT]],
+    ) -> RowsT | None:
+        """Rows of the objective, in the order of the first pass, with all answers they need."""
+        if not len(collected.samples):  # a process without samples has nothing to prepare
+            return None
+        rows = self.objective.prepare(collected.samples, policy, self.key / "round" / index)
+        if not self.objective.needs.answers or not len(rows):
+            return rows
+        direct = self._policy(index, watched, collected.rollout, in_batches=False)
+        pieces = [m for part in self._pass(index, 0) for m in self._micro(rows, part)]
+        answered = [self.objective.answered(piece, direct) for piece in pieces]
+        return answered[0].joined(answered)
+
+    def _tolerance(self, samples: GivenT) -> float:
+        """How far the first ratio of a round may be from 1."""
+        if self.guards.ratio_tolerance is not None:
+            return self.guards.ratio_tolerance
+        elements = max(1, samples.x0[:1].numel()) if isinstance(samples, Samples) else 1
+        return tolerance(self.rounding, self.guidance, elements, self.objective.needs.sums)
 
     def _parts(self, index: int) -> Iterator[Tensor]:
         for epoch in range(self.source.geometry.epochs):
@@ -192,7 +181,7 @@ class Trainer:
     @property
     def _whole(self) -> bool:
         """Whether the samples of a prompt stay on one process and in one update."""
-        return self.objective.whole_groups or self.source.compares
+        return self.objective.needs.whole_groups or self.source.compares
 
     def _pass(self, index: int, epoch: int) -> list[Tensor]:
         """The samples of each update of one pass over a round."""
@@ -200,52 +189,58 @@ class Trainer:
         key = self.key / "round" / index / "epoch" / epoch
         return geometry.parts(key, geometry.unit(self._whole))
 
-    def _micro(self, rows: Rows, part: Tensor) -> list[Rows]:
+    def _micro(self, rows: RowsT | None, part: Tensor) -> list[RowsT]:
         """The rows of this process for one update, as many at once as memory allows."""
-        local = rows[torch.isin(rows.sample, part.to(rows.sample.device))]  # pyright: ignore
-        geometry = self.source.geometry
-        direct = self.objective.stores == "starts" and self.source.compares
-        together = self.objective.whole_groups and not self.objective.separable
-        unit = geometry.unit(together or direct)
-        return list(local.split(max(unit, geometry.micro_batch // unit * unit)))
+        if rows is None:
+            return []
+        local = rows[torch.isin(rows.sample, part.to(rows.sample.device))]
+        return list(local.split(self.source.micro(self.objective.needs)))
 
-    def _through(self, name: str) -> Denoiser:
+    def _through(self, name: str) -> NetworkReading[Asked, JoinedT]:
         """A reading of the network as it is ("current") or with a snapshot's weights."""
-        inside: Denoiser = self.model.denoiser
+        inside = self.model.reading
         if name != "current":
             inside = Snapshot(inside, self.weights, name)
         return InPrecision(inside, self.team.precision)
 
-    def _watched(self) -> dict[str, Watched]:
+    def _watched(self) -> dict[str, Watched[Asked, JoinedT]]:
         """The readings below any guidance, so that both of its evaluations are counted."""
         names = [*(n for n in self.weights.names() if n != "ema"), "current"]
         return {name: Watched(self._through(name), self.clock) for name in names}
 
-    def _policy(self, index: int, watched: dict[str, Watched]) -> Policy:
-        geometry = self.source.geometry
-        single, most = geometry.updates == 1, geometry.rollout_batch
-        frozen = {
-            name: InBatches(self._guided(reading), most)
-            for name, reading in watched.items()
-            if name != "current"
+    def _policy(
+        self,
+        index: int,
+        watched: dict[str, Watched[Asked, JoinedT]],
+        rollout: Rollout = Rollout(),
+        in_batches: bool = True,
+    ) -> PolicyT:
+        """What the objective sees; frozen readings answer in batches, or all at once."""
+        geometry, all_at_once = self.source.geometry, {}
+        single = geometry.updates == 1
+        for name, reading in watched.items():
+            all_at_once[name] = self.model.guided(reading, self.guidance)
+        frozen: dict[str, NetworkReading[Asked, JoinedT]] = {
+            name: InBatches(reading, geometry.rollout_batch) if in_batches else reading
+            for name, reading in all_at_once.items()
         }
-        return Policy(
-            current=self._guided(watched["current"]),
-            old=frozen["old"],
-            reference=frozen["reference"],
-            process=self.model.process,
-            sampler=self.source.sampler(index),
-            on_policy=single and self.fresh and index % self.guards.verify_every != 0,
-            kind=self.model.kind,
-            slow=frozen.get("slow"),
+        readings = Policy(
+            all_at_once["current"],
+            frozen["old"],
+            frozen["reference"],
             memory=self.memory,
-            null=self.model.null,
             total=self.team.summed,
-            rounding=self.rounding,
         )
+        asking = RoundFacts(
+            self.source.sampler(index),
+            single and self.fresh and index % self.guards.verify_every != 0,
+            self.rounding,
+            rollout,
+        )
+        return self.model.policy(readings, frozen.get("slow"), asking)
 
     def _update(
-        self, rows: Rows, part: Tensor, policy: Policy, collected: Collected
+        self, rows: RowsT | None, part: Tensor, policy: PolicyT, rollout: Rollout
     ) -> dict[str, float] | None:
         """One optimiser step on the rows whose sample is in `part`; None if nobody has any.
 
@@ -255,16 +250,16 @@ class Trainer:
         total = self.team.total(sum(map(len, pieces)))
         if not total:
             return None
-        answers, parts = [], self._parts_of_gradient(policy, len(pieces) > 1)
+        answers, parts = [], self._parts_of_gradient(rollout, len(pieces) > 1)
         for micro in pieces:
             loss, metrics = self.objective.loss(micro, policy)
             answers.append((len(micro), {"loss": loss.detach()} | metrics))
             with self.clock.section("backward"):
                 self.backward(loss * (len(micro) / total))
             parts.add()
-        if policy.kept is not None:
+        if rollout.leaf is not None:
             with self.clock.section("backward"):
-                finish_backward(collected.graphs, policy.kept)
+                finish_backward(rollout.graphs, rollout.leaf)
         metrics = combined(self.team.gather(detached(answers))) | parts.metrics()
         with self.clock.section("optimiser"):
             metrics["gradient/norm"] = self._apply(metrics)
@@ -314,9 +309,9 @@ class Trainer:
         """Whether this is the first update of a round in which more is measured."""
         return self.between_rounds and self.done % self.guards.verify_every == 0
 
-    def _parts_of_gradient(self, policy: Policy, several: bool) -> GradientParts:
+    def _parts_of_gradient(self, rollout: Rollout, several: bool) -> GradientParts:
         """What tells signal from noise, where there are micro-batches to compare."""
-        alone = self.team.size == 1 and policy.kept is None
+        alone = self.team.size == 1 and rollout.leaf is None
         watched = several and alone and self._verifying()
         return GradientParts(list(self.weights.parameters.values()) if watched else [])
 
@@ -355,7 +350,7 @@ class Trainer:
         """The tolerance of the first ratio, where it is another than in float32."""
         return {"first/ratio/tolerance": self.tolerance} if self.tolerance > LEAST else {}
 
-    def _count(self, watched: dict[str, Watched]) -> None:
+    def _count(self, watched: dict[str, Watched[Asked, JoinedT]]) -> None:
         trained = watched["current"].trained
         behaviour = sum(w.count for w in watched.values()) - trained
         self.evaluations.behaviour += int(self.team.total(behaviour))

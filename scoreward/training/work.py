@@ -1,47 +1,57 @@
 """What crosses between a trainer and a source: the means to make a round, and the round."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic
 
 from torch import Tensor
 
-from scoreward.core.chain import Transitions
 from scoreward.core.denoiser import Cond
+from scoreward.core.policy import DiffusionPolicy, Rollout
+from scoreward.models.base import Model
 from scoreward.models.weights import Weights
-from scoreward.objectives.base import Objective, Policy, Score
+from scoreward.objectives.base import Given_co, Needs, PolicyT
 from scoreward.training.clock import Clock
 from scoreward.training.team import Team
 
 
 @dataclass(frozen=True)
-class Collected:
-    """One process's share of a round; `graphs` are the answers of the paths, with gradients."""
+class Collected(Generic[Given_co]):
+    """One process's share of a round."""
 
-    samples: Any  # rows: of pictures `Samples`, of texts what their objectives read
-    paths: Transitions | None
+    samples: Given_co
     metrics: dict[str, float]
-    graphs: tuple[Tensor, ...] = ()
-    score: Score | None = None
-    flat: Tensor | None = None  # of all samples of the round: whether their groups teach nothing
+    rollout: Rollout = Rollout()
 
 
 @dataclass(frozen=True)
-class Work:
+class Work(Generic[PolicyT]):
     """What a source needs besides its own settings to make a round."""
 
-    model: Any  # `Model` for a source of pictures, `LanguageModel` for one of texts
-    policy: Policy
+    model: object  # each source says in a sentence which kind it is for
+    policy: PolicyT
     team: Team
     clock: Clock
-    objective: Objective
+    needs: Needs
     weights: Weights | None = None  # the snapshots behind the policy's readings
+
+
+PictureWork = Work[DiffusionPolicy]
+
+
+def pictured(work: PictureWork) -> Model:
+    """The model of a source of pictures.  Raises ValueError for one that is not of pictures."""
+    if not isinstance(work.model, Model):
+        raise ValueError(
+            f"this source draws or reads pictures, and {type(work.model).__name__} is no model of "
+            "pictures; give it a `Model`, or texts a source of texts"
+        )
+    return work.model
 
 
 @dataclass(frozen=True)
 class Generated:
-    """What a rollout leaves behind."""
+    """What a rollout leaves behind: samples, their conditions, and what was asked of the paths."""
 
     x0: Tensor
     cond: Cond
-    paths: Transitions | None = None
-    graphs: tuple[Tensor, ...] = ()
+    rollout: Rollout = Rollout()

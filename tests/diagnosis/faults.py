@@ -14,7 +14,8 @@ from torch import Tensor
 
 from scoreward.core.advantage import Advantages
 from scoreward.core.denoiser import Denoiser
-from scoreward.objectives.base import Objective, Policy
+from scoreward.core.policy import DiffusionPolicy
+from scoreward.objectives.base import Objective
 from scoreward.rewards.base import Reward
 from scoreward.training import run as running
 from scoreward.training.guards import Diverged
@@ -77,7 +78,7 @@ def minus(objective: Objective) -> Objective:
     """The objective with the wrong sign of its loss."""
 
     class Minus(type(objective)):
-        def loss(self, rows: Any, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+        def loss(self, rows: Any, policy: DiffusionPolicy) -> tuple[Tensor, dict[str, Tensor]]:
             loss, metrics = super().loss(rows, policy)
             return -loss, metrics
 
@@ -99,8 +100,8 @@ class Louder:
 class OtherGuidance(Trainer):
     """Rollouts and old passes are guided, training is not."""
 
-    def _policy(self, *given: Any) -> Policy:  # pyright: ignore
-        policy = super()._policy(*given)
+    def _policy(self, *given: Any, **more: Any) -> DiffusionPolicy:  # pyright: ignore
+        policy = super()._policy(*given, **more)
         return replace(policy, old=Louder(policy.old, 0.5))
 
 

@@ -11,9 +11,9 @@ from datasets import config
 from PIL import Image
 
 from scoreward.commands.train import build
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.data.preferences.files import write
 from scoreward.data.preferences.records import ImagePair
-from scoreward.objectives.base import Policy
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 from tests.families import tiny
@@ -60,6 +60,6 @@ def test_a_recipe_trains_on_a_file_of_pictures(
     assert said["winner_ratio"] != 1.0
     same = probe(trainer.reading("reference"), trainer.reading("reference"), run.model, Team())
     assert same["accuracy"] == 0.5
-    policy: Policy = trainer.work(2)[0].policy
+    policy: DiffusionPolicy = trainer.work(2)[0].policy
     assert policy.kind == ("velocity" if name == "sd3" else "eps")
     assert torch.isfinite(torch.tensor(list(said.values()))).all()

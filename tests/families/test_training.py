@@ -49,7 +49,7 @@ def trainer(name: str, model: Model, objective: Objective, prompts: list[str]) -
     source = Online(
         prompts=prompts,
         rewards={"redness": redness},
-        rollout=stochastic if objective.stores == "paths" else ode,
+        rollout=stochastic if objective.needs.data == "paths" else ode,
         geometry=Geometry(prompts=1, group=4, minibatches=2, rollout_batch=2, micro_batch=2),
     )
     return Trainer(model, objective, source, Optimizer(lr=1e-3), Team())

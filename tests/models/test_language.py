@@ -30,7 +30,7 @@ def small(loading: LanguageLoading = LanguageLoading(adapters=False)) -> Languag
 
 def asked(model: LanguageModel, width: int = 0, wanted: Wanted | None = None) -> Said:
     rows = model.padded([model.sequence(*text) for text in TEXTS], width)
-    return model.denoiser(rows.token, rows.mask, wanted)
+    return model.reading(rows.token, rows.mask, wanted)
 
 
 @torch.no_grad()
@@ -140,15 +140,15 @@ def test_adapters_off_is_the_base_model_and_costs_adapters_only() -> None:
     base, adapted = small(), small(ADAPTED)
     weights = Weights(adapted.network)
     weights.commit("reference")
-    reference = Snapshot(adapted.denoiser, weights, "reference")
+    reference = Snapshot(adapted.reading, weights, "reference")
     with torch.no_grad():
         for parameter in weights.parameters.values():
             parameter.add_(0.1)
     weights.stepped()
     rows = base.padded([base.sequence(*text) for text in TEXTS])
-    expected = base.denoiser(rows.token, rows.mask, None).log_prob
+    expected = base.reading(rows.token, rows.mask, None).log_prob
     torch.testing.assert_close(reference(rows.token, rows.mask, None).log_prob, expected)
-    moved = adapted.denoiser(rows.token, rows.mask, None).log_prob
+    moved = adapted.reading(rows.token, rows.mask, None).log_prob
     assert (moved - expected).abs().max() > 1e-3
     kept = sum(t.numel() for t in weights.snapshot("reference").values())
     assert kept < 0.2 * sum(p.numel() for p in base.network.parameters())
@@ -159,9 +159,9 @@ def test_the_reference_carries_no_gradient() -> None:
     weights = Weights(model.network)
     weights.commit("reference")
     rows = model.padded([model.sequence(*text) for text in TEXTS])
-    said = Snapshot(model.denoiser, weights, "reference")(rows.token, rows.mask, None)
+    said = Snapshot(model.reading, weights, "reference")(rows.token, rows.mask, None)
     assert not said.log_prob.requires_grad
-    assert model.denoiser(rows.token, rows.mask, None).log_prob.requires_grad
+    assert model.reading(rows.token, rows.mask, None).log_prob.requires_grad
 
 
 def test_merged_weights_load_elsewhere_and_say_the_same(tmp_path: Path) -> None:
@@ -172,11 +172,11 @@ def test_merged_weights_load_elsewhere_and_say_the_same(tmp_path: Path) -> None:
         for parameter in weights.parameters.values():
             parameter.add_(0.05)
     rows = model.padded([model.sequence(*text) for text in TEXTS])
-    expected = model.denoiser(rows.token, rows.mask, None).log_prob.detach()
+    expected = model.reading(rows.token, rows.mask, None).log_prob.detach()
     assert model.save is not None
     model.save({n: p.detach() for n, p in weights.parameters.items()}, tmp_path, True)
     again = load_language(str(tmp_path), LanguageLoading(adapters=False))
-    found = again.denoiser(rows.token, rows.mask, None).log_prob
+    found = again.reading(rows.token, rows.mask, None).log_prob
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -200,12 +200,11 @@ def test_fingerprints_tell_what_differs() -> None:
     assert of(fresh)["truncation"] == adapted["truncation"]
 
 
-def test_noise_and_guidance_are_refused_in_words() -> None:
+def test_guidance_is_refused_in_words() -> None:
     model = small()
-    with pytest.raises(ValueError, match="no noise process"):
-        model.process.alpha(torch.zeros(1))
     with pytest.raises(ValueError, match="set `guidance` to 1"):
-        model.null(None)
+        model.guided(model.reading, 2.0)
+    assert model.guided(model.reading, 1.0) == model.reading
 
 
 def test_a_merged_model_has_the_kind_of_number_that_came_in(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from scoreward.core.chain import Sampler, Trajectory, Transitions, uniform
 from scoreward.core.denoiser import NetworkDenoiser
 from scoreward.core.kernel import DDIM, Kernel, generalised
 from scoreward.core.keys import Key
+from scoreward.core.policy import DiffusionPolicy, Rollout
 from scoreward.core.prediction import Prediction
 from scoreward.core.process import LinearVP
-from scoreward.objectives.base import Policy, Samples
+from scoreward.objectives.base import Samples
 from tests.core.laws import F64, real
 
 PROCESS = LinearVP(3.0, 3.0)
@@ -172,22 +173,24 @@ def affine(sampler: Sampler, i: int) -> tuple[float, float, float, float]:
     return high - low, low, float(push[0]), float(law.std[0])
 
 
-def acting(module: nn.Module, sampler: Sampler) -> Policy:
+def acting(module: nn.Module, sampler: Sampler) -> DiffusionPolicy:
     """A policy that asks the true reward; the first model is the data's own score."""
     now, first = reading(module), reading(Shifted())
-    return Policy(
+    return DiffusionPolicy(
         current=now,
         old=now,
         reference=first,
         process=PROCESS,
         sampler=sampler,
         kind="score",
-        score=lambda x0, sample: reward(x0),
+        rollout=Rollout(score=lambda x0, sample: reward(x0)),
     )
 
 
 @torch.no_grad()
-def drawn(policy: Policy, count: int, key: Key, every: bool = False) -> tuple[Samples, Transitions]:
+def drawn(
+    policy: DiffusionPolicy, count: int, key: Key, every: bool = False
+) -> tuple[Samples, Transitions]:
     """Samples of a policy and their transitions, with one draw of noise for all samples."""
     sampler, x = policy.sampler, (key / "start").normal(count, 1, dtype=F64)
     states, logs, answers, kept = [x], [], [], []

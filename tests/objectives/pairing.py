@@ -9,9 +9,10 @@ from scoreward.core.denoiser import NetworkDenoiser
 from scoreward.core.kernel import ddim
 from scoreward.core.keys import Key
 from scoreward.core.likelihood import NoisySamples, noised, predict_as, targets
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.process import RectifiedFlow
 from scoreward.models.analytic import GaussianPolicy
-from scoreward.objectives.base import Policy, Samples
+from scoreward.objectives.base import Samples
 from scoreward.objectives.samples.answers import Answers, PairRows
 from scoreward.objectives.samples.awm import AWM
 from scoreward.objectives.samples.crd import CRD
@@ -51,9 +52,9 @@ def reading(shift: float) -> NetworkDenoiser:
     return NetworkDenoiser(module, FLOW)
 
 
-def policy(shift: float = 0.0, reference: float = -0.5) -> Policy:
+def policy(shift: float = 0.0, reference: float = -0.5) -> DiffusionPolicy:
     """`shift` is how far the current policy has gone since the samples were drawn."""
-    return Policy(
+    return DiffusionPolicy(
         reading(shift), reading(0.0), reading(reference), FLOW, uniform(ddim(), 8),
         slow=reading(-0.2), null=lambda cond: cond * 0,  # pyright: ignore
     )  # fmt: skip
@@ -67,25 +68,25 @@ def samples(sign: float = 1.0, offset: Tensor | None = None) -> Samples:
     return Samples(x0, GROUP, advantage, GROUP, torch.arange(12), reward)
 
 
-def prepared(objective: PairObjective, using: Policy, sign: float = 1.0) -> PairRows:
+def prepared(objective: PairObjective, using: DiffusionPolicy, sign: float = 1.0) -> PairRows:
     with torch.no_grad():
-        return objective.prepare(samples(sign), None, using, KEY / "round")
+        return objective.ready(samples(sign), using, KEY / "round")
 
 
-def derivative(value: Tensor, using: Policy) -> Tensor:
+def derivative(value: Tensor, using: DiffusionPolicy) -> Tensor:
     """With respect to the means of the current policy."""
     assert isinstance(using.current, NetworkDenoiser)
     (gradient,) = torch.autograd.grad(value, list(using.current.network.parameters()))
     return gradient
 
 
-def slope(objective: PairObjective, using: Policy, sign: float = 1.0) -> Tensor:
+def slope(objective: PairObjective, using: DiffusionPolicy, sign: float = 1.0) -> Tensor:
     loss, metrics = objective.loss(prepared(objective, using, sign), using)
     assert not any(value.requires_grad for value in metrics.values())
     return derivative(loss, using)
 
 
-def asked(using: Policy, rows: PairRows) -> Tensor:
+def asked(using: DiffusionPolicy, rows: PairRows) -> Tensor:
     """The current policy's velocities on the pairs."""
     return predict_as(using.current, rows.pairs, rows.cond, "velocity")
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from scoreward.core.keys import Key
-from scoreward.objectives.base import Policy
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.objectives.pictures.diffusion_dpo import DiffusionDPO
 from scoreward.objectives.pictures.diffusion_orpo import DiffusionORPO
 from scoreward.objectives.pictures.diffusion_rainbow_po import DiffusionRainbowPO
@@ -44,10 +44,10 @@ def preferred(pairs: int = 5) -> Preferred:
 
 
 def prepared(
-    objective: PreferenceObjective, using: Policy, samples: Preferred | None = None
+    objective: PreferenceObjective, using: DiffusionPolicy, samples: Preferred | None = None
 ) -> PreferenceRows:
     with torch.no_grad():
-        return objective.prepare(samples or preferred(), None, using, KEY / "round")
+        return objective.ready(samples or preferred(), using, KEY / "round")
 
 
 def velocity(mean: Tensor, x: Tensor, t: Tensor) -> Tensor:
@@ -190,7 +190,7 @@ AT_REFERENCE = {
 """The loss where the network is the reference."""
 
 
-def means(using: Policy, which: str) -> Tensor:
+def means(using: DiffusionPolicy, which: str) -> Tensor:
     """A copy of the means of the current or the reference network."""
     reading = getattr(using, which)
     return reading.network.mean.detach().clone()

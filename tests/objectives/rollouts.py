@@ -10,9 +10,10 @@ from scoreward.core.chain import Sampler, Transitions, Tree, rollout, uniform
 from scoreward.core.denoiser import NetworkDenoiser
 from scoreward.core.kernel import EulerMaruyama, flow_sde
 from scoreward.core.keys import Key
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.process import RectifiedFlow, time_grid
 from scoreward.models.analytic import GaussianPolicy
-from scoreward.objectives.base import Objective, Policy, Samples
+from scoreward.objectives.base import Objective, Samples
 from scoreward.objectives.paths.replay import PathRows, kernel_of
 from tests.core.laws import F64
 
@@ -28,9 +29,9 @@ def reading(shift: float = 0.0) -> NetworkDenoiser:
     return NetworkDenoiser(module, FLOW)
 
 
-def policy(shift: float = 0.0, sampler: Sampler = SDE, on_policy: bool = False) -> Policy:
+def policy(shift: float = 0.0, sampler: Sampler = SDE, on_policy: bool = False) -> DiffusionPolicy:
     """`shift` is how far the current policy has gone since the samples were drawn."""
-    return Policy(reading(shift), reading(0.0), reading(-0.5), FLOW, sampler, on_policy)
+    return DiffusionPolicy(reading(shift), reading(0.0), reading(-0.5), FLOW, sampler, on_policy)
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,22 @@ def drawn(sampler: Sampler = SDE, group: int = 4, tree: Tree | None = None) -> R
     return Round(samples, path.transitions())
 
 
-def prepared(objective: Objective, made: Round, using: Policy) -> PathRows:
-    steps = list(objective.trained(sorted(set(made.paths.step.tolist())), using.sampler.steps))
+def prepared(objective: Objective, made: Round, using: DiffusionPolicy) -> PathRows:
+    steps = list(
+        objective.needs.trained(sorted(set(made.paths.step.tolist())), using.sampler.steps)
+    )
     paths = made.paths[torch.isin(made.paths.step, torch.tensor(steps))]
     with torch.no_grad():
-        rows = objective.prepare(made.samples, paths, using, KEY / "prepare")
+        rows = objective.ready(
+            made.samples,
+            replace(using, rollout=replace(using.rollout, paths=paths)),
+            KEY / "prepare",
+        )
     assert isinstance(rows, PathRows)
     return rows
 
 
-def slope(objective: Objective, rows: PathRows, using: Policy) -> Tensor:
+def slope(objective: Objective, rows: PathRows, using: DiffusionPolicy) -> Tensor:
     """Gradient of the loss in the means of the current policy."""
     loss, _ = objective.loss(rows, using)
     assert isinstance(using.current, NetworkDenoiser)
@@ -73,7 +80,7 @@ def slope(objective: Objective, rows: PathRows, using: Policy) -> Tensor:
     return gradient
 
 
-def score_function(rows: PathRows, using: Policy, weight: Tensor | None = None) -> Tensor:
+def score_function(rows: PathRows, using: DiffusionPolicy, weight: Tensor | None = None) -> Tensor:
     """−∇ E[w A log p / d], written without any objective."""
     kernel = kernel_of(rows.path, using.sampler)
     law = kernel(using.current(rows.path.x, rows.path.t, rows.cond), rows.path.s)

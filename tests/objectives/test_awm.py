@@ -94,9 +94,9 @@ def test_the_batch_shares_its_times_and_nobody_the_noise() -> None:
     assert (rows.pairs.t == rows.pairs.t[0]).all()
     assert set(rows.pairs.t[0].tolist()) <= {1 - i / 8 for i in range(1, 7)}
     assert len(rows.pairs.eps.flatten(0, 1).unique(dim=0)) == 12 * 3
-    part = awm.prepare(samples()[torch.tensor([7, 2])], None, policy(), KEY / "round")
+    part = awm.ready(samples()[torch.tensor([7, 2])], policy(), KEY / "round")
     assert torch.equal(part.pairs.x_t, rows.pairs.x_t[[7, 2]])
-    others = [awm.prepare(samples(), None, policy(), KEY / k).pairs.t[0] for k in range(20)]
+    others = [awm.ready(samples(), policy(), KEY / k).pairs.t[0] for k in range(20)]
     assert len({tuple(t.tolist()) for t in others}) > 1
     assert torch.stack(others).max() == 7 / 8  # of eight steps the first would be there 20 times
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from scoreward.core.keys import Key
+from scoreward.core.policy import Rollout
 from scoreward.core.rows import Looked
 from scoreward.methods.sampling import Noisy
 from scoreward.objectives.paths.critic import PathCritic
@@ -261,7 +262,7 @@ def test_two_processes_make_the_fit_of_one() -> None:
 @pytest.mark.parametrize("branches", ["mixed", "denoised", "noisy"])
 def test_branches_see_the_noisy_or_the_denoised_state(branches: str) -> None:
     made, using = rollouts.drawn(), rollouts.policy()
-    using = replace(using, score=lambda x0, sample: 10 * x0[:, 1] + sample)
+    using = replace(using, rollout=Rollout(score=lambda x0, sample: 10 * x0[:, 1] + sample))
     rows = rollouts.prepared(ScoreAsAction(), made, replace(using, memory={}))
     seen = visited(rows, made.samples, using, branches)  # pyright: ignore
     path, count = rows.path, len(rows)
@@ -281,7 +282,7 @@ def test_a_path_that_ends_early_has_the_value_of_its_last_state() -> None:
     """Only the first steps were stored, so the state after them is asked about once more."""
     made, using = rollouts.drawn(), rollouts.policy()
     early = replace(made, paths=made.paths[made.paths.step < 3])
-    using = replace(using, score=lambda x0, sample: x0[:, 0], memory={})
+    using = replace(using, rollout=Rollout(score=lambda x0, sample: x0[:, 0]), memory={})
     rows = rollouts.prepared(ScoreAsAction(), early, using)
     seen = visited(rows, made.samples, using, "mixed")
     last = made.paths[made.paths.step == 3]

@@ -10,10 +10,11 @@ from scoreward.core.chain import Sampler, uniform
 from scoreward.core.denoiser import Cond, Guided, NetworkDenoiser
 from scoreward.core.kernel import DDIM, ddim, generalised
 from scoreward.core.keys import Key
+from scoreward.core.policy import DiffusionPolicy, Rollout
 from scoreward.core.prediction import Prediction
 from scoreward.core.process import RectifiedFlow
 from scoreward.models.analytic import GaussianPolicy
-from scoreward.objectives.base import Policy, Samples
+from scoreward.objectives.base import Samples
 from scoreward.objectives.gradients.align_prop import AlignProp
 from scoreward.objectives.gradients.draft import DRaFT
 from scoreward.objectives.gradients.refl import ReFL
@@ -34,7 +35,7 @@ def score(x0: Tensor, sample: Tensor) -> Tensor:
     return -(x0 - 1.0).square().sum(1) + 0.1 * x0[:, 0] ** 3
 
 
-def policy(sampler: Sampler = NOISY, on_policy: bool = False) -> Policy:
+def policy(sampler: Sampler = NOISY, on_policy: bool = False) -> DiffusionPolicy:
     def reading(shift: float) -> NetworkDenoiser:
         module = GaussianPolicy(prompts=2, dim=2).double()
         with torch.no_grad():
@@ -42,7 +43,9 @@ def policy(sampler: Sampler = NOISY, on_policy: bool = False) -> Policy:
         return NetworkDenoiser(module, FLOW)
 
     readings = reading(0.0), reading(0.0), reading(-0.5)
-    return replace(Policy(*readings, FLOW, sampler, on_policy), score=score)
+    return replace(
+        DiffusionPolicy(*readings, FLOW, sampler, on_policy), rollout=Rollout(score=score)
+    )
 
 
 def samples() -> Samples:
@@ -50,11 +53,11 @@ def samples() -> Samples:
     return Samples((KEY / "x").normal(6, 2, dtype=F64), which, zero, which, torch.arange(6), zero)
 
 
-def prepared(objective: StartObjective, using: Policy) -> StartRows:
-    return objective.prepare(samples(), None, using, KEY / "round")
+def prepared(objective: StartObjective, using: DiffusionPolicy) -> StartRows:
+    return objective.ready(samples(), using, KEY / "round")
 
 
-def slope(objective: StartObjective, using: Policy) -> Tensor:
+def slope(objective: StartObjective, using: DiffusionPolicy) -> Tensor:
     loss, metrics = objective.loss(prepared(objective, using), using)
     assert not any(value.requires_grad for value in metrics.values())
     assert isinstance(using.current, NetworkDenoiser)
@@ -140,7 +143,7 @@ def test_copies_of_the_last_step_average_their_gradients() -> None:
         found = []
         for i in range(60):
             using, objective = policy(NOISY), DRaFT(copies=copies)
-            rows = objective.prepare(samples(), None, using, KEY / "spread" / i)
+            rows = objective.ready(samples(), using, KEY / "spread" / i)
             loss, _ = objective.loss(rows, using)
             assert isinstance(using.current, NetworkDenoiser)
             found.append(torch.autograd.grad(loss, list(using.current.network.parameters()))[0])
@@ -193,7 +196,7 @@ def test_an_anchor_at_any_step_holds_where_the_chain_has_been() -> None:
 def test_the_step_of_such_an_anchor_changes_from_round_to_round_up_to_the_graded_one() -> None:
     objective, using = DRaFT(last=2, anchor_step="any", anchor=1.0), policy()
     keys = [KEY / "round" / i for i in range(60)]
-    found = {int(objective.prepare(samples(), None, using, k).held_at[0]) for k in keys}
+    found = {int(objective.ready(samples(), using, k).held_at[0]) for k in keys}
     assert found == set(range(STEPS - 1))
 
 

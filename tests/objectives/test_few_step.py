@@ -14,10 +14,11 @@ from scoreward.core.chain import Sampler, uniform, walk, windowed
 from scoreward.core.denoiser import NetworkDenoiser
 from scoreward.core.kernel import DDIM, EulerMaruyama, Heun, ddim, euler, generalised, reverse_sde
 from scoreward.core.keys import Key
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.prediction import Prediction
 from scoreward.core.process import LinearVP, RectifiedFlow, time_grid
 from scoreward.models.analytic import GaussianPolicy
-from scoreward.objectives.base import Policy, Samples
+from scoreward.objectives.base import Samples
 from scoreward.objectives.samples.energy import WEIGHTS, EnergyInput, energy
 from scoreward.objectives.samples.few_step import FewStep, FewStepRows, check, fit, work
 from scoreward.tasks.toy import CORNERS, toy_model
@@ -187,14 +188,14 @@ def test_a_clip_that_is_longer_than_the_steps_does_nothing() -> None:
 # The objective
 
 
-def policy(sampler: Sampler = NOISY, shift: float = 0.0) -> Policy:
+def policy(sampler: Sampler = NOISY, shift: float = 0.0) -> DiffusionPolicy:
     def reading(off: float) -> NetworkDenoiser:
         module = GaussianPolicy(prompts=2, dim=2).double()
         with torch.no_grad():
             module.mean.copy_((KEY / "means").normal(2, 2, dtype=F64) + off)
         return NetworkDenoiser(module, FLOW)
 
-    return Policy(reading(shift), reading(0.0), reading(-0.5), FLOW, sampler)
+    return DiffusionPolicy(reading(shift), reading(0.0), reading(-0.5), FLOW, sampler)
 
 
 def samples(count: int = 8) -> Samples:
@@ -203,16 +204,16 @@ def samples(count: int = 8) -> Samples:
     return Samples(data, which, zero, which * 0, torch.arange(count), zero)
 
 
-def prepared(objective: FewStep, using: Policy) -> FewStepRows:
+def prepared(objective: FewStep, using: DiffusionPolicy) -> FewStepRows:
     with torch.no_grad():
-        return objective.prepare(samples(), None, using, KEY / "round")
+        return objective.ready(samples(), using, KEY / "round")
 
 
 def learning(descent: Descent, timed: bool = False) -> FewStep:
     return replace(FREE, descent=descent, timed=timed, critic_steps=3, critic_rate=0.05)
 
 
-def slope(objective: FewStep, rows: FewStepRows, using: Policy) -> Tensor:
+def slope(objective: FewStep, rows: FewStepRows, using: DiffusionPolicy) -> Tensor:
     loss, metrics = objective.loss(rows, using)
     assert not any(value.requires_grad for value in metrics.values())
     assert isinstance(using.current, NetworkDenoiser)
@@ -220,7 +221,9 @@ def slope(objective: FewStep, rows: FewStepRows, using: Policy) -> Tensor:
     return gradient
 
 
-def measured(rows: FewStepRows, using: Policy, timed: bool) -> Iterator[tuple[int, Tensor, Tensor]]:
+def measured(
+    rows: FewStepRows, using: DiffusionPolicy, timed: bool
+) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Each row's next state, and the energy's weights are in memory."""
     for i in range(len(rows)):
         k = int(rows.step[i])
@@ -279,7 +282,7 @@ def test_ctrl_is_the_slope_where_the_step_starts_times_the_increment() -> None:
     )
 
 
-def network_of(using: Policy) -> torch.nn.Module:
+def network_of(using: DiffusionPolicy) -> torch.nn.Module:
     assert isinstance(using.current, NetworkDenoiser)
     return using.current.network
 

@@ -9,10 +9,11 @@ from scoreward.core.chain import draw, uniform
 from scoreward.core.denoiser import NetworkDenoiser
 from scoreward.core.kernel import ddim
 from scoreward.core.keys import Key
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.process import RectifiedFlow
 from scoreward.models.analytic import GaussianPolicy
 from scoreward.models.weights import Snapshot, Weights
-from scoreward.objectives.base import Policy, Samples
+from scoreward.objectives.base import Samples
 from scoreward.objectives.samples.vgrpo import VGRPO
 
 SAMPLER = uniform(ddim(), 5)
@@ -39,14 +40,14 @@ def learn(objective: VGRPO, rounds: int, updates: int = 1, sign: float = 1.0) ->
     old, first = (Snapshot(denoiser, weights, name) for name in ("old", "first"))
     weights.commit("first")
     optimizer = torch.optim.Adam(module.parameters(), lr=0.1 / updates)
-    policy = Policy(denoiser, old, first, RectifiedFlow(), SAMPLER, updates == 1)
+    policy = DiffusionPolicy(denoiser, old, first, RectifiedFlow(), SAMPLER, updates == 1)
     for i in range(rounds):
         key = Key(("toy", i))
         weights.commit("old")
         x0 = sampled(denoiser, key)
         advantage = sign * Advantages()(reward(x0)[None], torch.ones(1), GROUP)
         samples = Samples(x0, GROUP, advantage, GROUP, INDEX, advantage)
-        rows = objective.prepare(samples, None, policy, key)
+        rows = objective.ready(samples, policy, key)
         for _ in range(updates):
             optimizer.zero_grad()
             objective.loss(rows, policy)[0].backward()

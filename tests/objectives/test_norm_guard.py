@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from scoreward.core.denoiser import NetworkDenoiser
-from scoreward.objectives.base import Policy
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.objectives.samples.pairs import PairObjective, growth
 from scoreward.objectives.samples.vgrpo import VGRPO
 from tests.core.laws import F64, real
@@ -27,7 +27,7 @@ class Sized(nn.Module):
         return self.size * (x + 2 * t[:, None])
 
 
-def sized(size: float) -> Policy:
+def sized(size: float) -> DiffusionPolicy:
     one = NetworkDenoiser(Sized(1.0), FLOW)
     return replace(policy(), current=NetworkDenoiser(Sized(size), FLOW), old=one, reference=one)
 

@@ -48,7 +48,7 @@ def test_a_constant_added_to_the_rewards_of_a_prompt_changes_nothing(name: str) 
     """Off-policy too: every method sees advantages, RAM unless it is told to take rewards."""
     using, objective = policy(0.3), BARE[name]
     offset = 5.0 * (GROUP + 1).double()
-    raised = objective.prepare(samples(offset=offset), None, using, KEY / "round")
+    raised = objective.ready(samples(offset=offset), using, KEY / "round")
     assert not torch.allclose(raised.reward, samples().reward)
     loss, _ = objective.loss(raised, using)
     torch.testing.assert_close(loss, objective.loss(prepared(objective, using), using)[0])
@@ -87,7 +87,7 @@ def test_a_shuffled_batch_has_the_same_gradient(name: str) -> None:
     objective, using = BARE[name], policy(0.3)
     order = (KEY / "order").permutation(12)
     with torch.no_grad():
-        shuffled = objective.prepare(samples()[order], None, using, KEY / "round")
+        shuffled = objective.ready(samples()[order], using, KEY / "round")
     loss, _ = objective.loss(shuffled, using)
     torch.testing.assert_close(loss, objective.loss(prepared(objective, using), using)[0])
 

@@ -10,6 +10,7 @@ from scoreward.core.chain import Tree, rollout, uniform
 from scoreward.core.denoiser import Counted
 from scoreward.core.gaussian import Gaussian
 from scoreward.core.kernel import Churn, EulerMaruyama, dance_sde, euler, flow_sde
+from scoreward.core.policy import Rollout
 from scoreward.core.prediction import Prediction
 from scoreward.core.process import time_grid
 from scoreward.objectives.paths.branch_grpo import BranchGRPO
@@ -116,8 +117,8 @@ def test_a_random_share_of_each_samples_steps_is_trained() -> None:
     chosen = {i: sorted(rows.path.step[rows.sample == i].tolist()) for i in range(12)}
     assert all(len(steps) == 3 and max(steps) < 5 for steps in chosen.values())
     assert len({tuple(steps) for steps in chosen.values()}) > 3
-    assert not DanceGRPO().reuses_rollout
-    assert DanceGRPO(fraction=1.0).reuses_rollout
+    assert not DanceGRPO().needs.graphs
+    assert DanceGRPO(fraction=1.0).needs.graphs
 
 
 def test_the_best_and_the_worst_of_a_group_can_be_kept_alone() -> None:
@@ -378,4 +379,8 @@ def test_fdfo_moves_towards_the_better_half_of_a_pair() -> None:
 def test_fdfo_refuses_groups_that_are_no_pairs() -> None:
     made = drawn(uniform(Churn(0.1), 6), group=3)
     with pytest.raises(ValueError, match="the group must have an even size, usually 2"):
-        FDFO().prepare(made.samples, made.paths, policy(sampler=uniform(Churn(0.1), 6)), KEY)
+        FDFO().ready(
+            made.samples,
+            replace(policy(sampler=uniform(Churn(0.1), 6)), rollout=Rollout(made.paths)),
+            KEY,
+        )

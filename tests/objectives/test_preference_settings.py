@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from scoreward.core.denoiser import Cond
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.prediction import Prediction
 from scoreward.core.process import DiscreteVP, LinearVP, RectifiedFlow
 from scoreward.losses.diffusion import AutomaticBeta
-from scoreward.objectives.base import Policy
 from scoreward.objectives.pictures.diffusion_dpo import DiffusionDPO
 from scoreward.objectives.pictures.diffusion_kto import DiffusionKTO
 from scoreward.objectives.pictures.diffusion_rainbow_po import DiffusionRainbowPO
@@ -93,7 +93,7 @@ def test_methods_without_a_reference_never_ask_it() -> None:
     def refuse(x_t: Tensor, t: Tensor, cond: Cond) -> Prediction:
         raise AssertionError("asked the reference")
 
-    using: Policy = replace(policy(*FAR), reference=refuse)
+    using: DiffusionPolicy = replace(policy(*FAR), reference=refuse)
     rows: PreferenceRows = prepared(MaPO(), using)
     loss, told = MaPO().loss(rows, using)
     assert loss > 0

@@ -11,13 +11,13 @@ from torch import nn
 from scoreward.core.chain import Sampler
 from scoreward.core.denoiser import NetworkDenoiser
 from scoreward.core.keys import Key
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.process import RectifiedFlow
 from scoreward.methods.losses import TextLoss
 from scoreward.models.builtin.transformer import NetworkSize, PatchTransformer
 from scoreward.models.lora import LoRA, add_lora
 from scoreward.models.texts.loading import LanguageLoading
 from scoreward.models.weights import Snapshot, Weights
-from scoreward.objectives.base import Policy
 from scoreward.objectives.pictures.diffusion_dpo import DiffusionDPO
 from scoreward.objectives.pictures.rows import PreferenceRows, Preferred
 from scoreward.training.geometry import Geometry
@@ -43,19 +43,19 @@ def pictures() -> Preferred:
     return Preferred(x0, cond, sign, index // 2, index, sign, None, None)
 
 
-def adapted() -> tuple[nn.Module, Weights, Policy]:
+def adapted() -> tuple[nn.Module, Weights, DiffusionPolicy]:
     """A network with adapters, and the reference that is the same network without them."""
     module = add_lora(network(), LoRA(rank=2))
     weights = Weights(module)
     weights.commit("reference")
     now = NetworkDenoiser(module, FLOW)
     first = Snapshot(now, weights, "reference")
-    return module, weights, Policy(now, now, first, FLOW, Sampler((1.0,), ()))
+    return module, weights, DiffusionPolicy(now, now, first, FLOW, Sampler((1.0,), ()))
 
 
-def started(using: Policy) -> PreferenceRows:
+def started(using: DiffusionPolicy) -> PreferenceRows:
     with torch.no_grad():
-        return DPO.prepare(pictures(), None, using, KEY / "round")
+        return DPO.ready(pictures(), using, KEY / "round")
 
 
 def test_with_adapters_off_as_the_reference_the_first_loss_is_log_2() -> None:

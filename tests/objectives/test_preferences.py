@@ -117,9 +117,7 @@ def test_one_time_and_one_noise_serve_both_pictures_and_both_networks(name: str)
 def test_other_rounds_draw_other_noise_and_the_same_round_the_same() -> None:
     using, objective = policy(*FAR), DiffusionDPO()
     with torch.no_grad():
-        one, same, other = (
-            objective.prepare(preferred(), None, using, KEY / i) for i in ("a", "a", "b")
-        )
+        one, same, other = (objective.ready(preferred(), using, KEY / i) for i in ("a", "a", "b"))
     assert torch.equal(one.winner.eps, same.winner.eps)
     assert torch.equal(one.t, same.t)
     assert not (one.winner.eps == other.winner.eps).any()
@@ -235,7 +233,7 @@ def test_kto_is_written_out_with_its_baseline_over_all_processes() -> None:
 
     together = replace(using, total=doubled, old=using.current)
     with torch.no_grad():
-        rows = objective.prepare(preferred(), None, together, KEY / "kto")
+        rows = objective.ready(preferred(), together, KEY / "kto")
     loss, told = objective.loss(rows, together)
     x = (1 - rows.t[:, None]) * rows.picture.x0 + rows.t[:, None] * rows.picture.eps
     target, prompt = rows.picture.eps - rows.picture.x0, PROMPT.repeat_interleave(2)
@@ -259,7 +257,7 @@ def test_kto_is_written_out_with_its_baseline_over_all_processes() -> None:
 
 def test_pictures_of_kto_have_their_own_time_and_noise() -> None:
     with torch.no_grad():
-        rows = DiffusionKTO().prepare(preferred(), None, policy(*FAR), KEY)
+        rows = DiffusionKTO().ready(preferred(), policy(*FAR), KEY)
     assert len(set(rows.t.tolist())) == 10
     assert len({tuple(row) for row in rows.picture.eps.tolist()}) == 10
 
@@ -268,7 +266,7 @@ def test_at_the_reference_kto_is_one_half() -> None:
     using = policy(*HERE)
     using = replace(using, old=using.current)
     with torch.no_grad():
-        rows = DiffusionKTO().prepare(preferred(), None, using, KEY)
+        rows = DiffusionKTO().ready(preferred(), using, KEY)
     loss, told = DiffusionKTO().loss(rows, using)
     close(loss.item(), 0.5)
     assert told["gain/baseline"] == 0
@@ -366,7 +364,7 @@ def test_an_online_group_becomes_a_pair_with_the_gap_of_its_rewards() -> None:
     samples = Samples(data.x0, data.cond, data.reward, group, data.sample, data.reward)
     objective = DiffusionDPO(beta=BETA)
     with torch.no_grad():
-        rows = objective.prepare(samples, None, policy(*FAR), KEY)
+        rows = objective.ready(samples, policy(*FAR), KEY)
     assert rows.sample.tolist() == [0, 6]
     close(rows.gap, real(0.8, 1.4))
     assert torch.equal(rows.loser.x0, data.x0[[1, 7]])

@@ -9,9 +9,9 @@ from scoreward.core.kernel import (
     DDIM,
     generalised,
 )
+from scoreward.core.policy import DiffusionPolicy, Rollout
 from scoreward.core.prediction import Prediction
 from scoreward.core.process import DiscreteVP
-from scoreward.objectives.base import Policy
 from scoreward.objectives.paths.actions import ActionRows, normalised, step_kl
 from scoreward.objectives.paths.ddpo import DDPO
 from scoreward.objectives.paths.denoised_value import DenoisedValue
@@ -79,12 +79,14 @@ def test_the_loss_has_the_explicit_kl(per_dimension: bool) -> None:
 # Rows of a real rollout
 
 
-def asked(policy: Policy) -> Policy:
+def asked(policy: DiffusionPolicy) -> DiffusionPolicy:
     """The rollouts' policy with a reward for any x0: the first coordinate, as there."""
-    return replace(policy, score=lambda x0, sample: x0[:, 0], memory={})
+    return replace(policy, rollout=Rollout(score=lambda x0, sample: x0[:, 0]), memory={})
 
 
-def made(objective: ScoreAsAction, policy: Policy | None = None) -> tuple[ActionRows, Policy]:
+def made(
+    objective: ScoreAsAction, policy: DiffusionPolicy | None = None
+) -> tuple[ActionRows, DiffusionPolicy]:
     using = asked(policy or rollouts.policy())
     rows = rollouts.prepared(objective, rollouts.drawn(using.sampler), using)
     assert isinstance(rows, ActionRows)
@@ -168,7 +170,9 @@ def test_a_value_that_knows_nothing_and_looks_to_the_end_is_ddpo() -> None:
     """V ≡ E r: with `trace` of ∞ every step earns R − E r, the advantage of DDPO."""
     data = rollouts.drawn()
     mean = data.samples.reward.mean()
-    using = replace(rollouts.policy(), score=lambda x0, sample: mean.expand(len(x0)), memory={})
+    using = replace(
+        rollouts.policy(), rollout=Rollout(score=lambda x0, sample: mean.expand(len(x0))), memory={}
+    )
     far = replace(BARE, trace=torch.inf)
     rows = rollouts.prepared(far, data, using)
     torch.testing.assert_close(rows.advantage, (data.samples.reward - mean)[rows.sample])

@@ -17,7 +17,7 @@ from scoreward.core.kernel import (
     generalised,
     reverse_sde,
 )
-from scoreward.objectives.base import Policy
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.objectives.paths.actions import ActionRows
 from scoreward.objectives.paths.denoised_value import DenoisedValue
 from scoreward.objectives.paths.score_as_action import ScoreAsAction
@@ -67,10 +67,10 @@ def test_the_oracle_is_that_of_the_library(eta: float) -> None:
     torch.testing.assert_close(best.value(x[:, None], t), Law(eta).best_value(t, x))
 
 
-# Policy gradients against closed forms
+# DiffusionPolicy gradients against closed forms
 
 
-def quadrature(sampler: Sampler, theta: float, eta: float) -> tuple[ActionRows, Policy]:
+def quadrature(sampler: Sampler, theta: float, eta: float) -> tuple[ActionRows, DiffusionPolicy]:
     """Four equally likely transitions for each step: x and the noise one std to each side.
 
     Their means are exact for polynomials of degree three in each, so for everything below.
@@ -119,7 +119,7 @@ def in_time(rows: ActionRows, eta: float, theta: float, objective: ScoreAsAction
     return objective.advantages(states, value, torch.cat([paid, paid * 0]))[:count]
 
 
-def slope_of(objective: ScoreAsAction, rows: ActionRows, policy: Policy) -> float:
+def slope_of(objective: ScoreAsAction, rows: ActionRows, policy: DiffusionPolicy) -> float:
     """dJ/dθ as the loss has it: it is a mean over the rows, J a sum over the steps."""
     loss, _ = objective.loss(rows, policy)
     assert isinstance(policy.current, NetworkDenoiser)
@@ -178,7 +178,9 @@ def test_printed_optimal_scores() -> None:
 # Learning
 
 
-def trained(module: torch.nn.Module, eta: float, estimator: str, rounds: int, lr: float) -> Policy:
+def trained(
+    module: torch.nn.Module, eta: float, estimator: str, rounds: int, lr: float
+) -> DiffusionPolicy:
     """Rounds of 512 paths of 20 steps; V is learned beside.  The last step, which has no noise and
     so no KL, is trained only where nothing else has them either."""
     value = DenoisedValue(hidden=32, passes=2, batches=2, first_passes=20, rate=3e-3)
@@ -190,16 +192,17 @@ def trained(module: torch.nn.Module, eta: float, estimator: str, rounds: int, lr
     for i in range(rounds):
         optimizer.param_groups[0]["lr"] = lr * (1 - i / rounds)
         samples, paths = p1.drawn(policy, 512, p1.KEY / i, every=estimator == "pathwise")
-        paths = paths[torch.isin(paths.step, torch.tensor(objective.trained(range(20), 20)))]
+        paths = paths[torch.isin(paths.step, torch.tensor(objective.needs.trained(range(20), 20)))]
         with torch.no_grad():
-            rows = objective.prepare(samples, paths, policy, p1.KEY / i)
+            walked = replace(policy.rollout, paths=paths)
+            rows = objective.ready(samples, replace(policy, rollout=walked), p1.KEY / i)
         optimizer.zero_grad()
         objective.loss(rows, policy)[0].backward()
         optimizer.step()
     return policy
 
 
-def solved(policy: Policy, kernel: Kernel, steps: int) -> tuple[float, float]:
+def solved(policy: DiffusionPolicy, kernel: Kernel, steps: int) -> tuple[float, float]:
     """Mean and variance of x0 by a deterministic solver, from 4000 quantiles of N(0, 1)."""
     level = (torch.arange(4000, dtype=F64) + 0.5) / 4000
     start = torch.distributions.Normal(0.0, 1.0).icdf(level)[:, None]
@@ -208,7 +211,7 @@ def solved(policy: Policy, kernel: Kernel, steps: int) -> tuple[float, float]:
     return float(x0.mean()), float(x0.var())
 
 
-def ending(policy: Policy, sampler: Sampler) -> tuple[float, float]:
+def ending(policy: DiffusionPolicy, sampler: Sampler) -> tuple[float, float]:
     """Mean and variance of x0 from N(0, 1), by the affine steps of a chain."""
     mean, variance, probe = 0.0, 1.0, real(0.0, 1.0)[:, None]
     for i, step in enumerate(sampler.kernels):
@@ -220,7 +223,7 @@ def ending(policy: Policy, sampler: Sampler) -> tuple[float, float]:
     return mean, variance
 
 
-def loss_of(policy: Policy, eta: float) -> float:
+def loss_of(policy: DiffusionPolicy, eta: float) -> float:
     """How far J(θ) is below its maximum, as a share of what there is to gain from θ = 0."""
     (theta,) = (float(p.detach()) for p in policy.current.network.parameters())  # pyright: ignore
     low, here, high = (float(Law(eta, x).objective()) for x in (0.0, theta, 1.0))
@@ -264,7 +267,7 @@ def test_the_best_law_of_a_chain_goes_to_the_printed_one(
     assert 2 * many[1] - few[1] == pytest.approx(variance, abs=2e-3)
 
 
-def reaches(eta: float) -> Policy:
+def reaches(eta: float) -> DiffusionPolicy:
     """An affine score is trained on a chain; how far its samples may end from the best law of it.
 
     Twenty steps have a larger KL than continuous time, so their best mean is 0.92 for η = 1.

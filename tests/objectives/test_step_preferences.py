@@ -10,7 +10,8 @@ from torch import Tensor
 from scoreward.core.chain import Transitions, rollout, uniform
 from scoreward.core.denoiser import NetworkDenoiser
 from scoreward.core.kernel import DDIM, generalised
-from scoreward.objectives.base import Policy, Samples
+from scoreward.core.policy import DiffusionPolicy, Rollout
+from scoreward.objectives.base import Samples
 from scoreward.objectives.paths.d3po import D3PO
 from scoreward.objectives.paths.lpo import LPO
 from scoreward.objectives.paths.spo import SPO
@@ -27,12 +28,12 @@ def closeness(x0: Tensor, sample: Tensor) -> Tensor:
     return -(x0 - GOAL).square().sum(1)
 
 
-def using(shift: float = 0.0) -> Policy:
+def using(shift: float = 0.0) -> DiffusionPolicy:
     """The reference is the network that draws; the current one has moved by `shift`."""
-    return replace(policy(shift, reference=0.0), sampler=SAMPLER, score=closeness)
+    return replace(policy(shift, reference=0.0), sampler=SAMPLER, rollout=Rollout(score=closeness))
 
 
-def drawn(at: Policy) -> tuple[Samples, Transitions]:
+def drawn(at: DiffusionPolicy) -> tuple[Samples, Transitions]:
     """Three prompts with four samples each."""
     index = torch.arange(12)
     group = index // 4
@@ -43,10 +44,11 @@ def drawn(at: Policy) -> tuple[Samples, Transitions]:
     return Samples(path.last, group, reward, group, index, reward), path.transitions()
 
 
-def rows_of(objective: StepObjective, at: Policy) -> StepPairRows:
+def rows_of(objective: StepObjective, at: DiffusionPolicy) -> StepPairRows:
     samples, paths = drawn(at)
     with torch.no_grad():
-        rows = objective.prepare(samples, paths, at, KEY / "round")
+        walked = replace(at.rollout, paths=paths)
+        rows = objective.ready(samples, replace(at, rollout=walked), KEY / "round")
     assert isinstance(rows, StepPairRows)
     return rows
 
@@ -65,7 +67,7 @@ def density(path: Transitions, mean: Tensor, prompt: Tensor) -> Tensor:
     return log_p.sum(1) / 2
 
 
-def weights(at: Policy, which: str) -> Tensor:
+def weights(at: DiffusionPolicy, which: str) -> Tensor:
     reading = getattr(at, which)
     assert isinstance(reading, NetworkDenoiser)
     return next(iter(reading.network.parameters())).detach().clone()
@@ -173,8 +175,8 @@ def test_lpo_asks_for_more_where_the_step_is_noisier() -> None:
 
 
 def test_early_steps_are_left_out() -> None:
-    assert SPO(first=2).trained((0, 1, 2, 3), 5) == [2, 3]
-    assert D3PO().trained((0, 1, 2, 3), 5) == (0, 1, 2, 3)
+    assert SPO(first=2).needs.trained((0, 1, 2, 3), 5) == [2, 3]
+    assert D3PO().needs.trained((0, 1, 2, 3), 5) == (0, 1, 2, 3)
 
 
 def test_settings_and_sources_are_refused_in_a_sentence() -> None:
@@ -183,6 +185,6 @@ def test_settings_and_sources_are_refused_in_a_sentence() -> None:
     with pytest.raises(ValueError, match="at least 2 `candidates`"):
         SPO(candidates=1)
     with pytest.raises(ValueError, match="needs stochastic steps"):
-        D3PO().prepare(drawn(using())[0], None, using(), KEY)
+        D3PO().ready(drawn(using())[0], using(), KEY)
     with pytest.raises(ValueError, match="need a source that can score them"):
-        rows_of(SPO(), replace(using(), score=None))
+        rows_of(SPO(), replace(using(), rollout=Rollout(score=None)))

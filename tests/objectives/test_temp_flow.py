@@ -248,6 +248,7 @@ def collected(made: Branching, objective: Objective = TempFlowGRPO(kl=0.0)) -> B
     work, _ = run.work(0)
     with torch.no_grad():
         samples = made.collect(0, run.key, work).samples
+        assert isinstance(samples, Branched)
         again = made.redrawn(0, samples, run.key, work)
     torch.testing.assert_close(again, samples.x0)
     return samples
@@ -287,14 +288,14 @@ def test_only_series_without_any_advantage_are_left_out() -> None:
     run = make_trainer(objective=TempFlowGRPO(kl=0.0), source=made)
     work, _ = run.work(0)
     got = made.collect(0, run.key, work)
-    assert got.flat is None  # which would be by columns
+    assert got.rollout.flat is None  # which would be by columns
     advantage = torch.zeros(18, dtype=F64)
     advantage[3] = 1.0
     samples = replace(got.samples, advantage=advantage)
-    kept = TempFlowGRPO(kl=0.0).prepare(samples, got.paths, work.policy, run.key)
+    kept = TempFlowGRPO(kl=0.0).ready(samples, replace(work.policy, rollout=got.rollout), run.key)
     assert kept.sample.tolist() == list(range(9))
     everything = TempFlowGRPO(kl=0.0, skip_uniform=False)
-    assert len(everything.prepare(samples, got.paths, work.policy, run.key)) == 18
+    assert len(everything.ready(samples, replace(work.policy, rollout=got.rollout), run.key)) == 18
 
 
 def test_a_round_without_any_spread_changes_nothing_and_does_not_stop_the_run() -> None:
@@ -323,7 +324,7 @@ def test_no_rows_ask_nobody_however_coarsely_a_network_rounds() -> None:
         raise AssertionError(f"asked about {len(x)} rows")
 
     coarse = replace(work.policy, rounding=1e-2, on_policy=False, old=asked, reference=asked)
-    assert len(TempFlowGRPO().prepare(flat, got.paths, coarse, run.key)) == 0
+    assert len(TempFlowGRPO().ready(flat, replace(coarse, rollout=got.rollout), run.key)) == 0
 
 
 def test_the_toy_is_learned_from_branches() -> None:

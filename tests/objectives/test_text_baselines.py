@@ -30,7 +30,7 @@ def ranks(ours: Bench, objective: KTO) -> tuple[list[Tensor], list[Tensor]]:
     def prepared(part: LabelledRows, total: Callable[[Tensor], Tensor]) -> Tensor:
         policy = replace(ours.policy, total=total, memory={})
         with torch.no_grad():
-            objective.prepare(part, None, policy, ours.trainer.key)
+            objective.ready(part, policy, ours.trainer.key)
         return policy.memory[BASELINE]
 
     for part in parts:

@@ -14,6 +14,7 @@ from torch import Tensor
 from scoreward.methods.losses import TextLoss
 from scoreward.models.texts.language import Sequences
 from tests.objectives.texts import Bench, bench, tales
+from tests.training.toys import worded
 
 BETA = 0.3
 # our method: TRL's loss and the settings it is compared with
@@ -58,7 +59,7 @@ PLAIN = {
 
 def networks(ours: Bench) -> tuple[Any, Any]:
     """Copies of the policy and of the reference."""
-    model, weights = ours.trainer.model, ours.trainer.weights
+    model, weights = worded(ours.trainer), ours.trainer.weights
     policy = copy.deepcopy(model.network)
     with weights.using("reference"):
         return policy, copy.deepcopy(model.network)
@@ -95,7 +96,7 @@ def theirs(ours: Bench, tmp_path_factory: pytest.TempPathFactory) -> Any:
         ref_model=reference,
         args=settings(tmp_path_factory.mktemp("trl"), DPOConfig, use_weighting=True),
         train_dataset=Dataset.from_list(texts),
-        processing_class=ours.trainer.model.tokenizer,
+        processing_class=worded(ours.trainer).tokenizer,
     )
 
 
@@ -139,7 +140,7 @@ def test_losses_and_gradients_are_those_of_trl(
     loss, _ = ours.loss()
     loss.backward()
     torch.testing.assert_close(loss.double(), expected.double(), rtol=1e-5, atol=1e-5)
-    mine, other = gradient(ours.trainer.model.network), gradient(theirs.model)
+    mine, other = gradient(worded(ours.trainer).network), gradient(theirs.model)
     assert (mine - other).norm() < 1e-4 * other.norm()
 
 
@@ -164,7 +165,7 @@ def test_kto_is_that_of_trl(tmp_path: Path) -> None:
         ref_model=reference,
         args=settings(tmp_path / "trl", KTOConfig),
         train_dataset=Dataset.from_list(texts),
-        processing_class=ours.trainer.model.tokenizer,
+        processing_class=worded(ours.trainer).tokenizer,
     )
     trainer.beta = BETA
     trainer.desirable_weight, trainer.undesirable_weight = 1.2, 0.8

@@ -23,9 +23,10 @@ from scoreward.core.likelihood import (
     squared_error,
     targets,
 )
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.process import RectifiedFlow
 from scoreward.models.analytic import ExactDenoiser, Mixture
-from scoreward.objectives.base import Policy, Samples
+from scoreward.objectives.base import Samples
 from scoreward.objectives.samples.vgrpo import VGRPO
 from tests.core.laws import F64
 
@@ -56,8 +57,8 @@ def samples(dim: int, repeat: int) -> Samples:
 def remedied(objective: VGRPO, dim: int, repeat: int) -> Tensor:
     """Each sample's mean error on the pairs that the objective draws."""
     exact, data = denoiser(dim), samples(dim, repeat)
-    policy = Policy(exact, exact, exact, FLOW, uniform(ddim(), 20), on_policy=True)
-    pairs = objective.prepare(data, None, policy, KEY / "pairs" / repeat).pairs
+    policy = DiffusionPolicy(exact, exact, exact, FLOW, uniform(ddim(), 20), on_policy=True)
+    pairs = objective.ready(data, policy, KEY / "pairs" / repeat).pairs
     answer, target = predict_as(exact, pairs, None, "x0"), targets(FLOW, data.x0, pairs, "x0")
     return self_normalised_error(answer, target).mean(1)
 

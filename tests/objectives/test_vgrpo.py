@@ -15,8 +15,9 @@ from scoreward.core.kernel import DDIM, DPMSolverPP, Kernel, ddim, euler, genera
 from scoreward.core.keys import Key
 from scoreward.core.likelihood import NoisySamples, noised, predict_as, targets
 from scoreward.core.likelihood import self_normalised_error as error_of
+from scoreward.core.policy import DiffusionPolicy, Rollout
 from scoreward.core.process import RectifiedFlow
-from scoreward.objectives.base import Policy, Samples
+from scoreward.objectives.base import Samples
 from scoreward.objectives.samples.answers import PairRows
 from scoreward.objectives.samples.vgrpo import VGRPO
 from tests.core.laws import F64, real
@@ -48,8 +49,9 @@ def matrix(values: Sequence[Sequence[float]]) -> Tensor:
     return torch.tensor(values, dtype=F64)
 
 
-def policy(current: str = "new", on_policy: bool = False) -> Policy:
-    return Policy(line(current), line("old"), line("old"), FLOW, uniform(ddim(), 8), on_policy)
+def policy(current: str = "new", on_policy: bool = False) -> DiffusionPolicy:
+    old = line("old")
+    return DiffusionPolicy(line(current), old, old, FLOW, uniform(ddim(), 8), on_policy)
 
 
 X0 = matrix(NUMBERS["x0"])
@@ -65,7 +67,7 @@ def rows(advantage: Tensor = SAMPLES.advantage) -> PairRows:
     return PairRows(X0, None, advantage, advantage, group, PAIRS, old, None, None, torch.arange(4))
 
 
-def gradient(objective: VGRPO, data: PairRows, using: Policy) -> tuple[Tensor, Tensor]:
+def gradient(objective: VGRPO, data: PairRows, using: DiffusionPolicy) -> tuple[Tensor, Tensor]:
     """(dloss/da, dloss/db)."""
     loss, _ = objective.loss(data, using)
     assert isinstance(using.current, NetworkDenoiser)
@@ -113,10 +115,10 @@ def test_published_clipped_loss(clip: float) -> None:
 
 def test_published_soft_clip() -> None:
     """[vgrpo] (17), applied when the round is prepared."""
-    data = VGRPO(pairs=2, soft_clip=3.0).prepare(SAMPLES, None, policy("old"), KEY)
+    data = VGRPO(pairs=2, soft_clip=3.0).ready(SAMPLES, policy("old"), KEY)
     expected = real(*NUMBERS["soft_clipped"])
     torch.testing.assert_close(data.advantage, expected, rtol=0, atol=1e-6)
-    hard = VGRPO(pairs=2, soft_clip=None).prepare(SAMPLES, None, policy("old"), KEY)
+    hard = VGRPO(pairs=2, soft_clip=None).ready(SAMPLES, policy("old"), KEY)
     assert torch.equal(hard.advantage, SAMPLES.advantage)
 
 
@@ -200,7 +202,7 @@ def test_in_velocity_space_the_error_is_that_of_the_velocity() -> None:
 
 
 def test_one_ratio_per_pair_has_the_same_gradient_at_the_old_policy_and_not_elsewhere() -> None:
-    def per_pair(using: Policy) -> Tensor:
+    def per_pair(using: DiffusionPolicy) -> Tensor:
         answer = predict_as(using.current, PAIRS, None, "x0")
         target = targets(FLOW, X0, PAIRS, "x0")
         old = error_of(predict_as(line("old"), PAIRS, None, "x0").detach(), target)
@@ -252,7 +254,7 @@ def data_of(count: int = 12) -> Samples:
 def test_the_ratio_is_exactly_one_before_the_first_update(kind: str, on_policy: bool) -> None:
     objective = VGRPO(prediction=kind)  # pyright: ignore[reportArgumentType]
     using = policy("old", on_policy)
-    _, metrics = objective.loss(objective.prepare(data_of(), None, using, KEY), using)
+    _, metrics = objective.loss(objective.ready(data_of(), using, KEY), using)
     assert metrics["ratio/min"].item() == metrics["ratio/max"].item() == 1.0
     assert metrics["clip/above"].item() == metrics["clip/below"].item() == 0.0
 
@@ -261,7 +263,7 @@ def test_one_update_per_round_needs_no_pass_of_the_old_policy() -> None:
     for on_policy, expected in ((True, 0), (False, 12 * 4)):
         old, reference = Counted(line("old")), Counted(line("old"))
         using = replace(policy("old", on_policy), old=old, reference=reference)
-        data = VGRPO().prepare(data_of(), None, using, KEY)
+        data = VGRPO().ready(data_of(), using, KEY)
         assert (old.count, reference.count) == (expected, 0)
         assert (data.old is None) == on_policy
         assert data.reference is None
@@ -269,7 +271,7 @@ def test_one_update_per_round_needs_no_pass_of_the_old_policy() -> None:
 
 def test_what_is_prepared_carries_no_gradient() -> None:
     frozen = replace(policy("old"), old=torch.no_grad()(line("old")))
-    data = VGRPO().prepare(data_of(), None, frozen, KEY)
+    data = VGRPO().ready(data_of(), frozen, KEY)
     assert data.old is not None
     assert not data.old.requires_grad
     assert not data.pairs.x_t.requires_grad
@@ -280,9 +282,9 @@ def test_pairs_are_shared_by_the_batch_the_group_or_nobody() -> None:
     distinct = {"batch": 1, "group": 3, "none": 12}
     for share, expected in distinct.items():
         objective = VGRPO(share=share)  # pyright: ignore[reportArgumentType]
-        pairs = objective.prepare(data_of(), None, policy("old"), KEY).pairs
+        pairs = objective.ready(data_of(), policy("old"), KEY).pairs
         assert len({tuple(eps.flatten().tolist()) for eps in pairs.eps}) == expected
-    by_group = VGRPO(share="group").prepare(data_of(), None, policy("old"), KEY).pairs
+    by_group = VGRPO(share="group").ready(data_of(), policy("old"), KEY).pairs
     for i in range(12):
         assert torch.equal(by_group.eps[i], by_group.eps[i // 4 * 4])
         assert torch.equal(by_group.t[i], by_group.t[i // 4 * 4])
@@ -290,7 +292,7 @@ def test_pairs_are_shared_by_the_batch_the_group_or_nobody() -> None:
 
 def test_times_come_from_the_grid_of_the_rollout_one_from_each_stratum() -> None:
     """[vgrpo] (Sec. 4.4): eight steps and four pairs, so two times for each pair to choose from."""
-    times = VGRPO(pairs=4, share="none").prepare(data_of(), None, policy("old"), KEY).pairs.t
+    times = VGRPO(pairs=4, share="none").ready(data_of(), policy("old"), KEY).pairs.t
     place = (8 * (1 - times)).round().long()
     torch.testing.assert_close(1 - place / 8.0, times.float())
     assert torch.equal(place // 2, torch.arange(4).expand(12, 4))
@@ -299,19 +301,19 @@ def test_times_come_from_the_grid_of_the_rollout_one_from_each_stratum() -> None
 @pytest.mark.parametrize("share", ["none", "group", "batch"])
 def test_a_samples_rows_do_not_depend_on_who_else_is_in_the_batch(share: str) -> None:
     objective = VGRPO(share=share)  # pyright: ignore[reportArgumentType]
-    whole = objective.prepare(data_of(), None, policy("old"), KEY)
-    part = objective.prepare(data_of()[4:7], None, policy("old"), KEY)
+    whole = objective.ready(data_of(), policy("old"), KEY)
+    part = objective.ready(data_of()[4:7], policy("old"), KEY)
     assert torch.equal(part.pairs.eps, whole.pairs.eps[4:7])
     assert torch.equal(part.pairs.t, whole.pairs.t[4:7])
     assert part.sample.tolist() == [4, 5, 6]
-    other = objective.prepare(data_of(), None, policy("old"), KEY / "next round")
+    other = objective.ready(data_of(), policy("old"), KEY / "next round")
     assert not torch.equal(other.pairs.eps, whole.pairs.eps)
 
 
 def test_the_loss_is_the_mean_of_the_losses_of_its_parts() -> None:
     objective = VGRPO(proximal=0.3, anchor=0.2)
     using = replace(policy(), reference=NetworkDenoiser(Line(0.1, 0.4), FLOW))
-    data = objective.prepare(data_of(), None, using, KEY)
+    data = objective.ready(data_of(), using, KEY)
     loss, metrics = objective.loss(data, using)
     parts = [objective.loss(part, using) for part in data.split(4)]
     torch.testing.assert_close(loss, torch.stack([part for part, _ in parts]).mean())
@@ -323,14 +325,14 @@ def test_the_loss_is_the_mean_of_the_losses_of_its_parts() -> None:
 @pytest.mark.parametrize("kernel", [euler(), DPMSolverPP(), DDIM(generalised(1.0))])
 def test_only_the_finished_sample_matters(kernel: Kernel) -> None:
     """Whatever sampler made x0, and whether or not its path was kept."""
-    assert VGRPO.stores == "samples"
+    assert VGRPO().needs.data == "samples"
     sampler, keys = uniform(kernel, 4, start=0.98), [KEY / i for i in range(4)]
     start = (KEY / "start").normal(4, 2, dtype=F64)
     path = rollout(sampler, line("old"), start, keys, None)
     samples = replace(SAMPLES, x0=draw(sampler, line("old"), start, keys, None))
-    using = policy()
-    with_path = VGRPO().loss(VGRPO().prepare(samples, path.transitions(), using, KEY), using)[0]
-    without = VGRPO().loss(VGRPO().prepare(samples, None, using, KEY), using)[0]
+    using = replace(policy(), rollout=Rollout(path.transitions()))
+    with_path = VGRPO().loss(VGRPO().ready(samples, using, KEY), using)[0]
+    without = VGRPO().loss(VGRPO().ready(samples, policy(), KEY), policy())[0]
     assert torch.equal(with_path, without)
 
 
@@ -340,7 +342,7 @@ def test_only_the_finished_sample_matters(kernel: Kernel) -> None:
 def test_the_anchor_is_the_squared_distance_of_velocities_to_the_reference() -> None:
     """[diffusion-nft] (KL term): here v − v_ref = (a − a_ref) z + (b − b_ref) t."""
     using = replace(policy(), reference=NetworkDenoiser(Line(0.1, 0.4), FLOW))
-    data = VGRPO(anchor=0.2).prepare(data_of(), None, using, KEY)
+    data = VGRPO(anchor=0.2).ready(data_of(), using, KEY)
     loss, metrics = VGRPO(anchor=0.2).loss(data, using)
     a, b = NUMBERS["new"]
     distance = (a - 0.1) * data.pairs.x_t + (b - 0.4) * data.pairs.t[..., None]
@@ -353,9 +355,7 @@ def test_the_anchor_is_the_squared_distance_of_velocities_to_the_reference() -> 
 def test_the_anchor_pulls_towards_the_reference() -> None:
     using = replace(policy("old"), reference=NetworkDenoiser(Line(5.0, 0.2), FLOW))
     objective = replace(PLAIN, anchor=1.0)
-    data = objective.prepare(
-        replace(data_of(), advantage=torch.zeros(12).double()), None, using, KEY
-    )
+    data = objective.ready(replace(data_of(), advantage=torch.zeros(12).double()), using, KEY)
     slope, _ = gradient(objective, data, using)
     assert slope < 0  # so a step of descent raises a, towards 5
 
@@ -371,7 +371,7 @@ def test_on_policy_the_proximal_term_is_inert() -> None:
 
 def test_metrics_carry_no_gradient_and_report_the_error() -> None:
     objective = VGRPO(proximal=0.3, anchor=0.2)
-    data = objective.prepare(SAMPLES, None, policy(), KEY)
+    data = objective.ready(SAMPLES, policy(), KEY)
     _, metrics = objective.loss(data, policy())
     assert not any(value.requires_grad for value in metrics.values())
     _, metrics = PLAIN.loss(rows(), policy())
@@ -387,7 +387,7 @@ def test_settings_say_what_they_expect() -> None:
     with pytest.raises(ValueError, match="are weights and must not be negative"):
         VGRPO(anchor=-0.1)
     with pytest.raises(ValueError, match="cannot draw 9 strata from a grid of 8 steps"):
-        VGRPO(pairs=9).prepare(SAMPLES, None, policy("old"), KEY)
+        VGRPO(pairs=9).ready(SAMPLES, policy("old"), KEY)
 
 
 def test_defaults_are_those_of_the_paper() -> None:
@@ -396,5 +396,5 @@ def test_defaults_are_those_of_the_paper() -> None:
         pairs=4, share="group", prediction="x0", adaptive=True, soft_clip=3.0, clip=1e-2,
         proximal=0.0, anchor=0.0, slow_anchor=0.0, norm_guard=0.0, times="stratified",
     )  # fmt: skip
-    data = VGRPO(pairs=1).prepare(SAMPLES, None, policy("old"), KEY)
+    data = VGRPO(pairs=1).ready(SAMPLES, policy("old"), KEY)
     assert data.advantage[2].item() == pytest.approx(3 * tanh(ADVANTAGE[2].item() / 3))

@@ -13,10 +13,11 @@ from scoreward.core.denoiser import NetworkDenoiser
 from scoreward.core.kernel import ddim
 from scoreward.core.keys import Key
 from scoreward.core.likelihood import predict_as, targets
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.prediction import KINDS, Kind
 from scoreward.core.process import RectifiedFlow
 from scoreward.models.analytic import GaussianPolicy
-from scoreward.objectives.base import Policy, Samples
+from scoreward.objectives.base import Samples
 from scoreward.objectives.samples.answers import PairRows
 from scoreward.objectives.samples.vgrpo import VGRPO
 from tests.core.laws import F64, real
@@ -34,9 +35,11 @@ def reading(shift: float) -> NetworkDenoiser:
     return NetworkDenoiser(module, FLOW)
 
 
-def policy(shift: float = 0.0, on_policy: bool = False) -> Policy:
+def policy(shift: float = 0.0, on_policy: bool = False) -> DiffusionPolicy:
     """`shift` is how far the current policy has gone since the samples were drawn."""
-    return Policy(reading(shift), reading(0.0), reading(-0.5), FLOW, uniform(ddim(), 8), on_policy)
+    return DiffusionPolicy(
+        reading(shift), reading(0.0), reading(-0.5), FLOW, uniform(ddim(), 8), on_policy
+    )
 
 
 def samples() -> Samples:
@@ -45,12 +48,12 @@ def samples() -> Samples:
     return Samples(x0, GROUP, advantage, GROUP, torch.arange(12), reward)
 
 
-def prepared(objective: VGRPO, using: Policy) -> PairRows:
-    rows = objective.prepare(samples(), None, using, KEY / "round")
+def prepared(objective: VGRPO, using: DiffusionPolicy) -> PairRows:
+    rows = objective.ready(samples(), using, KEY / "round")
     return replace(rows, old=None if rows.old is None else rows.old.detach())
 
 
-def slope(objective: VGRPO, rows: PairRows, using: Policy) -> Tensor:
+def slope(objective: VGRPO, rows: PairRows, using: DiffusionPolicy) -> Tensor:
     loss, _ = objective.loss(rows, using)
     assert isinstance(using.current, NetworkDenoiser)
     (gradient,) = torch.autograd.grad(loss, list(using.current.network.parameters()))
@@ -89,8 +92,8 @@ def test_a_shuffled_batch_has_the_same_pairs_in_another_order(share: str) -> Non
     """[vgrpo] (Sec. 4.4): addresses are of prompt and sample, not of places in a batch."""
     objective = VGRPO(share=share)  # pyright: ignore[reportArgumentType]
     order, using = (KEY / "order").permutation(12), policy()
-    straight = objective.prepare(samples(), None, using, KEY)
-    shuffled = objective.prepare(samples()[order], None, using, KEY)
+    straight = objective.ready(samples(), using, KEY)
+    shuffled = objective.ready(samples()[order], using, KEY)
     for name in ("t", "eps", "x_t"):
         assert torch.equal(getattr(shuffled.pairs, name), getattr(straight.pairs, name)[order])
     assert torch.equal(shuffled.sample, order)
@@ -98,7 +101,7 @@ def test_a_shuffled_batch_has_the_same_pairs_in_another_order(share: str) -> Non
 
 def test_every_time_of_the_grid_but_the_last_is_used_once_per_stratum() -> None:
     """As many pairs as steps: each pair has one possible time, from noise to data."""
-    rows = VGRPO(pairs=8).prepare(samples(), None, policy(), KEY)
+    rows = VGRPO(pairs=8).ready(samples(), policy(), KEY)
     expected = torch.tensor([1 - i / 8 for i in range(8)], dtype=F64)
     torch.testing.assert_close(rows.pairs.t, expected.expand(12, 8))
 
@@ -148,14 +151,14 @@ def test_a_constant_added_to_the_rewards_of_a_prompt_changes_no_loss() -> None:
     using, one = policy(0.3), torch.ones(1, dtype=F64)
     rows, reward = prepared(VGRPO(), using), (KEY / "reward").normal(12, dtype=F64)
     raised = Advantages()((reward + 5.0 * GROUP)[None], one, GROUP)
-    data = VGRPO().prepare(replace(samples(), advantage=raised), None, using, KEY / "round")
+    data = VGRPO().ready(replace(samples(), advantage=raised), using, KEY / "round")
     torch.testing.assert_close(VGRPO().loss(data, using)[0], VGRPO().loss(rows, using)[0])
 
 
 # Several updates per round
 
 
-def log_ratios(objective: VGRPO, rows: PairRows, using: Policy) -> Tensor:
+def log_ratios(objective: VGRPO, rows: PairRows, using: DiffusionPolicy) -> Tensor:
     """Sample by sample, from the metric."""
     one = [objective.loss(rows[i : i + 1], using)[1]["ratio/mean"] for i in range(len(rows))]
     return torch.stack(one).log()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scoreward.data.preferences.records import TextBinary, TextPair
 from scoreward.methods.losses import TextLoss
-from scoreward.models.texts.language import LanguageModel
+from scoreward.models.texts.language import LanguageModel, TextPolicy
 from scoreward.models.texts.loading import LanguageLoading, TinyLlama
 from scoreward.objectives.base import Objective
 from scoreward.tasks.text_data import sorted_digits
@@ -69,7 +69,7 @@ def trainer_of(
     """A trainer of one method; the reference's numbers are kept in `folder`."""
     model = model or llama()
     asked = ReferenceFile(True, method.entropy, folder / f"{method.name}.safetensors")
-    source: Source
+    source: Source[TextPolicy, Any]
     if method.name == "kto":
         both = [TextBinary(r.prompt, r.chosen if i % 2 else r.rejected, bool(i % 2))
                 for i, r in enumerate(records)]  # fmt: skip
@@ -97,7 +97,7 @@ def bench(method: TextLoss, folder: Path, pairs: int = 6, away: float = 0.6) -> 
     work, _ = trainer.work(0)
     with torch.no_grad():
         collected = trainer.source.collect(0, trainer.key, work)
-        rows = trainer.objective.prepare(collected.samples, None, work.policy, trainer.key)
+        rows = trainer.objective.ready(collected.samples, work.policy, trainer.key)
     return Bench(trainer, rows, work.policy)
 
 

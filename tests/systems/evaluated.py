@@ -29,7 +29,7 @@ from tests.objectives.texts import moved, tales, trainer_of
 from tests.systems.cases import corners
 from tests.systems.flat import picky
 from tests.training.preferring import pair_data
-from tests.training.toys import make_trainer
+from tests.training.toys import make_trainer, worded
 
 WORDS = list(CORNERS) * 3
 SAMPLERS = {
@@ -98,9 +98,9 @@ def texts(name: Name, pairs: int, folder: Path) -> dict[str, Any]:
     # twice the same prompt: its answers must differ, on whatever process they are written
     words = (["say: ", "tell: ", "say: ", "say: "] * 2)[:pairs]
     writing = Writing(words, Writer(Drawing(1.0, 1.0, 6)), {"length": word_length})
-    data = PairTexts(trainer.model, tales(pairs + 6)[6:], asked)
+    data = PairTexts(worded(trainer), tales(pairs + 6)[6:], asked)
     evaluation = TextEvaluation(data, method.preferences(), batch=2, writing=writing)
-    return told(evaluation, subject(trainer, trainer.model))
+    return told(evaluation, subject(trainer, worded(trainer)))
 
 
 def labels(texts: int, folder: Path) -> dict[str, Any]:
@@ -109,9 +109,9 @@ def labels(texts: int, folder: Path) -> dict[str, Any]:
     trainer.weights.commit("ema")
     records = [TextBinary(r.prompt, r.chosen, bool(i % 2)) for i, r in enumerate(tales(texts))]
     source = LabelledSource(
-        trainer.model, records, reference=ReferenceFile(file=folder / f"kto-{texts}.held")
+        worded(trainer), records, reference=ReferenceFile(file=folder / f"kto-{texts}.held")
     )
-    return told(LabelledEvaluation(source, batch=2), subject(trainer, trainer.model))
+    return told(LabelledEvaluation(source, batch=2), subject(trainer, worded(trainer)))
 
 
 def everything(folder: Path) -> dict[str, dict[str, Any]]:

@@ -183,7 +183,7 @@ SIZES = {
 
 
 def online(objective: Objective, reward: str, sizes: Geometry) -> Source:
-    rollout, tree = (SDE, None) if objective.stores == "paths" else (ODE, None)
+    rollout, tree = (SDE, None) if objective.needs.data == "paths" else (ODE, None)
     if isinstance(objective, DDPO | DPOK | ScoreAsAction | D3PO | SPO | LPO):
         rollout = DDIM_1
     if isinstance(objective, BranchGRPO):
@@ -194,8 +194,8 @@ def online(objective: Objective, reward: str, sizes: Geometry) -> Source:
 
 def fits(objective: Objective, sizes: Geometry) -> bool:
     """Whether two processes may train it; a collective one is refused without a sample each."""
-    units = sizes.samples // sizes.unit(objective.whole_groups)
-    return not objective.collective or units >= 2
+    units = sizes.samples // sizes.unit(objective.needs.whole_groups)
+    return not objective.needs.everyone or units >= 2
 
 
 def trainer(objective: Objective, source: Source) -> Callable[[Path], Trainer]:
@@ -213,7 +213,7 @@ def drawn() -> dict[str, Callable[[Path], Trainer]]:
         for name, objective in everyone.items()
         for reward in REWARDS
         for size, sizes in SIZES.items()
-        if fits(objective, sizes) and (size != "remembered" or objective.reuses_rollout)
+        if fits(objective, sizes) and (size != "remembered" or objective.needs.graphs)
     }
 
 
@@ -250,7 +250,7 @@ def written() -> dict[str, Callable[[Path], Trainer]]:
         f"{name}-{count}": make(name, Geometry(prompts=count, group=1))
         for name in TEXTS
         for count in (1, 3)
-        if count > 1 or not TextLoss(name).objective().collective
+        if count > 1 or not TextLoss(name).objective().needs.everyone
     }
 
 

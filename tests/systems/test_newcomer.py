@@ -38,7 +38,7 @@ class AWR(sw.Objective):
 
     temperature: float = 1.0
 
-    def prepare(self, samples, paths, policy, key):
+    def prepare(self, samples, policy, key):
         keys = [key / "awr" / i for i in samples.sample.tolist()]
         t = torch.cat([(k / "t").uniform(1) for k in keys]).to(samples.x0)[:, None]
         shape = tuple(samples.x0.shape[1:])

@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 
 from scoreward.cli import main
 from scoreward.core.keys import Key
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.data import portraits as data
 from scoreward.methods.sampling import Sampling
 from scoreward.models.builtin import portraits as builtin
-from scoreward.objectives.base import Policy
 from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.training.clock import Clock
 from scoreward.training.folder import RunFolder
@@ -99,8 +99,8 @@ def test_the_rollout_batch_changes_no_picture() -> None:
     model, sampler = builtin.portraits(), Sampling(steps=4, eta=1.0).sampler()
     model.network.eval()
     reading = model.denoiser
-    policy = Policy(reading, reading, reading, model.process, sampler)
-    work = Work(model, policy, Team(), Clock(), VGRPO())
+    policy = DiffusionPolicy(reading, reading, reading, model.process, sampler)
+    work = Work(model, policy, Team(), Clock(), VGRPO().needs)
     x0 = [
         Online(
             prompts=data.load("train").captions[:50],

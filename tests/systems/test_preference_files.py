@@ -16,6 +16,7 @@ from pyarrow import parquet
 
 from scoreward.cli import main
 from scoreward.commands.train import build
+from scoreward.core.rows import Looked
 from scoreward.data import portraits
 from scoreward.objectives.pictures.diffusion_kto import DiffusionKTO
 from scoreward.training.sources.labelled import Labelled
@@ -243,11 +244,12 @@ def test_kto_trains_on_labelled_pictures(capsys: pytest.CaptureFixture) -> None:
     work, _ = trainer.work(0)
     with torch.no_grad():
         samples = run.source.collect(0, trainer.key, work).samples
-        rows = run.objective.prepare(samples, None, work.policy, trainer.key)
+        rows = run.objective.ready(samples, work.policy, trainer.key)
     assert len(rows.weight) == 8
     places = [next(j for j, x in enumerate(data.x0) if torch.equal(x, one)) for one in samples.x0]
     assert len(set(places)) == 8
     encoded = run.model.encode([data.prompts[at] for at in places])
+    assert isinstance(samples.cond, Looked)
     torch.testing.assert_close(samples.cond.rows(), encoded)
     share = run.objective.share
     for weight, at in zip(rows.weight.tolist(), places, strict=True):

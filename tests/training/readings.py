@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from scoreward.commands.train import build
 from scoreward.core.keys import Key
+from scoreward.core.policy import Policy
 from scoreward.core.rows import Rows
 from scoreward.methods.losses import OWN, TextLoss
 from scoreward.models.builtin.portraits import SHAPE, around
 from scoreward.models.builtin.transformer import NetworkSize, fresh
 from scoreward.models.lora import LoRA, add_lora
 from scoreward.models.texts.loading import LanguageLoading
-from scoreward.objectives.base import Objective, Policy
+from scoreward.objectives.base import Objective
 from scoreward.training.geometry import Geometry
 from scoreward.training.guards import Guards
 from scoreward.training.optimizer import Optimizer
@@ -131,7 +132,7 @@ class Spy:
     def ask(self, where: str, policy: Policy) -> None:
         self.plain.append(not torch.is_autocast_enabled("cpu"))
         for name in ("current", "reference", "old", "slow", "current"):
-            reading = getattr(policy, name)
+            reading = getattr(policy, name, None)  # no slow average of texts
             if reading is not None:
                 self.heard.append((where, name, said(reading(*self.asked))))
 
@@ -141,9 +142,9 @@ def spied(objective: Objective, spy: Spy) -> Any:
     kind: Any = type(objective)
 
     class Spied(kind):
-        def prepare(self, samples: Any, paths: Any, policy: Policy, key: Key) -> Rows:
+        def prepare(self, samples: Any, policy: Policy, key: Key) -> Rows:
             spy.ask("prepare", policy)
-            return super().prepare(samples, paths, policy, key)
+            return super().prepare(samples, policy, key)
 
         def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
             spy.ask("loss", policy)
@@ -167,6 +168,6 @@ def copied(trainer: Trainer, precision: str, weights: dict[str, Tensor] | None =
     def answer(*asked: Any) -> Tensor:
         on = precision != "no"
         with torch.autocast("cpu", torch.bfloat16, enabled=on):
-            return said(twin.denoiser(*asked))
+            return said(twin.reading(*asked))
 
     return answer

@@ -18,7 +18,7 @@ from scoreward.tasks.toy import CORNERS, closeness, toy_model
 from scoreward.training.evaluations.pictures import Evaluation, Measurement, evaluate
 from scoreward.training.evaluations.pictures import Tester as Share
 from scoreward.training.team import Team
-from tests.training.toys import make_trainer, rounds_of
+from tests.training.toys import make_trainer, pictured, rounds_of
 
 WORDS = list(CORNERS) * 3
 
@@ -126,12 +126,12 @@ def test_the_averaged_weights_are_measured_and_the_live_ones_come_back() -> None
     trainer = make_trainer()
     rounds_of(trainer, 3)
     live = trainer.weights.parameters["mean"].detach().clone()
-    done = evaluate(settings(), trainer.model, trainer.reading("ema"), Team())
+    done = evaluate(settings(), pictured(trainer), trainer.reading("ema"), Team())
     assert torch.equal(trainer.weights.parameters["mean"].detach(), live)
     averaged = toy_model()
     averaged.network.load_state_dict(trainer.weights.snapshot("ema"))
     torch.testing.assert_close(done.pictures["ode"], measured(settings(), averaged).pictures["ode"])
-    away = measured(settings(), trainer.model).pictures["ode"]
+    away = measured(settings(), pictured(trainer)).pictures["ode"]
     assert not torch.allclose(done.pictures["ode"], away, atol=1e-3)
 
 
@@ -141,7 +141,7 @@ def test_the_live_weights_come_back_when_a_scorer_fails() -> None:
     live = trainer.weights.parameters["mean"].detach().clone()
     broken = settings(scorers={"judge": lambda media, prompts: media})
     with pytest.raises(RewardError, match=r"^reward 'judge' returned shape \(12, 2\)"):
-        evaluate(broken, trainer.model, trainer.reading("ema"), Team())
+        evaluate(broken, pictured(trainer), trainer.reading("ema"), Team())
     assert torch.equal(trainer.weights.parameters["mean"].detach(), live)
 
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from scoreward.core.denoiser import Cond, Denoiser
 from scoreward.core.keys import Key
-from scoreward.core.rows import Rows
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.losses.diffusion import AutomaticBeta
-from scoreward.objectives.base import Objective, Policy
+from scoreward.objectives.base import Objective
 from scoreward.objectives.pictures.diffusion_dpo import DiffusionDPO
 from scoreward.objectives.pictures.diffusion_kto import DiffusionKTO
 from scoreward.objectives.pictures.diffusion_orpo import DiffusionORPO
@@ -22,7 +22,7 @@ from scoreward.objectives.pictures.flow_dpo import FlowDPO
 from scoreward.objectives.pictures.inpo import InPO
 from scoreward.objectives.pictures.mapo import MaPO
 from scoreward.objectives.pictures.pnapo import PNAPO
-from scoreward.objectives.pictures.rows import Preferred
+from scoreward.objectives.pictures.rows import PreferenceRows, Preferred
 from scoreward.objectives.pictures.smpo import SmPO
 from scoreward.tasks.toy import CORNERS, toy_model
 from scoreward.training.geometry import Geometry
@@ -110,7 +110,7 @@ def test_processes_together_hold_the_round_and_never_split_a_pair(
     assert torch.equal(torch.cat([p.x0 for p in parts]), whole.x0)
     rows = [p.cond[torch.arange(len(p))].rows() for p in parts]  # pyright: ignore
     assert torch.equal(torch.cat(rows), whole.cond[torch.arange(10)].rows())  # pyright: ignore
-    if objective.whole_groups:
+    if objective.needs.whole_groups:
         assert all(len(p) % 2 == 0 for p in parts)
 
 
@@ -212,7 +212,9 @@ def test_a_micro_batch_is_so_many_pairs(micro: int, calls: int) -> None:
 
     @dataclass(frozen=True)
     class Counting(DiffusionDPO):
-        def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+        def loss(
+            self, rows: PreferenceRows, policy: DiffusionPolicy
+        ) -> tuple[Tensor, dict[str, Tensor]]:
             seen.append(len(rows))
             return super().loss(rows, policy)
 

@@ -9,9 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scoreward.core.rows import Rows
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.models.builtin.portraits import SHAPE, around
-from scoreward.objectives.base import Policy
 from scoreward.objectives.samples.answers import PairRows
 from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.training.geometry import Geometry
@@ -97,13 +96,13 @@ class Noting(VGRPO):
     answers: ClassVar[list[list[int]]] = []
     losses: ClassVar[list[list[int]]] = []
 
-    def answered(self, rows: Rows, policy: Policy) -> PairRows:
+    def answered(self, rows: PairRows, policy: DiffusionPolicy) -> PairRows:
         made = super().answered(rows, policy)
         self.answers.append(made.sample.tolist())
         return made
 
-    def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
-        self.losses.append(rows.sample.tolist())  # pyright: ignore
+    def loss(self, rows: PairRows, policy: DiffusionPolicy) -> tuple[Tensor, dict[str, Tensor]]:
+        self.losses.append(rows.sample.tolist())
         return super().loss(rows, policy)
 
 

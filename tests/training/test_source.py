@@ -11,10 +11,11 @@ from scoreward.core.chain import Sampler, uniform
 from scoreward.core.denoiser import Cond
 from scoreward.core.kernel import DDIM, ddim, generalised
 from scoreward.core.keys import Key
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.prediction import Prediction
 from scoreward.core.process import RectifiedFlow
 from scoreward.models.base import Model
-from scoreward.objectives.base import Objective, Policy
+from scoreward.objectives.base import Needs, Objective
 from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.tasks.toy import CORNERS, closeness, toy_model
 from scoreward.training.clock import Clock
@@ -41,15 +42,17 @@ class Recorder:
 class Paths(VGRPO):
     """An objective that wants the transitions of its rollouts."""
 
-    stores = "paths"
+    @property
+    def needs(self) -> Needs:
+        return Needs(data="paths")
 
 
 def work_of(
     model: Model, sampler: Sampler, objective: Objective = VGRPO()
 ) -> tuple[Work, Recorder]:
     reading = Recorder(model)
-    policy = Policy(reading, reading, reading, model.process, sampler)
-    return Work(model, policy, Team(), Clock(), objective), reading
+    policy = DiffusionPolicy(reading, reading, reading, model.process, sampler)
+    return Work(model, policy, Team(), Clock(), objective.needs), reading
 
 
 def collect(source: Source, round: int = 0, model: Model | None = None) -> Collected:
@@ -131,14 +134,14 @@ def test_kept_paths_carry_the_samples_of_their_round() -> None:
     source = online(Geometry(3, 4, rollout_batch=5), rollout=sampler)
     work, _ = work_of(toy_model(), sampler, Paths())
     collected = source.collect(0, KEY, work)
-    paths = collected.paths
+    paths = collected.rollout.paths
     assert paths is not None
     assert sorted(set(paths.step.tolist())) == [0, 1, 2][-len(set(paths.step.tolist())) :]
     for step in set(paths.step.tolist()):
         assert sorted(paths.sample[paths.step == step].tolist()) == list(range(12))
     last = paths[paths.step == max(paths.step.tolist())]
     order = last.sample.argsort()
-    again = work.model.denoiser(last.next[order], last.s[order], collected.samples.cond).x0
+    again = toy_model().denoiser(last.next[order], last.s[order], collected.samples.cond).x0
     torch.testing.assert_close(again, collected.samples.x0, rtol=0, atol=1e-5)
 
 

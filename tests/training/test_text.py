@@ -30,6 +30,7 @@ from scoreward.training.sources.texts import PairSource, PairTexts, ReferenceFil
 from scoreward.training.trainer import Trainer
 from tests.objectives.texts import DIGITS, SIZES, bench, llama, moved, tales, trainer_of
 from tests.support.matrix import mostly_long
+from tests.training.toys import worded
 
 NAMES: tuple[Name, ...] = get_args(Name)
 FEW = ("dpo", "ipo", "slic", "simpo", "orpo", "wpo", "kto", "apo_down", "rainbow_po")
@@ -118,7 +119,7 @@ def test_the_stored_numbers_are_those_of_the_reference(tmp_path: Path) -> None:
         work, _ = trainer.work(0)
         with torch.no_grad():
             rows = trainer.source.collect(0, trainer.key, work).samples
-            pairs = said_of(llama().denoiser, rows, 1.0)
+            pairs = said_of(llama().reading, rows, 1.0)
         assert rows.ref_w is not None
         torch.testing.assert_close(rows.ref_w.sum(1).double(), pairs.logp_w, rtol=0, atol=1e-5)
         (tmp_path / "dpo.safetensors").unlink()
@@ -205,8 +206,8 @@ def test_a_tiny_llama_tells_held_out_pairs_apart(tmp_path: Path) -> None:
     )
     for _ in range(30):
         trainer.step()
-    held_out = PairTexts(trainer.model, sorted_digits(60, seed=1), ReferenceFile(False))
-    pairs = said_of(trainer.model.denoiser, held_out.rows(range(60), range(60), None), 1.0)
+    held_out = PairTexts(worded(trainer), sorted_digits(60, seed=1), ReferenceFile(False))
+    pairs = said_of(worded(trainer).reading, held_out.rows(range(60), range(60), None), 1.0)
     assert float((pairs.logp_w > pairs.logp_l).double().mean()) > 0.9
 
 
@@ -247,8 +248,8 @@ def test_held_out_numbers_are_means_over_pairs(tmp_path: Path) -> None:
     """Against a loop over single pairs."""
     trainer = trainer_of(TextLoss("dpo"), tmp_path, tales(6), ROUND)
     moved(trainer, 1.0)
-    run = short(tmp_path / "run", model=trainer.model)
-    held_out = PairTexts(trainer.model, tales(5), ReferenceFile(True, file=tmp_path / "held"))
+    run = short(tmp_path / "run", model=worded(trainer))
+    held_out = PairTexts(worded(trainer), tales(5), ReferenceFile(True, file=tmp_path / "held"))
     settings = TextEvaluation(held_out, LanguagePreferences(methods.dpo(0.1)), batch=2)
     from scoreward.training.evaluations.pictures import Subject
 
@@ -266,11 +267,11 @@ def test_held_out_numbers_are_means_over_pairs(tmp_path: Path) -> None:
     numbers = settings.measure(subject).numbers["held_out"]
     gaps, plain, base = [], [], llama()
     for record in tales(5):
-        rows = [trainer.model.padded([base.sequence(record.prompt, t)])
+        rows = [worded(trainer).padded([base.sequence(record.prompt, t)])
                 for t in (record.chosen, record.rejected)]  # fmt: skip
         now, was = (
-            [float(m.denoiser(r.token, r.mask, None).log_prob.sum().detach()) for r in rows]
-            for m in (trainer.model, base)
+            [float(m.reading(r.token, r.mask, None).log_prob.sum().detach()) for r in rows]
+            for m in (worded(trainer), base)
         )
         gaps.append((now[0] - was[0]) - (now[1] - was[1]))
         plain.append(now[0] > now[1])

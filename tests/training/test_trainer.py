@@ -11,7 +11,7 @@ from scoreward.core.denoiser import Guided
 from scoreward.core.kernel import DDIM, generalised
 from scoreward.models.analytic import GaussianPolicy
 from scoreward.models.base import Model
-from scoreward.objectives.base import Objective
+from scoreward.objectives.base import Needs, Objective
 from scoreward.objectives.samples.crd import CRD
 from scoreward.objectives.samples.dgpo import DGPO
 from scoreward.objectives.samples.vgrpo import VGRPO
@@ -296,7 +296,9 @@ WHOLE = Geometry(prompts=5, group=4, minibatches=2, epochs=2, micro_batch=20)
 class Scattered(DGPO):
     """The same loss for whom the trainer does not keep groups together."""
 
-    whole_groups = False
+    @property
+    def needs(self) -> Needs:
+        return Needs(answers=True)
 
 
 def grouped(objective: Objective, geometry: Geometry) -> Tensor:

@@ -8,12 +8,14 @@ from typing import Any
 
 from torch import Tensor
 
-from scoreward.core.chain import Sampler, Transitions
+from scoreward.core.chain import Sampler
 from scoreward.core.keys import Key
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.rounds import Round
-from scoreward.core.rows import Rows
 from scoreward.models.base import Model
-from scoreward.objectives.base import Objective, Policy, Samples
+from scoreward.models.texts.language import LanguageModel
+from scoreward.objectives.base import Objective, Samples
+from scoreward.objectives.samples.answers import PairRows
 from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.rewards.base import Reward
 from scoreward.tasks.toy import closeness, toy_model
@@ -158,7 +160,7 @@ class Tampered(Source):
 
 
 @dataclass(frozen=True)
-class BrokenLater(Objective):
+class BrokenLater(Objective[Samples, PairRows, DiffusionPolicy]):
     """V-GRPO until a round from which its loss is multiplied by `factor`."""
 
     inner: VGRPO
@@ -166,13 +168,11 @@ class BrokenLater(Objective):
     factor: float = float("nan")
     calls: list[int] = field(default_factory=list)
 
-    def prepare(
-        self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
-    ) -> Rows:
+    def prepare(self, samples: Samples, policy: DiffusionPolicy, key: Key) -> PairRows:
         self.calls.append(1)
-        return self.inner.prepare(samples, paths, policy, key)
+        return self.inner.prepare(samples, policy, key)
 
-    def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, rows: PairRows, policy: DiffusionPolicy) -> tuple[Tensor, dict[str, Tensor]]:
         loss, metrics = self.inner.loss(rows, policy)
         return loss * (self.factor if len(self.calls) >= self.at else 1.0), metrics
 
@@ -189,3 +189,15 @@ def wrong_at(call: int, wrong: Reward) -> Reward:
         return (wrong if next(count) == call else closeness)(media, prompts)
 
     return reward
+
+
+def pictured(trainer: Trainer) -> Model:
+    """The model of a trainer of pictures."""
+    assert isinstance(trainer.model, Model)
+    return trainer.model
+
+
+def worded(trainer: Trainer) -> LanguageModel:
+    """The model of a trainer of texts."""
+    assert isinstance(trainer.model, LanguageModel)
+    return trainer.model

@@ -1,7 +1,7 @@
 """A causal language model as something the trainer can train: tokens in, log-probabilities out.
 
-A reading is asked (tokens, mask, wanted) as a denoiser is asked (x_t, t, cond), so the snapshots
-and counters around it are the same. Sequences are padded on the right: a causal network never looks
+It is asked (tokens, mask, wanted) as a denoiser is asked (x_t, t, cond), so the snapshots and
+counters around it are the same. Sequences are padded on the right: a causal network never looks
 there, so padding needs no attention mask and changes nothing.
 """
 
@@ -13,12 +13,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from scoreward.core.denoiser import Cond
-from scoreward.core.prediction import Kind
-from scoreward.core.process import Process
+from scoreward.core.denoiser import NetworkReading
+from scoreward.core.policy import Policy
 from scoreward.core.rows import Rows
 from scoreward.losses import tokens
-from scoreward.models.base import Save
+from scoreward.models.base import RoundFacts, Save
 
 Prompt = str | Sequence[Mapping[str, str]]
 """Text, or the messages of a chat, which the tokenizer's template renders."""
@@ -78,6 +77,7 @@ class LanguageReading:
         token: Int[Tensor, "batch length"],
         mask: Bool[Tensor, "batch length"],
         wanted: Wanted | None,
+        /,
     ) -> Said:
         network: Any = self.network
         asked, ahead = wanted or Wanted(), mask[:, 1:]
@@ -127,26 +127,8 @@ def _placed(values: list[Tensor], mask: Tensor) -> Tensor:
     return whole.masked_scatter(mask, flat)
 
 
-class NoProcess(Process):
-    """In place of a noise process: a language model has none, and says so."""
-
-    def _refuse(self) -> Tensor:
-        raise ValueError(
-            "a language model has no noise process; train it with the objectives of "
-            "scoreward.objectives.texts.language"
-        )
-
-    def alpha(self, t: Tensor) -> Tensor:
-        return self._refuse()
-
-    def sigma(self, t: Tensor) -> Tensor:
-        return self._refuse()
-
-    def d_alpha(self, t: Tensor) -> Tensor:
-        return self._refuse()
-
-    def d_sigma(self, t: Tensor) -> Tensor:
-        return self._refuse()
+LanguageReader = NetworkReading[Wanted | None, Said]
+TextPolicy = Policy[LanguageReader]
 
 
 @dataclass(frozen=True)
@@ -163,19 +145,20 @@ class LanguageModel:
     plain: bool = True  # see LanguageReading
     save: Save | None = None
     name: str = ""
-    process: Process = NoProcess()
-    kind: Kind = "velocity"  # of answers in a rollout, of which there is none
 
     @property
-    def denoiser(self) -> LanguageReading:
+    def reading(self) -> LanguageReading:
         return LanguageReading(self.network, self.plain)
 
-    @property
-    def null(self) -> Any:
-        def refuse(cond: Cond) -> Cond:
+    def guided(self, reading: LanguageReader, scale: float) -> LanguageReader:
+        if scale != 1.0:
             raise ValueError("a language model has no null condition; set `guidance` to 1")
+        return reading
 
-        return refuse
+    def policy(
+        self, readings: TextPolicy, slow: LanguageReader | None, asking: RoundFacts
+    ) -> TextPolicy:
+        return readings
 
     @property
     def device(self) -> torch.device:

@@ -6,13 +6,12 @@ that K is drawn anew, so that early steps are trained now and then.
 """
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 from torch import Tensor
 
 from scoreward.core.keys import Key
-from scoreward.core.rows import Rows
-from scoreward.objectives.base import Policy
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.objectives.gradients.starts import StartObjective, StartRows, rewarded
 
 
@@ -43,9 +42,8 @@ class AlignProp(StartObjective):
                     "so that K = mean × steps can fall there"
                 )
 
-    def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, rows: StartRows, policy: DiffusionPolicy) -> tuple[Tensor, dict[str, Tensor]]:
         """w |target − r(x0)|.  [align-prop] (loss)"""
-        rows = cast(StartRows, rows)
         seen: dict[int, Tensor] = {}
         steps = list(self.graded(rows, policy, seen))
         reward = rewarded(steps[-1].state, rows, policy)

@@ -5,14 +5,12 @@ copies of the last step, which lowers its variance.
 """
 
 from dataclasses import dataclass
-from typing import cast
 
 from torch import Tensor
 
 from scoreward.core.keys import Key
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.prediction import per_sample
-from scoreward.core.rows import Rows
-from scoreward.objectives.base import Policy
 from scoreward.objectives.gradients.starts import (
     Graded,
     StartObjective,
@@ -43,9 +41,8 @@ class DRaFT(StartObjective):
     def extra(self) -> int:
         return self.copies - 1
 
-    def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, rows: StartRows, policy: DiffusionPolicy) -> tuple[Tensor, dict[str, Tensor]]:
         """−r(x0).  [draft] (K steps)"""
-        rows = cast(StartRows, rows)
         seen: dict[int, Tensor] = {}
         steps = list(self.graded(rows, policy, seen))
         reward = rewarded(steps[-1].state, rows, policy)
@@ -58,7 +55,7 @@ class DRaFT(StartObjective):
         metrics = self.metrics(reward, held)
         return loss if held is None else loss + self.anchor * held, metrics
 
-    def _again(self, x0: Tensor, rows: StartRows, policy: Policy, copy: int) -> Graded:
+    def _again(self, x0: Tensor, rows: StartRows, policy: DiffusionPolicy, copy: int) -> Graded:
         """The last step from a newly noised x0.  [draft] (LV)"""
         t, s = (x0.new_full((len(x0),), time) for time in policy.times[-2:])
         time, process = per_sample(t, x0), policy.process

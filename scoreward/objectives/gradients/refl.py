@@ -4,13 +4,11 @@
 """
 
 from dataclasses import dataclass
-from typing import cast
 
 from torch import Tensor
 
 from scoreward.core.keys import Key
-from scoreward.core.rows import Rows
-from scoreward.objectives.base import Policy
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.objectives.gradients.starts import StartObjective, StartRows, rewarded
 
 
@@ -34,9 +32,8 @@ class ReFL(StartObjective):
         low, high = int(self.earliest * steps), int(self.latest * steps)
         return low + int(key.integers(high - low + 1, 1))
 
-    def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, rows: StartRows, policy: DiffusionPolicy) -> tuple[Tensor, dict[str, Tensor]]:
         """w relu(c − r(x̂0)).  [refl] (loss)"""
-        rows = cast(StartRows, rows)
         seen: dict[int, Tensor] = {}
         step = next(self.graded(rows, policy, seen))
         reward = rewarded(step.prediction.x0, rows, policy)

@@ -13,12 +13,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from scoreward.core.chain import Transitions
 from scoreward.core.denoiser import Cond, Denoiser
 from scoreward.core.keys import Key, normal_each
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.prediction import Prediction
 from scoreward.core.rows import Rows
-from scoreward.objectives.base import Objective, Policy, Samples
+from scoreward.objectives.base import Needs, Objective, Samples
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Graded:
 
 
 @dataclass(frozen=True)
-class StartObjective(Objective):
+class StartObjective(Objective[Samples, StartRows, DiffusionPolicy]):
     """Draws the noise; a method decides where gradients begin and what the loss is."""
 
     anchor: float = 0.0  # ours: weight of mean (v − v_reference)²
@@ -51,11 +51,13 @@ class StartObjective(Objective):
     anchor_guidance: float = 1.0  # of the reference in the anchor, as in [crd]
     recompute: bool = False  # trade time for memory: activations of graded steps are made again
 
-    stores = "starts"
-
     def __post_init__(self) -> None:
         if self.anchor < 0:
             raise ValueError(f"`anchor` is a weight and must not be negative, got {self.anchor}")
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(data="starts")
 
     def first(self, steps: int, key: Key) -> int:
         """The first graded step of a round."""
@@ -66,9 +68,7 @@ class StartObjective(Objective):
         """Draws of noise beyond one per step."""
         return 0
 
-    def prepare(
-        self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
-    ) -> StartRows:
+    def prepare(self, samples: Samples, policy: DiffusionPolicy, key: Key) -> StartRows:
         steps, shape = policy.sampler.steps, tuple(samples.x0.shape[1:])
         names = [key / "sample" / i for i in samples.sample.tolist()]
         draws = range(steps + self.extra)
@@ -80,7 +80,7 @@ class StartObjective(Objective):
         return StartRows(samples.x0, stacked, samples.cond, graded, held, samples.sample)
 
     def graded(
-        self, rows: StartRows, policy: Policy, seen: dict[int, Tensor] | None = None
+        self, rows: StartRows, policy: DiffusionPolicy, seen: dict[int, Tensor] | None = None
     ) -> Iterator[Graded]:
         """The chain of `policy.sampler`, with gradients from the round's first graded step on.
 
@@ -105,15 +105,21 @@ class StartObjective(Objective):
                 yield Graded(previous, x)
 
     def _ask(
-        self, denoiser: Denoiser, x: Tensor, t: Tensor, cond: Cond, policy: Policy, live: bool
+        self,
+        denoiser: Denoiser,
+        x: Tensor,
+        t: Tensor,
+        cond: Cond,
+        policy: DiffusionPolicy,
+        live: bool,
     ) -> Prediction:
         if not (live and self.recompute):
             return denoiser(x, t, cond)
-        x0, eps = checkpoint(lambda y: pair(denoiser(y, t, cond)), x, use_reentrant=False)  # pyright: ignore
+        x0, eps = checkpoint(lambda y: pair(denoiser(y, t, cond)), x, use_reentrant=False)
         return Prediction(x, t, x0, eps, policy.process)
 
     def held(
-        self, steps: list[Graded], rows: StartRows, policy: Policy, seen: dict[int, Tensor]
+        self, steps: list[Graded], rows: StartRows, policy: DiffusionPolicy, seen: dict[int, Tensor]
     ) -> Tensor | None:
         """mean (v − v_reference)² where the anchor holds, None without one."""
         if not self.anchor:
@@ -142,8 +148,8 @@ def pair(prediction: Prediction) -> tuple[Tensor, Tensor]:
     return prediction.x0, prediction.eps
 
 
-def rewarded(x0: Tensor, rows: StartRows, policy: Policy) -> Float[Tensor, " batch"]:
+def rewarded(x0: Tensor, rows: StartRows, policy: DiffusionPolicy) -> Float[Tensor, " batch"]:
     """The differentiable reward of finished samples."""
-    if policy.score is None:
+    if policy.rollout.score is None:
         raise ValueError("this objective differentiates the reward, so it needs an online source")
-    return policy.score(x0, rows.sample)
+    return policy.rollout.score(x0, rows.sample)

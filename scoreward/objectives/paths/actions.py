@@ -10,7 +10,8 @@ from torch import Tensor
 from scoreward.core.device import wide
 from scoreward.core.gaussian import Gaussian
 from scoreward.core.keys import Key
-from scoreward.objectives.base import Policy, Samples
+from scoreward.core.policy import DiffusionPolicy
+from scoreward.objectives.base import Samples
 from scoreward.objectives.paths.critic import PathCritic
 from scoreward.objectives.paths.replay import PathRows, kernel_of, place, read, reduced
 from scoreward.objectives.paths.visited import States, inputs_of, scaled
@@ -72,7 +73,7 @@ def step_kl(one: Gaussian, other: Gaussian, per_dimension: bool) -> Float[Tensor
 
 
 def costs(
-    rows: PathRows, states: States, policy: Policy, weight: float
+    rows: PathRows, states: States, policy: DiffusionPolicy, weight: float
 ) -> Float[Tensor, " states"]:
     """`weight` times the KL of each step to the first model's, in nats; 0 at the ends of paths."""
     cost = torch.zeros_like(states.t)
@@ -88,7 +89,7 @@ def costs(
 
 @torch.enable_grad()
 def slopes(
-    critic: PathCritic, states: States, rows: PathRows, samples: Samples, policy: Policy
+    critic: PathCritic, states: States, rows: PathRows, samples: Samples, policy: DiffusionPolicy
 ) -> Float[Tensor, "rows *shape"]:
     """∇V at the state that each row leads to, through the denoiser and the reward."""
     path, branches, slope = rows.path, critic.settings.branches, torch.zeros_like(rows.path.x)
@@ -99,11 +100,11 @@ def slopes(
         if float(t.min()) > 0 and branches != "noisy":
             cond = None if rows.cond is None else rows.cond[at]
             x0 = policy.current(x, t, cond).x0
-        if policy.score is None:
+        if policy.rollout.score is None:
             raise ValueError("∇V needs a source whose rewards can be differentiated")
         looked = x if branches == "noisy" else x0
         given = states[states.after[at]]
-        first = policy.score(looked, given.sample).to(x)
+        first = policy.rollout.score(looked, given.sample).to(x)
         looked_at = x0 if branches == "denoised" else scaled(x, t, policy)
         inputs = inputs_of(looked_at, place(samples, given.sample), samples.cond)
         value = critic(States(**vars(given) | {"first": first, "inputs": inputs}))

@@ -4,18 +4,17 @@ becomes a loss, and in their constants; a method changes defaults and `surrogate
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from scoreward.core.chain import Transitions
 from scoreward.core.keys import Key
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.prediction import Prediction
 from scoreward.core.ratio import clipped_surrogate, ratio_metrics
-from scoreward.core.rows import Rows
-from scoreward.objectives.base import Objective, Policy, Samples
+from scoreward.objectives.base import Needs, Objective, Samples, every
 from scoreward.objectives.paths.replay import (
     Form,
     PathRows,
@@ -31,8 +30,13 @@ from scoreward.objectives.paths.replay import (
 )
 
 
+def but_the_last(stochastic: Sequence[int], steps: int) -> Sequence[int]:
+    """The stochastic steps but one that ends on clean data."""
+    return [i for i in stochastic if i < steps - 1]
+
+
 @dataclass(frozen=True)
-class PathObjective(Objective):
+class PathObjective(Objective[Samples, PathRows, DiffusionPolicy]):
     """The switches that path methods share; a method changes defaults and `surrogate`."""
 
     clip: float | None = 1e-4  # ε of the ratio, per transition
@@ -42,8 +46,6 @@ class PathObjective(Objective):
     per_dimension: bool = True  # means over dimensions, as clip ranges are meant; False: nats
     last: bool = True  # train the last stochastic step if it ends on clean data
     skip_uniform: bool = False  # leave out groups whose advantages are all zero
-
-    stores = "paths"
 
     def __post_init__(self) -> None:
         if self.kl < 0:
@@ -57,47 +59,41 @@ class PathObjective(Objective):
             )
 
     @property
-    def summed(self) -> bool:
-        return not self.per_dimension
+    def needs(self) -> Needs:
+        return Needs(
+            data="paths",
+            answers=True,
+            sums=not self.per_dimension,
+            graphs=True,
+            trained=every if self.last else but_the_last,
+        )
 
-    @property
-    def reuses_rollout(self) -> bool:
-        return True
-
-    def trained(self, stochastic: Sequence[int], steps: int) -> Sequence[int]:
-        return stochastic if self.last else [i for i in stochastic if i < steps - 1]
-
-    def prepare(
-        self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
-    ) -> PathRows:
-        rows = path_rows(samples, stored(paths))
+    def prepare(self, samples: Samples, policy: DiffusionPolicy, key: Key) -> PathRows:
+        rows = path_rows(samples, stored(policy.rollout.paths))
         if self.skip_uniform:
             rows = rows[self.teaching(rows, samples, policy)]
-        return self.finished(rows, policy)
+        return rows
 
-    def finished(self, rows: PathRows, policy: Policy) -> PathRows:
-        """Rows of `prepare`, answered at once or later."""
-        return rows if policy.answers_later else self.answered(rows, policy)
-
-    def answered(self, rows: Rows, policy: Policy) -> PathRows:
-        rows = again(cast(PathRows, rows), policy)
+    def answered(self, rows: PathRows, policy: DiffusionPolicy) -> PathRows:
+        rows = again(rows, policy)
         return self.referred(rows, policy) if self.kl and rows.reference is None else rows
 
-    def teaching(self, rows: PathRows, samples: Samples, policy: Policy) -> Bool[Tensor, " rows"]:
+    def teaching(
+        self, rows: PathRows, samples: Samples, policy: DiffusionPolicy
+    ) -> Bool[Tensor, " rows"]:
         """Which rows are kept: all, or those of groups with a spread of rewards."""
         if not self.skip_uniform:
             return torch.ones_like(rows.sample, dtype=torch.bool)
         return uneven(samples, policy)[place(samples, rows.sample)]
 
-    def referred(self, rows: PathRows, policy: Policy) -> PathRows:
+    def referred(self, rows: PathRows, policy: DiffusionPolicy) -> PathRows:
         """The rows with what the first model answers; nothing is asked about no rows."""
         if not len(rows):
             return replace(rows, reference=rows.path.answer)
         answer = policy.reference(rows.path.x, rows.path.t, rows.cond).as_(policy.kind)
         return replace(rows, reference=answer)
 
-    def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
-        rows = cast(PathRows, rows)
+    def loss(self, rows: PathRows, policy: DiffusionPolicy) -> tuple[Tensor, dict[str, Tensor]]:
         seen = replay(rows, policy)
         loss, metrics = self.surrogate(seen, policy)
         if rows.reference is not None:
@@ -108,7 +104,9 @@ class PathObjective(Objective):
             metrics |= {"kl/reference": distance.detach(), "drift/velocity": gap.mean()}
         return loss, metrics
 
-    def distance(self, seen: Replay, first: Prediction, policy: Policy) -> Float[Tensor, " rows"]:
+    def distance(
+        self, seen: Replay, first: Prediction, policy: DiffusionPolicy
+    ) -> Float[Tensor, " rows"]:
         """To the first model: ‖μ − μ_first‖²/(2 std²).  [flow-grpo] (KL)
 
         The code's form is that times Δ.  [flow-grpo] (KL of the code)
@@ -117,7 +115,7 @@ class PathObjective(Objective):
         value = seen.distance(kernel(first, seen.rows.path.s), self.per_dimension)
         return value * seen.step_size if self.kl_form == "code" else value
 
-    def surrogate(self, seen: Replay, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+    def surrogate(self, seen: Replay, policy: DiffusionPolicy) -> tuple[Tensor, dict[str, Tensor]]:
         """−E min(ρA, clip(ρ)A), one ratio per transition.  [flow-grpo] (5)"""
         log_ratio = seen.log_ratio(self.log_prob, self.per_dimension)
         advantage = seen.rows.advantage

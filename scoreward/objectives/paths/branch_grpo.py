@@ -12,7 +12,8 @@ from torch import Tensor
 
 from scoreward.core.chain import Transitions
 from scoreward.core.keys import Key
-from scoreward.objectives.base import Policy, Samples
+from scoreward.core.policy import DiffusionPolicy
+from scoreward.objectives.base import Needs, Samples
 from scoreward.objectives.paths.base import PathObjective
 from scoreward.objectives.paths.replay import PathRows, path_rows, place, stored
 
@@ -25,23 +26,19 @@ class BranchGRPO(PathObjective):
     last: bool = False  # as DanceGRPO
     depth: tuple[int, int] | None = None  # train the steps first … last only (depth pruning)
 
-    whole_groups = True
-
     @property
-    def reuses_rollout(self) -> bool:
-        return False
+    def needs(self) -> Needs:
+        return replace(super().needs, together="updated", graphs=False)
 
-    def prepare(
-        self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
-    ) -> PathRows:
-        path = stored(paths)
+    def prepare(self, samples: Samples, policy: DiffusionPolicy, key: Key) -> PathRows:
+        path = stored(policy.rollout.paths)
         if self.depth is not None:
             path = path[(path.step >= self.depth[0]) & (path.step <= self.depth[1])]
         rows = path_rows(samples, stored(path))
         rows = replace(rows, advantage=self.node_advantages(samples, path).to(rows.advantage))
         if self.skip_uniform:
             rows = rows[self.teaching(rows, samples, policy)]
-        return self.finished(rows, policy)
+        return rows
 
     def node_advantages(self, samples: Samples, path: Transitions) -> Float[Tensor, " rows"]:
         """Mean reward of the leaves below each edge, normalised per depth of its tree.

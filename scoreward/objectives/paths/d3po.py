@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
-from scoreward.core.chain import Transitions
 from scoreward.core.keys import Key
-from scoreward.objectives.base import Policy, Samples
+from scoreward.core.policy import DiffusionPolicy
+from scoreward.objectives.base import Samples
 from scoreward.objectives.paths.replay import place, stored
 from scoreward.objectives.paths.step_pairs import StepObjective, StepPairRows, step_rows
 from scoreward.objectives.pictures.rows import extremes
@@ -20,10 +20,8 @@ from scoreward.objectives.pictures.rows import extremes
 class D3PO(StepObjective):
     """Defaults of the release: β 0.1, c 0.1."""
 
-    def prepare(
-        self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
-    ) -> StepPairRows:
-        path, rows = stored(paths), []
+    def prepare(self, samples: Samples, policy: DiffusionPolicy, key: Key) -> StepPairRows:
+        path, rows = stored(policy.rollout.paths), []
         found = zip(path.sample.tolist(), path.step.tolist(), strict=True)
         where = {both: row for row, both in enumerate(found)}
         steps = sorted({step for _, step in where})

@@ -4,14 +4,14 @@
 and steps are `kernel.dance_sde`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from scoreward.core.chain import Transitions
 from scoreward.core.keys import Key
-from scoreward.objectives.base import Policy, Samples
+from scoreward.core.policy import DiffusionPolicy
+from scoreward.objectives.base import Needs, Samples
 from scoreward.objectives.paths.base import PathObjective
 from scoreward.objectives.paths.replay import PathRows, path_rows, stored
 
@@ -32,26 +32,18 @@ class DanceGRPO(PathObjective):
         if self.best_of is not None and self.best_of < 1:
             raise ValueError(f"`best_of` must be at least 1, got {self.best_of}")
 
-    separable = True
-
     @property
-    def whole_groups(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def needs(self) -> Needs:
         """The best and the worst are those of a whole group."""
-        return self.best_of is not None
+        together = "never" if self.best_of is None else "prepared"
+        return replace(super().needs, together=together, graphs=self.fraction == 1)
 
-    @property
-    def reuses_rollout(self) -> bool:
-        return self.fraction == 1
-
-    def prepare(
-        self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
-    ) -> PathRows:
-        rows = path_rows(samples, stored(paths))
+    def prepare(self, samples: Samples, policy: DiffusionPolicy, key: Key) -> PathRows:
+        rows = path_rows(samples, stored(policy.rollout.paths))
         kept = self._steps(rows, key) & self.teaching(rows, samples, policy)
         if self.best_of is not None:
             kept &= torch.isin(rows.sample, self._extremes(samples))
-        rows = rows[kept]
-        return self.finished(rows, policy)
+        return rows[kept]
 
     def _steps(self, rows: PathRows, key: Key) -> Tensor:
         """Whether a row is among the random steps of its sample.  [dance-grpo] (timesteps)"""

@@ -10,8 +10,8 @@ from typing import Literal
 
 from torch import Tensor
 
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.ratio import ratio_metrics
-from scoreward.objectives.base import Policy
 from scoreward.objectives.paths.base import PathObjective
 from scoreward.objectives.paths.replay import Replay
 
@@ -23,7 +23,7 @@ class DDPO(PathObjective):
     clip: float | None = 1e-4  # code
     estimator: Literal["is", "sf"] = "is"  # the clipped ratio, or the score function
 
-    def surrogate(self, seen: Replay, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+    def surrogate(self, seen: Replay, policy: DiffusionPolicy) -> tuple[Tensor, dict[str, Tensor]]:
         if self.estimator == "is":
             return super().surrogate(seen, policy)
         log_ratio = seen.log_ratio(self.log_prob, self.per_dimension)

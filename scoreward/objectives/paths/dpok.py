@@ -12,11 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from scoreward.core.chain import Transitions
 from scoreward.core.keys import Key
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.prediction import Prediction
 from scoreward.core.ratio import ratio_metrics
-from scoreward.objectives.base import Policy, Samples
+from scoreward.objectives.base import Needs, Samples
 from scoreward.objectives.paths.base import PathObjective
 from scoreward.objectives.paths.replay import PathRows, Replay, place, reduced
 from scoreward.objectives.paths.visited import described
@@ -35,13 +35,13 @@ class DPOK(PathObjective):
     value_steps: int = 5  # updates of V in a round, code
     hidden: int = 256  # of V, ours
 
-    collective = True
+    @property
+    def needs(self) -> Needs:
+        return replace(super().needs, everyone=True)
 
-    def prepare(
-        self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
-    ) -> PathRows:
+    def prepare(self, samples: Samples, policy: DiffusionPolicy, key: Key) -> PathRows:
         """Advantages become R − V, V having been fitted to the rewards of this round."""
-        rows = super().prepare(samples, paths, policy, key)
+        rows = super().prepare(samples, policy, key)
         reward = samples.reward[place(samples, rows.sample)].to(rows.advantage)
         inputs = features(rows)
         with torch.enable_grad():
@@ -49,11 +49,13 @@ class DPOK(PathObjective):
         value = critic(weights, inputs).detach()
         return replace(rows, advantage=reward - value)
 
-    def distance(self, seen: Replay, first: Prediction, policy: Policy) -> Float[Tensor, " rows"]:
+    def distance(
+        self, seen: Replay, first: Prediction, policy: DiffusionPolicy
+    ) -> Float[Tensor, " rows"]:
         """mean (ε − ε_first)², without 1/2σ².  [dpok] (KL of the code)"""
         return reduced((seen.prediction.as_("eps") - first.as_("eps")).square(), True)
 
-    def surrogate(self, seen: Replay, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+    def surrogate(self, seen: Replay, policy: DiffusionPolicy) -> tuple[Tensor, dict[str, Tensor]]:
         """−w (R − V) clamp(ρ, 1 − ε, 1 + ε).  [dpok] (policy loss)"""
         log_ratio, advantage = seen.log_ratio("gaussian", True), seen.rows.advantage
         ratio = log_ratio.exp()
@@ -79,7 +81,7 @@ def critic(weights: list[Tensor], inputs: Tensor) -> Float[Tensor, " rows"]:
 
 
 def fitted(
-    settings: DPOK, inputs: Tensor, reward: Tensor, policy: Policy, key: Key
+    settings: DPOK, inputs: Tensor, reward: Tensor, policy: DiffusionPolicy, key: Key
 ) -> list[Tensor]:
     """A few Adam steps on mean (V − R)² over the rows of all processes, none if there are no rows.
 

@@ -5,16 +5,14 @@
 """
 
 from dataclasses import dataclass, replace
-from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scoreward.core.chain import Transitions
 from scoreward.core.keys import Key
-from scoreward.core.rows import Rows
-from scoreward.objectives.base import Objective, Policy, Samples
+from scoreward.core.policy import DiffusionPolicy
+from scoreward.objectives.base import Needs, Objective, Samples
 from scoreward.objectives.paths.replay import PathRows, again, path_rows, place, read, stored
 
 
@@ -26,40 +24,37 @@ class FDFORows(PathRows):
 
 
 @dataclass(frozen=True)
-class FDFO(Objective):
+class FDFO(Objective[Samples, FDFORows, DiffusionPolicy]):
     """The settings of the public code."""
 
     epsilon: float = 0.03  # of the SPO loss, code
     anchor: float = 0.0  # λ, weight of mean (v − v_reference)², code: 0
 
-    stores = "paths"
-    whole_groups = True
+    @property
+    def needs(self) -> Needs:
+        return Needs(data="paths", together="updated", answers=True)
 
-    def prepare(
-        self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
-    ) -> FDFORows:
+    def prepare(self, samples: Samples, policy: DiffusionPolicy, key: Key) -> FDFORows:
         if len(samples) % 2 or bool((samples.group.bincount() % 2).any()):
             raise ValueError("FDFO compares pairs, so the group must have an even size, usually 2")
-        path = stored(paths)
+        path = stored(policy.rollout.paths)
         rows, at = path_rows(samples, path), place(samples, path.sample)
         gap = halved(samples.reward).to(rows.advantage)[at]
         step = halved(samples.x0)
         size = step.flatten(1).square().mean(1) + 1e-6
         direction = (step / size.reshape(-1, *[1] * (step.ndim - 1)))[at]
-        made = FDFORows(rows.path, rows.cond, gap, None, rows.sample, direction)
-        return made if policy.answers_later else self.answered(made, policy)
+        return FDFORows(rows.path, rows.cond, gap, None, rows.sample, direction)
 
-    def answered(self, rows: Rows, policy: Policy) -> FDFORows:
-        rows = again(cast(FDFORows, rows), policy)
+    def answered(self, rows: FDFORows, policy: DiffusionPolicy) -> FDFORows:
+        rows = again(rows, policy)
         path = rows.path
         if not self.anchor:
             return rows
         answer = policy.reference(path.x, path.t, rows.cond).as_(policy.kind)
         return replace(rows, reference=answer)
 
-    def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, rows: FDFORows, policy: DiffusionPolicy) -> tuple[Tensor, dict[str, Tensor]]:
         """−dR ρ + |dR|/(2ε) (ρ − 1)².  [fdfo] (SPO)"""
-        rows = cast(FDFORows, rows)
         path = rows.path
         new = policy.current(path.x, path.t, rows.cond).as_("velocity")
         old = new.detach() if policy.on_policy else read(path, path.answer, policy).as_("velocity")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.ratio import ratio_metrics
-from scoreward.objectives.base import Policy
 from scoreward.objectives.paths.base import PathObjective
 from scoreward.objectives.paths.replay import Replay
 
@@ -21,7 +21,7 @@ class FlowDPPO(PathObjective):
     limit: float = 1e-5  # δ, code: KL from which a step that goes further is dropped
     last: bool = False  # as Flow-GRPO
 
-    def surrogate(self, seen: Replay, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+    def surrogate(self, seen: Replay, policy: DiffusionPolicy) -> tuple[Tensor, dict[str, Tensor]]:
         """−Aρ, without the rows beyond δ that push further.  [flow-dppo] (mask)"""
         log_ratio = seen.log_ratio(self.log_prob, self.per_dimension)
         ratio, advantage = log_ratio.exp(), seen.rows.advantage

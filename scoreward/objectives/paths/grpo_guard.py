@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.ratio import clipped_gain, ratio_metrics
-from scoreward.objectives.base import Policy
 from scoreward.objectives.paths.base import PathObjective
 from scoreward.objectives.paths.replay import Replay, reduced
 
@@ -22,7 +22,7 @@ class GRPOGuard(PathObjective):
     skip_uniform: bool = True  # code: groups without a spread of rewards are left out
     per_step: bool = True  # divide by Δ, code
 
-    def surrogate(self, seen: Replay, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+    def surrogate(self, seen: Replay, policy: DiffusionPolicy) -> tuple[Tensor, dict[str, Tensor]]:
         """ρ = exp(κ (log p − log p_old + mean Δμ²/2κ²)), κ = std.  [grpo-guard] (ratio)"""
         spread = seen.new.std.flatten(1).mean(1)
         shift = reduced((seen.new.mean - seen.old.mean).square(), True) / (2 * spread**2)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from scoreward.objectives.base import Policy
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.objectives.paths.base import PathObjective
 from scoreward.objectives.paths.replay import Replay
 
@@ -22,7 +22,7 @@ class MixGRPO(PathObjective):
     kl: float = 0.0  # code: 0 on FLUX; 0.001 on SD3.5-M is second-hand
     squared_log_ratio: float = 0.0  # weight of ½ (log p − log p_old)², an option of the code
 
-    def surrogate(self, seen: Replay, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+    def surrogate(self, seen: Replay, policy: DiffusionPolicy) -> tuple[Tensor, dict[str, Tensor]]:
         loss, metrics = super().surrogate(seen, policy)
         if self.squared_log_ratio:
             log_ratio = seen.log_ratio(self.log_prob, self.per_dimension)

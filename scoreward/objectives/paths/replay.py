@@ -15,9 +15,10 @@ from scoreward.core.chain import Sampler, Transitions
 from scoreward.core.denoiser import Cond
 from scoreward.core.gaussian import Gaussian
 from scoreward.core.kernel import Kernel
+from scoreward.core.policy import EXACT, DiffusionPolicy
 from scoreward.core.prediction import Prediction
 from scoreward.core.rows import Rows
-from scoreward.objectives.base import EXACT, Policy, Samples
+from scoreward.objectives.base import Samples
 
 Form = Literal["gaussian", "unit"]
 R = TypeVar("R", bound="PathRows")
@@ -82,21 +83,21 @@ def kernel_of(path: Transitions, sampler: Sampler) -> Kernel:
     return kernels.pop()
 
 
-def replay(rows: PathRows, policy: Policy) -> Replay:
+def replay(rows: PathRows, policy: DiffusionPolicy) -> Replay:
     """The transitions under the current policy, from the rollout's own graph where it was kept.
 
     Before the only update of a round the old policy is the current one, so its answers are those.
     """
     path, kernel = rows.path, kernel_of(rows.path, policy.sampler)
-    if policy.kept is None:
+    if policy.rollout.leaf is None:
         prediction = policy.current(path.x, path.t, rows.cond)
     else:
-        prediction = read(path, policy.kept[path.row], policy)
+        prediction = read(path, policy.rollout.leaf[path.row], policy)
     old = prediction.detach() if policy.on_policy else read(path, path.answer, policy)
     return Replay(rows, prediction, kernel(prediction, path.s), kernel(old, path.s))
 
 
-def again(rows: R, policy: Policy) -> R:
+def again(rows: R, policy: DiffusionPolicy) -> R:
     """Rows whose old answers are asked for again where the rollout's would not do.
 
     A network that rounds more coarsely than float32 may answer differently in a batch of another
@@ -109,7 +110,9 @@ def again(rows: R, policy: Policy) -> R:
     return replace(rows, path=replace(path, answer=answer))
 
 
-def read(path: Transitions, answer: Float[Tensor, "rows *shape"], policy: Policy) -> Prediction:
+def read(
+    path: Transitions, answer: Float[Tensor, "rows *shape"], policy: DiffusionPolicy
+) -> Prediction:
     """A stored answer as a prediction."""
     return Prediction.of(policy.kind, answer, path.x, path.t, policy.process)
 
@@ -137,13 +140,13 @@ def place(samples: Samples, sample: Int[Tensor, " rows"]) -> Int[Tensor, " rows"
     return sample - samples.sample[0]
 
 
-def uneven(samples: Samples, policy: Policy) -> Tensor:
+def uneven(samples: Samples, policy: DiffusionPolicy) -> Tensor:
     """Whether a sample's group has any advantage that is not 0, its part elsewhere included.
 
     Of branches it is the series that counts, which is never parted.
     """
-    if policy.flat is not None:
-        return ~policy.flat.to(samples.sample.device)[samples.sample]
+    if policy.rollout.flat is not None:
+        return ~policy.rollout.flat.to(samples.sample.device)[samples.sample]
     low = samples.series - samples.series.min()
     total = torch.zeros(int(low.max()) + 1, dtype=samples.advantage.dtype, device=low.device)
     return (total.index_add_(0, low, samples.advantage.abs()) > 0)[low]

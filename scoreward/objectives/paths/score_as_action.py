@@ -8,17 +8,17 @@ the public code; its slips (an option it ignores, a log-SNR that is not one) are
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scoreward.core.chain import Transitions
 from scoreward.core.keys import Key
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.prediction import Prediction
 from scoreward.core.ratio import ratio_metrics
-from scoreward.objectives.base import Policy, Samples
+from scoreward.objectives.base import Needs, Samples
 from scoreward.objectives.paths.actions import (
     ActionRows,
     chosen,
@@ -52,8 +52,6 @@ class ScoreAsAction(PathObjective):
     fraction: float = 1.0  # share of a sample's steps that are trained, drawn anew each round; ours
     value: DenoisedValue = DenoisedValue()
 
-    collective = True
-
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.fraction <= 1:
@@ -62,22 +60,19 @@ class ScoreAsAction(PathObjective):
             raise ValueError(f"`trace` is a length of time, at least 0, got {self.trace}")
 
     @property
-    def asks(self) -> Literal["nothing", "rewards", "slopes"]:
-        return "slopes" if self.every_step else "rewards"
+    def needs(self) -> Needs:
+        pathwise = self.estimator == "pathwise"
+        return replace(
+            super().needs,
+            reward="slopes" if pathwise else "rewards",
+            everyone=True,
+            every_step=pathwise,
+            graphs=self.fraction == 1,
+        )
 
-    @property
-    def every_step(self) -> bool:
-        return self.estimator == "pathwise"
-
-    @property
-    def reuses_rollout(self) -> bool:
-        return self.fraction == 1
-
-    def prepare(
-        self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
-    ) -> ActionRows:
+    def prepare(self, samples: Samples, policy: DiffusionPolicy, key: Key) -> ActionRows:
         """Values and advantages of all steps, then those that are trained."""
-        rows = path_rows(samples, stored(paths))
+        rows = path_rows(samples, stored(policy.rollout.paths))
         rows = self.referred(rows, policy) if self.kl else rows
         states = visited(rows, samples, policy, self.value.branches)
         cost = costs(rows, states, policy, self.kl if self.running else 0.0)
@@ -94,7 +89,8 @@ class ScoreAsAction(PathObjective):
             advantage = normalised(advantage, place, policy.sampler.steps, policy.total)
         if self.bound is not None:
             advantage = advantage.clamp(-self.bound, self.bound)
-        slope = slopes(critic, states, rows, samples, policy) if self.every_step else None
+        pathwise = self.estimator == "pathwise"
+        slope = slopes(critic, states, rows, samples, policy) if pathwise else None
         if self.fresh:
             critic.fit(states, cost, returns, passes, key / "fit")
         asked = (states.t > 0).to(value).sum().expand(count) / len(samples)
@@ -116,15 +112,19 @@ class ScoreAsAction(PathObjective):
         until = torch.where(states.after < 0, torch.zeros_like(states.t), states.t[states.after])
         return gathered(states, gain, torch.exp((until - states.t) / self.trace))
 
-    def distance(self, seen: Replay, first: Prediction, policy: Policy) -> Float[Tensor, " rows"]:
+    def distance(
+        self, seen: Replay, first: Prediction, policy: DiffusionPolicy
+    ) -> Float[Tensor, " rows"]:
         """The explicit KL of a step; 0 where it has no noise.  [score-as-action] (Thm. 3.1)"""
         kernel = kernel_of(seen.rows.path, policy.sampler)
         value = step_kl(seen.new, kernel(first, seen.rows.path.s), self.per_dimension)
         return value * seen.step_size if self.kl_form == "code" else value
 
-    def surrogate(self, seen: Replay, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+    def surrogate(self, seen: Replay, policy: DiffusionPolicy) -> tuple[Tensor, dict[str, Tensor]]:
         """Clipped ratio, score function, or −μ·∇V(t', x').  [score-as-action] (Thm. 4.1)"""
-        rows = cast(ActionRows, seen.rows)
+        rows = seen.rows
+        if not isinstance(rows, ActionRows):
+            raise ValueError("these rows were not prepared by ScoreAsAction")
         left = (rows.returns - rows.value).square().mean()
         metrics = {"value/error": left, "value/mean": rows.value.mean()}
         metrics["value/rewards"] = rows.asked.mean()

@@ -7,7 +7,6 @@ from one state. Log-densities are means over the elements and compared with the 
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -18,9 +17,10 @@ from scoreward.core.denoiser import Cond, Denoiser
 from scoreward.core.device import wide
 from scoreward.core.kernel import Kernel
 from scoreward.core.keys import Key, normal_each
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.rows import Rows
 from scoreward.losses.stepwise import d3po, mean_log_prob, spo_pairs
-from scoreward.objectives.base import Objective, Policy, Samples
+from scoreward.objectives.base import Needs, Objective, Samples
 from scoreward.objectives.paths.replay import kernel_of, path_rows, read, stored
 
 
@@ -41,7 +41,9 @@ def log_prob(path: Transitions, denoiser: Denoiser, kernel: Kernel, cond: Cond) 
     return mean_log_prob(kernel(denoiser(path.x, path.t, cond), path.s), path.next)
 
 
-def step_rows(winner: Transitions, loser: Transitions, cond: Cond, policy: Policy) -> StepPairRows:
+def step_rows(
+    winner: Transitions, loser: Transitions, cond: Cond, policy: DiffusionPolicy
+) -> StepPairRows:
     """Rows with the log-densities of the first model."""
     if not len(winner):
         none = winner.t[:0]
@@ -52,15 +54,11 @@ def step_rows(winner: Transitions, loser: Transitions, cond: Cond, policy: Polic
 
 
 @dataclass(frozen=True)
-class StepObjective(Objective):
+class StepObjective(Objective[Samples, StepPairRows, DiffusionPolicy]):
     """−log σ(β log r_w − β log r_l), each r clipped.  [d3po] (loss)"""
 
     beta: float = 0.1
     clip: float = 0.1  # c: ratios are clipped to 1 ± c
-
-    stores = "paths"
-    whole_groups = True
-    separable = True  # a row is two steps
 
     def __post_init__(self) -> None:
         if not self.beta > 0 or not 0 < self.clip < 1:
@@ -68,8 +66,11 @@ class StepObjective(Objective):
                 f"expected beta > 0 and a `clip` inside (0, 1), got {self.beta} and {self.clip}"
             )
 
-    def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
-        rows = cast(StepPairRows, rows)
+    @property
+    def needs(self) -> Needs:
+        return Needs(data="paths", together="prepared")  # a row is two steps
+
+    def loss(self, rows: StepPairRows, policy: DiffusionPolicy) -> tuple[Tensor, dict[str, Tensor]]:
         kernel = kernel_of(rows.winner, policy.sampler)
         winner = log_prob(rows.winner, policy.current, kernel, rows.cond) - rows.first_winner
         loser = log_prob(rows.loser, policy.current, kernel, rows.cond) - rows.first_loser
@@ -93,8 +94,6 @@ class CandidateObjective(StepObjective):
     candidates: int = 4
     first: int = 4  # the first step of the path that is trained, from 0
 
-    collective = True
-
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.candidates < 2 or self.first < 0:
@@ -104,10 +103,11 @@ class CandidateObjective(StepObjective):
             )
 
     @property
-    def asks(self) -> Literal["nothing", "rewards", "slopes"]:
-        return "rewards"
+    def needs(self) -> Needs:
+        return replace(super().needs, reward="rewards", everyone=True, trained=self.late)
 
-    def trained(self, stochastic: Sequence[int], steps: int) -> Sequence[int]:
+    def late(self, stochastic: Sequence[int], steps: int) -> Sequence[int]:
+        """The stochastic steps from `first` on."""
         return [i for i in stochastic if i >= self.first]
 
     @abstractmethod
@@ -116,10 +116,8 @@ class CandidateObjective(StepObjective):
     ) -> Float[Tensor, " rows"]:
         """The least difference of a pair, for steps of these stds; `stds` are the extremes."""
 
-    def prepare(
-        self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
-    ) -> StepPairRows:
-        rows = path_rows(samples, stored(paths))
+    def prepare(self, samples: Samples, policy: DiffusionPolicy, key: Key) -> StepPairRows:
+        rows = path_rows(samples, stored(policy.rollout.paths))
         path, kernel = rows.path, kernel_of(rows.path, policy.sampler)
         law = kernel(read(path, path.answer, policy), path.s)
         drawn = [path.next]
@@ -137,13 +135,15 @@ class CandidateObjective(StepObjective):
         cond = None if rows.cond is None else rows.cond[differ]
         return step_rows(winner, loser, cond, policy)
 
-    def _judged(self, state: Tensor, path: Transitions, cond: Cond, policy: Policy) -> Tensor:
+    def _judged(
+        self, state: Tensor, path: Transitions, cond: Cond, policy: DiffusionPolicy
+    ) -> Tensor:
         """The reward of the clean picture predicted from each candidate, step by step."""
-        if policy.score is None:
+        if policy.rollout.score is None:
             raise ValueError("candidates need a source that can score them, such as Online")
         seen = policy.old(state, path.s.clamp(min=1e-3), cond).x0
         score = path.t.clone()
         for step in path.step.unique().tolist():
             at = (path.step == step).nonzero()[:, 0]
-            score[at] = policy.score(seen[at], path.sample[at]).to(score)
+            score[at] = policy.rollout.score(seen[at], path.sample[at]).to(score)
         return score

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from scoreward.core.chain import Sampler
 from scoreward.core.kernel import Kernel
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.process import Process
 from scoreward.core.ratio import clipped_gain, ratio_metrics
-from scoreward.objectives.base import Policy
 from scoreward.objectives.paths.base import PathObjective
 from scoreward.objectives.paths.replay import Replay, kernel_of
 
@@ -40,7 +40,7 @@ class TempFlowGRPO(PathObjective):
                 f"weighted={self.weighted}; leave it out, or set weighted=True"
             )
 
-    def surrogate(self, seen: Replay, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+    def surrogate(self, seen: Replay, policy: DiffusionPolicy) -> tuple[Tensor, dict[str, Tensor]]:
         path = seen.rows.path
         log_ratio = seen.log_ratio(self.log_prob, self.per_dimension)
         advantage = seen.rows.advantage
@@ -50,10 +50,10 @@ class TempFlowGRPO(PathObjective):
             gain = gain * weight.to(gain)[path.step]
         return -gain.mean(), ratio_metrics(log_ratio, advantage, self.clip)
 
-    def weights(self, kernel: Kernel, policy: Policy) -> Float[Tensor, " steps"]:
+    def weights(self, kernel: Kernel, policy: DiffusionPolicy) -> Float[Tensor, " steps"]:
         """The weight of every step of the policy's grid."""
         sampler = policy.sampler
-        trained = self.trained(range(sampler.steps), sampler.steps)
+        trained = self.needs.trained(range(sampler.steps), sampler.steps)
         return noise_weights(kernel, sampler, policy.process, trained, self.constant)
 
 

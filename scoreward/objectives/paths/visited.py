@@ -13,8 +13,9 @@ from torch import Tensor
 
 from scoreward.core.chain import Transitions
 from scoreward.core.denoiser import Cond
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.rows import Rows, whole
-from scoreward.objectives.base import Policy, Samples
+from scoreward.objectives.base import Samples
 from scoreward.objectives.paths.replay import PathRows, place, read
 
 Branches = Literal["mixed", "denoised", "noisy"]
@@ -38,7 +39,9 @@ class States(Rows):
     after: Int[Tensor, " states"]
 
 
-def visited(rows: PathRows, samples: Samples, policy: Policy, branches: Branches) -> States:
+def visited(
+    rows: PathRows, samples: Samples, policy: DiffusionPolicy, branches: Branches
+) -> States:
     """The states of all rows, in their order, then those at the ends of what was stored."""
     path = rows.path
     after = following(path)
@@ -78,7 +81,7 @@ def following(path: Transitions) -> Int[Tensor, " rows"]:
     return table[place + 1]
 
 
-def scaled(x: Tensor, t: Tensor, policy: Policy) -> Tensor:
+def scaled(x: Tensor, t: Tensor, policy: DiffusionPolicy) -> Tensor:
     """A state over √(α² + σ²), so that its size does not depend on the time."""
     alpha, sigma = policy.process.coefficients(t)
     return x / (alpha**2 + sigma**2).sqrt().reshape(-1, *[1] * (x.ndim - 1))
@@ -105,16 +108,16 @@ def described(cond: Cond) -> Tensor | None:
     return cond.mean(1).flatten(1)
 
 
-def rated(policy: Policy, x: Tensor, sample: Tensor, step: Tensor, t: Tensor) -> Tensor:
+def rated(policy: DiffusionPolicy, x: Tensor, sample: Tensor, step: Tensor, t: Tensor) -> Tensor:
     """r of noisy states, asked for one step of the path at a time; 0 for clean ones."""
-    if policy.score is None:
+    if policy.rollout.score is None:
         raise ValueError("a value of denoised predictions needs a source that can score them")
     said = torch.zeros_like(t)
     for number in step.unique().tolist():
         at = ((step == number) & (t > 0)).nonzero()[:, 0]
         if len(at):
             with torch.enable_grad():
-                value = policy.score(x[at].detach().requires_grad_(), sample[at])
+                value = policy.rollout.score(x[at].detach().requires_grad_(), sample[at])
             said[at] = value.detach().to(said)
     return said
 

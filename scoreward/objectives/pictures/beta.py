@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 
 from scoreward.core.device import wide
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.losses.diffusion import (
     DIFFUSERS_SD,
     DIFFUSERS_SDXL,
@@ -16,7 +17,6 @@ from scoreward.losses.diffusion import (
     VIDEO_ALIGN,
     AutomaticBeta,
 )
-from scoreward.objectives.base import Policy
 from scoreward.objectives.pictures.errors import compared
 from scoreward.objectives.pictures.rows import PreferenceRows
 
@@ -48,7 +48,7 @@ def converted(rows: PreferenceRows, beta: float, units: Units) -> PreferenceRows
     return replace(rows, beta=torch.full_like(rows.t, official(beta, units, rows)))
 
 
-def automatic(rows: PreferenceRows, rule: AutomaticBeta, policy: Policy) -> PreferenceRows:
+def automatic(rows: PreferenceRows, rule: AutomaticBeta, policy: DiffusionPolicy) -> PreferenceRows:
     """The rows with β by a running mean of the margin over rounds.  [flow-dpo] (automatic beta)
 
     The rule is for summed errors, so a margin is taken times the number of elements, and β too.

@@ -10,6 +10,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.losses.diffusion import (
     AutomaticBeta,
     diffusion_dpo,
@@ -17,7 +18,6 @@ from scoreward.losses.diffusion import (
     diffusion_ipo,
     diffusion_ipo_scaled,
 )
-from scoreward.objectives.base import Policy
 from scoreward.objectives.pictures.beta import Units, automatic, converted
 from scoreward.objectives.pictures.errors import Compared
 from scoreward.objectives.pictures.preference import PreferenceObjective
@@ -41,7 +41,7 @@ class DiffusionDPO(PreferenceObjective):
     def weighs_errors(self) -> bool:
         return self.automatic is not None
 
-    def weighed(self, rows: PreferenceRows, policy: Policy) -> PreferenceRows:
+    def weighed(self, rows: PreferenceRows, policy: DiffusionPolicy) -> PreferenceRows:
         if self.automatic is not None:
             return automatic(rows, self.automatic, policy)
         return converted(rows, self.beta, self.units)

@@ -6,16 +6,16 @@ is the whole batch of that update.
 """
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from scoreward.core.chain import Transitions
 from scoreward.core.denoiser import Cond
 from scoreward.core.device import wide
 from scoreward.core.keys import Key, normal_each
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.rows import Rows
 from scoreward.losses.diffusion import mean_error
 from scoreward.losses.diffusion_pointwise import (
@@ -26,7 +26,7 @@ from scoreward.losses.diffusion_pointwise import (
     reference_point,
     risk_seeking,
 )
-from scoreward.objectives.base import Objective, Policy, Samples
+from scoreward.objectives.base import Needs, Objective, Samples
 from scoreward.objectives.pictures.rows import Side, TimeLaw, referred, side
 
 UTILITIES = {"neutral": neutral, "loss_averse": loss_averse, "risk_seeking": risk_seeking}
@@ -44,7 +44,7 @@ class PointRows(Rows):
     point: Float[Tensor, " batch"]
     sample: Int[Tensor, " batch"]
 
-    def gains(self, answer: Tensor, policy: Policy) -> Float[Tensor, " batch"]:
+    def gains(self, answer: Tensor, policy: DiffusionPolicy) -> Float[Tensor, " batch"]:
         """g of each picture, for what a network answered."""
         if self.picture.error is None:
             raise ValueError("the errors of the reference were not asked for in `prepare`")
@@ -52,7 +52,7 @@ class PointRows(Rows):
 
 
 @dataclass(frozen=True)
-class DiffusionKTO(Objective):
+class DiffusionKTO(Objective[Samples, PointRows, DiffusionPolicy]):
     """β is 5000 in the paper and 1000 in its script; Diffusion-DPO's would be twice that.
 
     The paper samples desirable pictures with a share of 0.8; here all are drawn alike and weigh so,
@@ -65,8 +65,6 @@ class DiffusionKTO(Objective):
     times: TimeLaw = TimeLaw()
     share: float = 0.5  # of the data that is desirable
 
-    collective = True
-
     def __post_init__(self) -> None:
         if not self.beta > 0 or not 0 < self.desirable < 1 or not 0 < self.share < 1:
             raise ValueError(
@@ -74,9 +72,11 @@ class DiffusionKTO(Objective):
                 f"{self.beta}, {self.desirable} and {self.share}"
             )
 
-    def prepare(
-        self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
-    ) -> PointRows:
+    @property
+    def needs(self) -> Needs:
+        return Needs(everyone=True)
+
+    def prepare(self, samples: Samples, policy: DiffusionPolicy, key: Key) -> PointRows:
         samples = samples[samples.advantage != 0]  # neither wanted nor unwanted teaches nothing
         keys = [key / "picture" / i for i in samples.sample.tolist()]
         drawn = [self.times.draw(k / "t", policy.process) for k in keys]
@@ -99,8 +99,7 @@ class DiffusionKTO(Objective):
         point = reference_point(mean[None]).to(t)  # [diffusion-kto] (reference point)
         return PointRows(picture, samples.cond, t, good, weight, point.expand_as(t), number)
 
-    def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
-        rows = cast(PointRows, rows)
+    def loss(self, rows: PointRows, policy: DiffusionPolicy) -> tuple[Tensor, dict[str, Tensor]]:
         answer = policy.current(rows.picture.x_t, rows.t, rows.cond).as_(policy.kind)
         gains, point = rows.gains(answer, policy), rows.point[0]
         utility = UTILITIES[self.utility]

@@ -12,9 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scoreward.core.device import wide
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.losses.diffusion import smpo_scale, smpo_share
 from scoreward.losses.diffusion_free import DiffusionRainbow
-from scoreward.objectives.base import Policy
 from scoreward.objectives.pictures.errors import Compared
 from scoreward.objectives.pictures.preference import PreferenceObjective
 from scoreward.objectives.pictures.rows import PreferenceRows, gap_of
@@ -46,7 +46,7 @@ class DiffusionRainbowPO(PreferenceObjective):
     def weighs_errors(self) -> bool:
         return self.centred and self.alpha < 1
 
-    def weighed(self, rows: PreferenceRows, policy: Policy) -> PreferenceRows:
+    def weighed(self, rows: PreferenceRows, policy: DiffusionPolicy) -> PreferenceRows:
         first, second = rows.winner.error, rows.loser.error
         if self.centred and self.alpha < 1:
             gap = rows.t[:0] if first is None or second is None else first - second

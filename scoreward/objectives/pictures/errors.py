@@ -7,10 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scoreward.core.denoiser import Denoiser
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.rows import join
 from scoreward.losses.diffusion import Errors, mean_error
 from scoreward.losses.diffusion_tensors import Predictions
-from scoreward.objectives.base import Policy
 from scoreward.objectives.pictures.rows import PreferenceRows
 
 
@@ -45,7 +45,7 @@ class Compared:
         return Predictions(self.winner, self.loser, first, second, *self.targets)
 
 
-def compared(rows: PreferenceRows, network: Denoiser, policy: Policy) -> Compared:
+def compared(rows: PreferenceRows, network: Denoiser, policy: DiffusionPolicy) -> Compared:
     """Both pictures of every pair through one network, in one call."""
     both = torch.cat([rows.winner.x_t, rows.loser.x_t]), torch.cat([rows.t, rows.t])
     answers = network(*both, join([rows.cond, rows.cond])).as_(policy.kind)

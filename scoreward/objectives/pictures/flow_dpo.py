@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.process import RectifiedFlow
 from scoreward.losses.diffusion import AutomaticBeta, flow_dpo
-from scoreward.objectives.base import Policy
 from scoreward.objectives.pictures.beta import Units, automatic, converted
 from scoreward.objectives.pictures.errors import Compared
 from scoreward.objectives.pictures.preference import PreferenceObjective
@@ -31,7 +31,7 @@ class FlowDPO(PreferenceObjective):
     def weighs_errors(self) -> bool:
         return self.automatic is not None
 
-    def weighed(self, rows: PreferenceRows, policy: Policy) -> PreferenceRows:
+    def weighed(self, rows: PreferenceRows, policy: DiffusionPolicy) -> PreferenceRows:
         if not isinstance(policy.process, RectifiedFlow) or policy.kind != "velocity":
             raise ValueError(
                 "Flow-DPO is for velocities of rectified flow, and this model predicts "

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from scoreward.core.denoiser import Cond
 from scoreward.core.keys import Key
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.losses.diffusion import diffusion_dpo
-from scoreward.objectives.base import Policy, Samples
+from scoreward.objectives.base import Samples
 from scoreward.objectives.pictures.errors import Compared
 from scoreward.objectives.pictures.inversion import (
     Past,
@@ -52,7 +53,7 @@ class InPO(PreferenceObjective):
         t: Tensor,
         cond: Cond,
         keys: Sequence[Key],
-        policy: Policy,
+        policy: DiffusionPolicy,
     ) -> Float[Tensor, "pairs *shape"]:
         x0, process = samples.x0[at], policy.process
         if self.as_released:

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from scoreward.core.denoiser import Cond
 from scoreward.core.keys import Key
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.losses.diffusion import diffusion_dpo, pnapo_scale
-from scoreward.objectives.base import Policy, Samples
+from scoreward.objectives.base import Samples
 from scoreward.objectives.pictures.errors import Compared
 from scoreward.objectives.pictures.preference import PreferenceObjective
 from scoreward.objectives.pictures.rows import PreferenceRows, Preferred, gap_of
@@ -40,7 +41,7 @@ class PNAPO(PreferenceObjective):
         t: Tensor,
         cond: Cond,
         keys: Sequence[Key],
-        policy: Policy,
+        policy: DiffusionPolicy,
     ) -> Float[Tensor, "pairs *shape"]:
         if not isinstance(samples, Preferred) or samples.noise is None:
             raise ValueError(
@@ -49,7 +50,7 @@ class PNAPO(PreferenceObjective):
             )
         return samples.noise[at]
 
-    def weighed(self, rows: PreferenceRows, policy: Policy) -> PreferenceRows:
+    def weighed(self, rows: PreferenceRows, policy: DiffusionPolicy) -> PreferenceRows:
         done = policy.memory.get(ROUNDS, torch.zeros((), dtype=torch.float64))
         policy.memory[ROUNDS] = done + 1
         scale = pnapo_scale(gap_of(rows), min(1.0, float(done) / self.total))  # [pnapo] (scale)

@@ -8,19 +8,18 @@ models and ε of Stable Diffusion, in float32 or wider. A method writes `pairwis
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scoreward.core.chain import Transitions
 from scoreward.core.denoiser import Cond
 from scoreward.core.keys import Key, normal_each
-from scoreward.core.rows import Rows
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.losses.diffusion import metrics
 from scoreward.losses.diffusion_tensors import damped, loser_scale, released_loser_scale
-from scoreward.objectives.base import Objective, Policy, Samples
+from scoreward.objectives.base import Needs, Objective, Samples
 from scoreward.objectives.pictures.errors import Compared, compared
 from scoreward.objectives.pictures.rows import (
     PreferenceRows,
@@ -33,7 +32,7 @@ from scoreward.objectives.pictures.rows import (
 
 
 @dataclass(frozen=True)
-class PreferenceObjective(Objective):
+class PreferenceObjective(Objective[Samples, PreferenceRows, DiffusionPolicy]):
     """The settings that methods on pairs share.
 
     `safeguard` is μ of Diffusion-SDPO: the loser's gradient is made so small that a step still
@@ -49,10 +48,6 @@ class PreferenceObjective(Objective):
     can_release: ClassVar[bool] = False
     """Whether there is more than the safeguard for `as_released` to change."""
 
-    whole_groups = True
-    separable = True  # a row is a whole pair
-    collective = True
-
     def __post_init__(self) -> None:
         if not self.beta > 0:
             raise ValueError(f"`beta` must be above 0, got {self.beta}")
@@ -65,6 +60,11 @@ class PreferenceObjective(Objective):
             )
 
     @property
+    def needs(self) -> Needs:
+        """A row is a whole pair."""
+        return Needs(together="prepared", answers=True, everyone=True)
+
+    @property
     def refers(self) -> bool:
         """Whether the loss looks at the reference."""
         return True
@@ -74,9 +74,7 @@ class PreferenceObjective(Objective):
         """Whether it needs the reference's whole answers."""
         return self.safeguard is not None
 
-    def prepare(
-        self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
-    ) -> PreferenceRows:
+    def prepare(self, samples: Samples, policy: DiffusionPolicy, key: Key) -> PreferenceRows:
         first, second = extremes(samples)
         cond = None if samples.cond is None else samples.cond[first]
         keys = [key / "pair" / group for group in samples.group[first].tolist()]
@@ -86,8 +84,7 @@ class PreferenceObjective(Objective):
             side(samples.x0[at], self.noise(samples, at, t, cond, keys, policy), t, policy)
             for at in (first, second)
         ]
-        later = policy.answers_later and not self.weighs_errors
-        if (self.refers or self.keeps) and not later:
+        if (self.refers or self.keeps) and self.weighs_errors:
             sides = referred(sides, t, cond, policy, self.keeps)
         winner, loser = sides
         gap = samples.gap if isinstance(samples, Preferred) else None
@@ -105,8 +102,7 @@ class PreferenceObjective(Objective):
         """Whether `weighed` needs the reference's errors of all pairs of the round."""
         return False
 
-    def answered(self, rows: Rows, policy: Policy) -> PreferenceRows:
-        rows = cast(PreferenceRows, rows)
+    def answered(self, rows: PreferenceRows, policy: DiffusionPolicy) -> PreferenceRows:
         if self.weighs_errors or not (self.refers or self.keeps):
             return rows
         sides = referred([rows.winner, rows.loser], rows.t, rows.cond, policy, self.keeps)
@@ -119,7 +115,7 @@ class PreferenceObjective(Objective):
         t: Tensor,
         cond: Cond,
         keys: Sequence[Key],
-        policy: Policy,
+        policy: DiffusionPolicy,
     ) -> Float[Tensor, "pairs *shape"]:
         """ε of one picture of each pair; by default fresh, and of the pair."""
         if not keys:
@@ -127,12 +123,13 @@ class PreferenceObjective(Objective):
         drawn = normal_each((k / "eps" for k in keys), tuple(samples.x0.shape[1:]))
         return drawn.to(samples.x0)
 
-    def weighed(self, rows: PreferenceRows, policy: Policy) -> PreferenceRows:
+    def weighed(self, rows: PreferenceRows, policy: DiffusionPolicy) -> PreferenceRows:
         """The rows with a β for each pair, once per round and on all processes."""
         return rows
 
-    def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
-        rows = cast(PreferenceRows, rows)
+    def loss(
+        self, rows: PreferenceRows, policy: DiffusionPolicy
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         seen = compared(rows, policy.current, policy)
         told = self.told(seen)
         if self.safeguard is not None:

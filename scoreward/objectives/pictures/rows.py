@@ -15,11 +15,12 @@ from torch import Tensor
 from scoreward.core.denoiser import Cond
 from scoreward.core.keys import Key
 from scoreward.core.likelihood import noised
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.prediction import linear_form, per_sample
 from scoreward.core.process import DiscreteVP, Process, RectifiedFlow
 from scoreward.core.rows import Rows, join
 from scoreward.losses.diffusion import mean_error
-from scoreward.objectives.base import Policy, Samples
+from scoreward.objectives.base import Samples
 
 
 @dataclass(frozen=True)
@@ -78,19 +79,19 @@ class Side(Rows):
     error: Float[Tensor, " pairs"] | None
     answer: Float[Tensor, "pairs *shape"] | None
 
-    def target(self, policy: Policy, t: Tensor) -> Float[Tensor, "pairs *shape"]:
+    def target(self, policy: DiffusionPolicy, t: Tensor) -> Float[Tensor, "pairs *shape"]:
         """What a network that knew x0 would answer, in the network's own kind."""
         a, b = linear_form(policy.kind, policy.process, per_sample(t, self.x0))
         return a * self.x0 + b * self.eps
 
 
-def side(x0: Tensor, eps: Tensor, t: Tensor, policy: Policy) -> Side:
+def side(x0: Tensor, eps: Tensor, t: Tensor, policy: DiffusionPolicy) -> Side:
     """Pictures in noise, before the reference is asked."""
     return Side(x0, eps, noised(policy.process, x0, t[:, None], eps[:, None])[:, 0], None, None)
 
 
 def referred(
-    sides: Sequence[Side], t: Tensor, cond: Cond, policy: Policy, keeps: bool = False
+    sides: Sequence[Side], t: Tensor, cond: Cond, policy: DiffusionPolicy, keeps: bool = False
 ) -> list[Side]:
     """The same with the reference's errors and, where wanted, its answers.
 

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from scoreward.core.denoiser import Cond
 from scoreward.core.keys import Key
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.losses.diffusion import PICK_HIGH, PICK_LOW, diffusion_dpo, smpo_scale, smpo_share
-from scoreward.objectives.base import Policy, Samples
+from scoreward.objectives.base import Samples
 from scoreward.objectives.pictures.errors import Compared
 from scoreward.objectives.pictures.inversion import Released, fresh_each, inverted, noise_inside
 from scoreward.objectives.pictures.preference import PreferenceObjective
@@ -56,7 +57,7 @@ class SmPO(PreferenceObjective):
         t: Tensor,
         cond: Cond,
         keys: Sequence[Key],
-        policy: Policy,
+        policy: DiffusionPolicy,
     ) -> Float[Tensor, "pairs *shape"]:
         if not self.inversion:
             return super().noise(samples, at, t, cond, keys, policy)
@@ -68,7 +69,7 @@ class SmPO(PreferenceObjective):
         x_t = inverted(x0, t, cond, policy.old, process, self.inversion, self.passes)
         return noise_inside(x_t, x0, t, process)
 
-    def weighed(self, rows: PreferenceRows, policy: Policy) -> PreferenceRows:
+    def weighed(self, rows: PreferenceRows, policy: DiffusionPolicy) -> PreferenceRows:
         gap = gap_of(rows)
         share = smpo_share(gap, torch.zeros_like(gap), self.low, self.high)
         return replace(rows, beta=self.beta * smpo_scale(share))  # [smpo] (scale)

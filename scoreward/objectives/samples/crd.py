@@ -5,7 +5,7 @@ than a slow old policy the current one denoises the sample at a time; the anchor
 guidance, and better samples are held more. A second, faster average draws the samples.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from jaxtyping import Float, Int
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from scoreward.core.advantage import group_mean
 from scoreward.core.likelihood import self_normalised_error
+from scoreward.objectives.base import Needs
 from scoreward.objectives.samples.answers import Answers, PairRows
 from scoreward.objectives.samples.pairs import PairObjective
 
@@ -33,8 +34,6 @@ class CRD(PairObjective):
     centre: Literal["group", "batch"] = "group"  # ours; theirs: a micro-batch of mixed prompts
     policies: Literal["port", "original", "copy"] = "port"  # how old and sampling policy follow
 
-    whole_groups = True
-
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.beta <= 0 or self.bound <= 0 or (self.anchor_floor or 0.0) < 0:
@@ -42,6 +41,10 @@ class CRD(PairObjective):
                 "expected `beta` > 0, `bound` > 0 and `anchor_floor` >= 0 or None, got "
                 f"{self.beta}, {self.bound} and {self.anchor_floor}"
             )
+
+    @property
+    def needs(self) -> Needs:
+        return replace(super().needs, together="updated")
 
     @property
     def compares(self) -> bool:

@@ -5,19 +5,18 @@ captions are dropped now and then so that the model also learns to denoise witho
 """
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from scoreward.core.chain import Transitions
 from scoreward.core.denoiser import Cond
 from scoreward.core.keys import Key, normal_each
 from scoreward.core.likelihood import NoisySamples, noised, predict_as, squared_error, targets
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.prediction import Kind
 from scoreward.core.rows import Rows
-from scoreward.objectives.base import Objective, Policy, Samples
+from scoreward.objectives.base import Objective, Samples
 
 
 @dataclass(frozen=True)
@@ -31,16 +30,14 @@ class DenoisingRows(Rows):
 
 
 @dataclass(frozen=True)
-class Denoising(Objective):
+class Denoising(Objective[Samples, DenoisingRows, DiffusionPolicy]):
     """E ‖target − answer‖² / d on data.  [flow-matching] (CFM loss)"""
 
     target: Kind = "velocity"  # ours: what the built-in model predicts
     mean: float = 0.0  # of logit t, [sd3] Sec. 3.1
     std: float = 1.0  # of logit t, [sd3] Sec. 3.1
 
-    def prepare(
-        self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
-    ) -> DenoisingRows:
+    def prepare(self, samples: Samples, policy: DiffusionPolicy, key: Key) -> DenoisingRows:
         keys = [key / "denoising" / i for i in samples.sample.tolist()]
         logit = torch.cat([(k / "t").normal(1) for k in keys]) * self.std + self.mean
         t = logit.sigmoid().to(samples.x0)[:, None]
@@ -49,8 +46,9 @@ class Denoising(Objective):
         pairs = NoisySamples(t, eps, noised(policy.process, samples.x0, t, eps))
         return DenoisingRows(samples.x0, samples.cond, pairs, samples.sample)
 
-    def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
-        rows = cast(DenoisingRows, rows)
+    def loss(
+        self, rows: DenoisingRows, policy: DiffusionPolicy
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         answer = predict_as(policy.current, rows.pairs, rows.cond, self.target)
         target = targets(policy.process, rows.x0, rows.pairs, self.target)
         loss = squared_error(answer, target).mean()

@@ -6,7 +6,7 @@ noise. Only the noisiest times are trained. A slow average of the policy is what
 with, and it draws the samples once enough updates are done.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from scoreward.core.advantage import group_mean
 from scoreward.core.likelihood import Times, squared_error
+from scoreward.objectives.base import Needs
 from scoreward.objectives.samples.answers import Answers, Share
 from scoreward.objectives.samples.pairs import PairObjective
 
@@ -37,8 +38,6 @@ class DGPO(PairObjective):
     reference: Literal["first", "slow"] = "first"  # whom the weight compares with; code: both
     samples_after: int = 200  # updates until the slow average draws; code: 200, GenEval 500
 
-    whole_groups = True
-
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.beta <= 0 or self.samples_after < 0:
@@ -48,6 +47,10 @@ class DGPO(PairObjective):
             )
         if self.clip is not None and not 0 < self.clip < 1:
             raise ValueError(f"`clip` must be in (0, 1) or None, got {self.clip}")
+
+    @property
+    def needs(self) -> Needs:
+        return replace(super().needs, together="updated")
 
     @property
     def compares(self) -> bool:

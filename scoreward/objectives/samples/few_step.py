@@ -8,17 +8,18 @@ state a step leads to, score as action at the state it starts from, times the cl
 """
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from scoreward.core.chain import Sampler, Transitions, walk
+from scoreward.core.chain import Sampler, walk
 from scoreward.core.denoiser import Cond
 from scoreward.core.keys import Key, normal_each
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.rows import Rows
-from scoreward.objectives.base import Objective, Policy, Samples
+from scoreward.objectives.base import Needs, Objective, Samples
 from scoreward.objectives.samples.energy import (
     MEAN,
     SPREAD,
@@ -46,7 +47,7 @@ class FewStepRows(Rows):
 
 
 @dataclass(frozen=True)
-class FewStep(Objective):
+class FewStep(Objective[Samples, FewStepRows, DiffusionPolicy]):
     """One random step of each sample is trained; V is fitted first, on this round's chains."""
 
     descent: Literal["ctrl", "dxmi"] = "ctrl"  # the loss of a step
@@ -60,8 +61,6 @@ class FewStep(Objective):
     critic_steps: int = 1  # updates of V in a round, DxMI code
     betas: tuple[float, float] = (0.9, 0.999)  # of Adam for V
 
-    collective = True
-
     def __post_init__(self) -> None:
         if not self.critic_rate > 0 or self.critic_steps < 0 or not self.regulariser > 0:
             raise ValueError(
@@ -70,9 +69,11 @@ class FewStep(Objective):
                 f"{self.regulariser}"
             )
 
-    def prepare(
-        self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
-    ) -> FewStepRows:
+    @property
+    def needs(self) -> Needs:
+        return Needs(everyone=True)
+
+    def prepare(self, samples: Samples, policy: DiffusionPolicy, key: Key) -> FewStepRows:
         """Sample with the conditions of the data, fit V, choose a step of each sample."""
         steps, data = check(policy.sampler).steps, samples.x0
         names = [key / "sample" / i for i in samples.sample.tolist()]
@@ -93,9 +94,8 @@ class FewStep(Objective):
             chain[place, rows], noise, samples.cond, place, drawn, real, samples.sample
         )
 
-    def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, rows: FewStepRows, policy: DiffusionPolicy) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a random step; x_t is frozen, so that only this step is blamed."""
-        rows = cast(FewStepRows, rows)
         grid = rows.x.new_tensor(policy.times)
         t, s = grid[rows.step], grid[rows.step + 1]
         law = policy.sampler.kernels[0](policy.current(rows.x, t, rows.cond), s)
@@ -119,7 +119,7 @@ class FewStep(Objective):
         return EnergyInput(tuple(x.shape[1:]), 0 if given is None else given.shape[-1], self.timed)
 
     def _fitted(
-        self, data: Tensor, chain: Tensor, cond: Cond, policy: Policy, key: Key
+        self, data: Tensor, chain: Tensor, cond: Cond, policy: DiffusionPolicy, key: Key
     ) -> Float[Tensor, " weights"]:
         """A few Adam steps of V on the samples of all processes; it stays in memory."""
         layout, memory = self._layout(data, cond), policy.memory

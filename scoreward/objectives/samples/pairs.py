@@ -2,22 +2,20 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import cast
 
 from jaxtyping import Float
 from torch import Tensor
 
-from scoreward.core.chain import Transitions
 from scoreward.core.denoiser import Denoiser
 from scoreward.core.keys import Key
 from scoreward.core.likelihood import Times, draw_pairs, predict_as, squared_error
-from scoreward.core.rows import Rows
-from scoreward.objectives.base import Objective, Policy, Samples
+from scoreward.core.policy import DiffusionPolicy
+from scoreward.objectives.base import Needs, Objective, Samples
 from scoreward.objectives.samples.answers import Answers, PairRows, Share
 
 
 @dataclass(frozen=True)
-class PairObjective(Objective):
+class PairObjective(Objective[Samples, PairRows, DiffusionPolicy]):
     """The switches that forward-process methods share; a method writes `matching`."""
 
     pairs: int = 4  # (t, ε) pairs per sample; 0 with times="grid" takes the whole grid
@@ -42,6 +40,10 @@ class PairObjective(Objective):
             )
 
     @property
+    def needs(self) -> Needs:
+        return Needs(answers=True)
+
+    @property
     def compares(self) -> bool:
         """Whether the loss looks at the old policy; if not, nobody asks it."""
         return True
@@ -60,9 +62,7 @@ class PairObjective(Objective):
         """How much of the anchor each sample feels; None for all of it."""
         return None
 
-    def prepare(
-        self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
-    ) -> PairRows:
+    def prepare(self, samples: Samples, policy: DiffusionPolicy, key: Key) -> PairRows:
         keys = [self._address(key, g, i) for g, i in _ids(samples)]
         together = self.share in ("times", "group_noise")
         when = [key / "pairs"] * len(keys) if together else keys
@@ -70,7 +70,7 @@ class PairObjective(Objective):
         pairs = draw_pairs(samples.x0, keys, self.pairs, policy.times, policy.process, *rule)
 
         dtype = samples.x0.dtype
-        rows = PairRows(
+        return PairRows(
             x0=samples.x0,
             cond=samples.cond,
             advantage=samples.advantage.to(dtype),
@@ -82,10 +82,8 @@ class PairObjective(Objective):
             slow=None,
             sample=samples.sample,
         )
-        return rows if policy.answers_later else self.answered(rows, policy)
 
-    def answered(self, rows: Rows, policy: Policy) -> PairRows:
-        rows = cast(PairRows, rows)
+    def answered(self, rows: PairRows, policy: DiffusionPolicy) -> PairRows:
 
         def ask(wanted: bool, denoiser: Denoiser | None) -> Tensor | None:
             if not wanted or denoiser is None:
@@ -99,8 +97,7 @@ class PairObjective(Objective):
             slow=ask(self.averages, policy.slow),
         )
 
-    def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
-        rows = cast(PairRows, rows)
+    def loss(self, rows: PairRows, policy: DiffusionPolicy) -> tuple[Tensor, dict[str, Tensor]]:
         new = predict_as(policy.current, rows.pairs, rows.cond, "velocity")
         old = new.detach() if rows.old is None else rows.old
         loss, metrics = self.matching(Answers(rows, policy.process, new, old))

@@ -14,12 +14,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scoreward.core.advantage import soft_clip
-from scoreward.core.chain import Transitions
 from scoreward.core.keys import Key
 from scoreward.core.likelihood import self_normalised_error, squared_error
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.prediction import Kind
 from scoreward.core.ratio import clipped_surrogate, ratio_metrics
-from scoreward.objectives.base import Policy, Samples
+from scoreward.objectives.base import Samples
 from scoreward.objectives.samples.answers import Answers, PairRows, Share
 from scoreward.objectives.samples.pairs import PairObjective
 
@@ -46,10 +46,8 @@ class VGRPO(PairObjective):
             if bound is not None and bound <= 0:
                 raise ValueError(f"`{name}` must be positive or None, got {bound}")
 
-    def prepare(
-        self, samples: Samples, paths: Transitions | None, policy: Policy, key: Key
-    ) -> PairRows:
-        rows = super().prepare(samples, paths, policy, key)
+    def prepare(self, samples: Samples, policy: DiffusionPolicy, key: Key) -> PairRows:
+        rows = super().prepare(samples, policy, key)
         return replace(rows, advantage=soft_clip(rows.advantage, self.soft_clip))
 
     def matching(self, answers: Answers) -> tuple[Tensor, dict[str, Tensor]]:

@@ -5,26 +5,24 @@ one update per round this is exact; later updates of a round see it as it was.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from scoreward.core.chain import Transitions
 from scoreward.core.keys import Key
-from scoreward.core.rows import Rows
 from scoreward.losses import methods, separate
 from scoreward.losses.diffusion import positive
-from scoreward.objectives.base import Objective, Policy
+from scoreward.models.texts.language import TextPolicy
+from scoreward.objectives.base import Needs, Objective
 from scoreward.objectives.texts.language import TextPairs, said_of, shown
 
 SEEN, MEAN = "bco/seen", "bco/mean"
 
 
 def of_round(
-    value: Float[Tensor, " batch"], rows: TextPairs, policy: Policy
+    value: Float[Tensor, " batch"], rows: TextPairs, policy: TextPolicy
 ) -> Float[Tensor, " all"]:
     """The values of all pairs of the round, over all processes, by their number."""
     last = policy.total(torch.zeros(1).to(value) + len(rows))
@@ -34,24 +32,25 @@ def of_round(
 
 
 @dataclass(frozen=True)
-class AOT(Objective):
+class AOT(Objective[TextPairs, TextPairs, TextPolicy]):
     """Logistic on differences of sorted values.  [aot] (paired) (unpaired)
 
     Each value is compared with the partner that sorting gives it. Where both sides are trained,
     each row carries the gradients of its own two values, and half of the two losses.
     """
 
-    collective = True
     beta: float = 0.1
     paired: bool = True
 
     def __post_init__(self) -> None:
         positive(beta=self.beta)
 
-    def prepare(
-        self, samples: Any, paths: Transitions | None, policy: Policy, key: Key
-    ) -> TextPairs:
-        rows = cast(TextPairs, samples)
+    @property
+    def needs(self) -> Needs:
+        return Needs(everyone=True)
+
+    def prepare(self, samples: TextPairs, policy: TextPolicy, key: Key) -> TextPairs:
+        rows = samples
         pairs = said_of(policy.old, rows, 1.0)
         if self.paired:
             (logp_w, logp_l), (ref_w, ref_l) = pairs.policy(), pairs.reference()
@@ -63,8 +62,7 @@ class AOT(Objective):
         rows = replace(rows, partner_w=_partner(ours, theirs)[here])
         return rows if self.paired else replace(rows, partner_l=_partner(theirs, ours)[here])
 
-    def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
-        rows = cast(TextPairs, rows)
+    def loss(self, rows: TextPairs, policy: TextPolicy) -> tuple[Tensor, dict[str, Tensor]]:
         pairs = said_of(policy.current, rows, 1.0)
         metrics = shown(methods.dpo(self.beta), pairs)
         if rows.partner_w is None:
@@ -85,23 +83,24 @@ def _partner(mine: Float[Tensor, " all"], theirs: Float[Tensor, " all"]) -> Floa
 
 
 @dataclass(frozen=True)
-class BCO(Objective):
+class BCO(Objective[TextPairs, TextPairs, TextPolicy]):
     """−log σ(βa − δ) − log σ(δ − βb), δ the mean of all rewards so far.  [bco] (pair)
 
     Without `running` δ is 0, as a widely used library has it.
     """
 
-    collective = True
     beta: float = 0.1
     running: bool = True
 
     def __post_init__(self) -> None:
         positive(beta=self.beta)
 
-    def prepare(
-        self, samples: Any, paths: Transitions | None, policy: Policy, key: Key
-    ) -> TextPairs:
-        rows = cast(TextPairs, samples)
+    @property
+    def needs(self) -> Needs:
+        return Needs(everyone=True)
+
+    def prepare(self, samples: TextPairs, policy: TextPolicy, key: Key) -> TextPairs:
+        rows = samples
         if self.running:
             a, b = said_of(policy.old, rows, 1.0).log_ratios()
             total = (a + b).sum() * self.beta / 2
@@ -113,8 +112,8 @@ class BCO(Objective):
             policy.memory[MEAN] = mean + (reward - count * mean) / (seen + count)
         return rows
 
-    def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
-        pairs = said_of(policy.current, cast(TextPairs, rows), 1.0)
+    def loss(self, rows: TextPairs, policy: TextPolicy) -> tuple[Tensor, dict[str, Tensor]]:
+        pairs = said_of(policy.current, rows, 1.0)
         shift = float(policy.memory[MEAN]) if self.running else 0.0
         metrics = shown(methods.dpo(self.beta), pairs) | {"shift/mean": torch.tensor(shift)}
         return separate.bco(pairs, self.beta, shift).mean(), metrics

@@ -1,20 +1,18 @@
 """KTO: single completions that are wanted or not, against a baseline of mismatched ones.  [kto]"""
 
 from dataclasses import dataclass
-from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from scoreward.core.chain import Transitions
 from scoreward.core.device import wide
 from scoreward.core.keys import Key
 from scoreward.core.rows import Rows
 from scoreward.losses import separate, tokens
 from scoreward.losses.diffusion import positive
-from scoreward.models.texts.language import Sequences
-from scoreward.objectives.base import Objective, Policy
+from scoreward.models.texts.language import Sequences, TextPolicy
+from scoreward.objectives.base import Needs, Objective
 
 BASELINE = "kto/baseline"
 
@@ -32,14 +30,13 @@ class LabelledRows(Rows):
 
 
 @dataclass(frozen=True)
-class KTO(Objective):
+class KTO(Objective[LabelledRows, LabelledRows, TextPolicy]):
     """λ_D(1 − σ(β(u − z))) or λ_U(1 − σ(β(z − u))).  [kto] (loss)
 
     z is the mean log-ratio of mismatched completions of the round, over all processes, before its
     first update.  [kto] (baseline)
     """
 
-    collective = True
     beta: float = 0.1
     weight_desirable: float = 1.0  # λ_D
     weight_undesirable: float = 1.0  # λ_U
@@ -52,13 +49,15 @@ class KTO(Objective):
                 f"{self.weight_desirable} and {self.weight_undesirable}"
             )
 
-    def prepare(
-        self, samples: Any, paths: Transitions | None, policy: Policy, key: Key
-    ) -> LabelledRows:
-        rows = cast(LabelledRows, samples)
+    @property
+    def needs(self) -> Needs:
+        return Needs(everyone=True)
+
+    def prepare(self, samples: LabelledRows, policy: TextPolicy, key: Key) -> LabelledRows:
+        rows = samples
         other = rows.other.shortened()
         said = [
-            reading(other.token, other.mask, None).log_prob  # pyright: ignore
+            reading(other.token, other.mask, None).log_prob
             for reading in (policy.old, policy.reference)
         ]
         ratio = tokens.summed(said[0] - said[1], other.mask)
@@ -66,12 +65,11 @@ class KTO(Objective):
         policy.memory[BASELINE] = separate.kto_baseline(sums[:1] / sums[1]).cpu()
         return rows
 
-    def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
-        rows = cast(LabelledRows, rows)
+    def loss(self, rows: LabelledRows, policy: TextPolicy) -> tuple[Tensor, dict[str, Tensor]]:
         if rows.ref is None:
             raise ValueError("KTO needs the reference's log-probabilities of the data")
         text = rows.text.shortened()
-        said: Any = policy.current(text.token, text.mask, None)  # pyright: ignore
+        said = policy.current(text.token, text.mask, None)
         logp = tokens.summed(said.log_prob, text.mask)
         ratio, baseline = logp - rows.ref, policy.memory[BASELINE].to(logp)
         weights = (self.weight_desirable, self.weight_undesirable)

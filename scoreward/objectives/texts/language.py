@@ -5,21 +5,20 @@ Winners and losers go through it in one call.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, cast, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from scoreward.core.chain import Transitions
 from scoreward.core.keys import Key
 from scoreward.core.rows import Rows, join
 from scoreward.losses import methods, separate, tokens
 from scoreward.losses.diffusion import positive
 from scoreward.losses.language import Dispersion, PreferenceLoss, metrics
 from scoreward.losses.pairs import Pairs
-from scoreward.models.texts.language import Said, Sequences, Wanted
-from scoreward.objectives.base import Objective, Policy
+from scoreward.models.texts.language import LanguageReader, Sequences, TextPolicy, Wanted
+from scoreward.objectives.base import Objective
 
 NORM = "scale/norm"  # where a source leaves 1/mean(−log H̄) of its pairs
 
@@ -83,10 +82,12 @@ class Separate:
                 return separate.apo_down(pairs, self.beta)
 
 
-def said_of(reading: Any, rows: TextPairs, tail: float, wanted: Wanted = Wanted()) -> Pairs:
+def said_of(
+    reading: LanguageReader, rows: TextPairs, tail: float, wanted: Wanted = Wanted()
+) -> Pairs:
     """What a reading says of pairs, beside what the rows know.  [ld-dpo] (likelihood)"""
     both = join([rows.winner, rows.loser]).shortened()
-    said: Said = reading(both.token, both.mask, wanted)
+    said = reading(both.token, both.mask, wanted)
     len_w, len_l = both.lengths().chunk(2)
     if tail == 1:
         logp = tokens.summed(said.log_prob, both.mask)
@@ -124,7 +125,7 @@ def shown(loss: PairLoss, pairs: Pairs) -> dict[str, Tensor]:
 
 
 @dataclass(frozen=True)
-class LanguagePreferences(Objective):
+class LanguagePreferences(Objective[TextPairs, TextPairs, TextPolicy]):
     """A loss on pairs.  `tail` is how much tokens beyond the shorter completion count."""
 
     method: PairLoss = field(default_factory=lambda: methods.dpo(0.1))
@@ -138,14 +139,12 @@ class LanguagePreferences(Objective):
             return method
         return replace(method, scale=Dispersion(float(memory[NORM])))
 
-    def prepare(
-        self, samples: Any, paths: Transitions | None, policy: Policy, key: Key
-    ) -> TextPairs:
+    def prepare(self, samples: TextPairs, policy: TextPolicy, key: Key) -> TextPairs:
         return samples
 
-    def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, rows: TextPairs, policy: TextPolicy) -> tuple[Tensor, dict[str, Tensor]]:
         method = self.made(policy.memory)
         weighted = isinstance(method, PreferenceLoss) and method.weighted
         wanted = Wanted(weight=weighted)
-        pairs = said_of(policy.current, cast(TextPairs, rows), self.tail, wanted)
+        pairs = said_of(policy.current, rows, self.tail, wanted)
         return method(pairs).mean(), shown(method, pairs)

@@ -8,7 +8,7 @@ other, with one transition.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,9 +16,11 @@ from torch import Tensor
 from scoreward.core.branches import BranchLayout, Grown, grow
 from scoreward.core.denoiser import Cond, Denoiser
 from scoreward.core.keys import Key
+from scoreward.core.policy import Rollout
 from scoreward.objectives.base import Branched, Samples
 from scoreward.training.geometry import Geometry
-from scoreward.training.sources.online import Collected, Generated, Online, Work
+from scoreward.training.sources.online import Online
+from scoreward.training.work import Collected, Generated, PictureWork, pictured
 
 Compared = Literal["start", "prompt"]
 
@@ -87,47 +89,56 @@ class Branching(Online):
             return layout.column(sample)
         return sample // self.geometry.group * layout.steps + sample % layout.steps
 
-    def collect(self, round: int, key: Key, work: Work) -> Collected:
-        if work.objective.stores == "starts" or work.objective.asks != "nothing":
+    def collect(self, round: int, key: Key, work: PictureWork) -> Collected[Samples]:
+        if work.needs.data == "starts" or work.needs.reward != "nothing":
             raise ValueError(
                 "a branch has one transition, and this objective needs whole paths or bare noise; "
                 "give it a source without branches"
             )
         collected = super().collect(round, key, work)
-        given: Samples = collected.samples
+        given = collected.samples
         fields = {name: getattr(given, name) for name in Samples.__dataclass_fields__}
         place = self.layout.series(given.sample)
         # a series is never parted, so what is flat is seen here, series by series
-        return replace(collected, samples=Branched(**fields, place=place), flat=None)
+        rollout = replace(collected.rollout, flat=None)
+        return replace(collected, samples=Branched(**fields, place=place), rollout=rollout)
 
-    def redrawn(self, round: int, samples: Samples, key: Key, work: Work) -> Tensor:
+    def redrawn(self, round: int, samples: Samples, key: Key, work: PictureWork) -> Tensor:
         here, first = key / "round" / round, int(samples.sample[0])
         numbers = range(first, first + len(samples))
         return self._grown(round, numbers, samples.cond, here, work, work.policy.current).x0
 
     def _generate(
-        self, round: int, here: range, words: list[str], key: Key, work: Work
+        self, round: int, here: range, words: list[str], key: Key, work: PictureWork
     ) -> Generated:
         if not words:
-            return Generated(torch.zeros(0, *work.model.shape, device=work.team.device), None)
+            nothing = torch.zeros(0, *pictured(work).shape, device=work.team.device)
+            return Generated(nothing, None)
         cond = self._conditions(here, words, work)
         grown = self._grown(round, here, cond, key, work, work.policy.old)
         row = torch.arange(len(grown.x0), device=grown.x0.device)
-        return Generated(grown.x0, cond, replace(grown.paths, sample=here.start + row, row=row))
+        paths = replace(grown.paths, sample=here.start + row, row=row)
+        return Generated(grown.x0, cond, Rollout(paths))
 
     def _grown(
-        self, round: int, here: range, cond: Cond, key: Key, work: Work, network: Denoiser
+        self,
+        round: int,
+        here: range,
+        cond: Cond,
+        key: Key,
+        work: PictureWork,
+        network: Denoiser,
     ) -> Grown:
         """The branches of the samples `here`, which are those of whole starts."""
         sampler, layout = self.sampler(round), self.layout
         process = work.policy.process
-        steps = tuple(work.objective.trained(sampler.stochastic(process), sampler.steps))
+        steps = tuple(work.needs.trained(sampler.stochastic(process), sampler.steps))
         if len(steps) != layout.steps:
             raise ValueError(
                 f"the rollout has noise at {len(steps)} trained steps and the source was laid out "
                 f"for {layout.steps}; lay it out for {len(steps)}"
             )
-        x = self._starts(here[:: layout.block], key, work.model.shape).to(work.team.device)
+        x = self._starts(here[:: layout.block], key, pictured(work).shape).to(work.team.device)
         keys = [self._address(key, i) for i in here]
         given = None if cond is None else cond[:: layout.block]
         start, kind = sampler.start(process), work.policy.kind
@@ -142,9 +153,8 @@ def branching(
     A prompt with fewer than `branches` at a step has one start.
     """
     given = source.geometry
-    sizes: dict[str, Any] = {n: getattr(given, n) for n in Geometry.__dataclass_fields__}
     layout = BranchLayout(min(branches, given.group), len(trained))
-    sizes |= {"group": given.group * layout.steps, "remember": 0, "layout": layout}
-    fields: dict[str, Any] = {n: getattr(source, n) for n in Online.__dataclass_fields__}
-    fields["geometry"] = Trunks(**sizes)
-    return Branching(**fields, among=among)
+    sizes = {"group": given.group * layout.steps, "remember": 0, "layout": layout}
+    trunks = Trunks(**(vars(given) | sizes))
+    others = {name: value for name, value in vars(source).items() if name != "geometry"}
+    return Branching(**others, geometry=trunks, among=among)

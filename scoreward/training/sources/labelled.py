@@ -7,12 +7,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from scoreward.core.chain import Sampler
 from scoreward.core.keys import Key
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.rows import Looked
 from scoreward.objectives.base import Samples
 from scoreward.training.geometry import Geometry
-from scoreward.training.sources.online import Collected, Source, Work, dropped, places, to_device
+from scoreward.training.sources.online import Source, dropped, places, to_device
+from scoreward.training.work import Collected, PictureWork, pictured
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class LabelledPictures:
 
 
 @dataclass(frozen=True)
-class Labelled(Source):
+class Labelled(Source[DiffusionPolicy, Samples]):
     """Pictures one by one, with an advantage of +1 where wanted and −1 where not."""
 
     data: LabelledPictures
@@ -57,17 +58,14 @@ class Labelled(Source):
         if not 0 <= self.dropout < 1:
             raise ValueError(f"`dropout` is a share in [0, 1), got {self.dropout}")
 
-    def sampler(self, round: int) -> Sampler:
-        return Sampler((1.0,), ())
-
-    def collect(self, round: int, key: Key, work: Work) -> Collected:
-        team, geometry = work.team, self.geometry
+    def collect(self, round: int, key: Key, work: PictureWork) -> Collected[Samples]:
+        model, team, geometry = pictured(work), work.team, self.geometry
         here = geometry.share(team.rank, team.size)
         numbers = places(round, key, geometry, len(self.data.prompts))
         chosen = [numbers[i] for i in here]
-        cond = work.model.encode([self.data.prompts[i] for i in chosen])
+        cond = model.encode([self.data.prompts[i] for i in chosen])
         lost = (key / "dropout" / round).uniform(geometry.samples)[list(here)] < self.dropout
-        table = to_device(dropped(cond, lost, work.model), team)
+        table = to_device(dropped(cond, lost, model), team)
         at, index = (torch.tensor(list(v), dtype=torch.long) for v in (chosen, here))
         sign = torch.where(self.data.desirable[at], 1.0, -1.0).double()
         row = torch.arange(len(index), device=team.device)
@@ -79,4 +77,4 @@ class Labelled(Source):
             index.to(team.device),
             sign.to(team.device),
         )
-        return Collected(samples, None, {})
+        return Collected(samples, {})

@@ -6,7 +6,8 @@ on (seed, round, prompt, sample) alone.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Generic
 
 import torch
 from torch import Tensor
@@ -16,41 +17,50 @@ from scoreward.core.chain import Sampler, Tree, draw
 from scoreward.core.denoiser import Cond
 from scoreward.core.device import placed, widest
 from scoreward.core.keys import Key, normal_each, shuffled
-from scoreward.core.rows import Looked, Rows, join, moved
+from scoreward.core.policy import DiffusionPolicy, Rollout, Score
+from scoreward.core.rows import Looked, join, moved, some
 from scoreward.models.base import Model
-from scoreward.objectives.base import Samples, Score
+from scoreward.objectives.base import Given_co, Needs, PolicyT, Samples
 from scoreward.rewards.base import Reward, differentiated, scored
 from scoreward.training.geometry import Geometry
 from scoreward.training.sources.drawing import Drawer
 from scoreward.training.team import Team
-from scoreward.training.work import Collected, Generated, Work
+from scoreward.training.work import Collected, Generated, PictureWork, Work, pictured
 
 
-class Source(ABC):
+class Source(ABC, Generic[PolicyT, Given_co]):
     """An endless sequence of rounds, addressed by number.
 
-    One that draws, or reads, in a way of its own writes these two:
+    One that draws, or reads, in a way of its own writes `collect`, and `sampler` if it draws:
 
     >>> import scoreward as sw
     >>> sorted(sw.Source.__abstractmethods__)
-    ['collect', 'sampler']
+    ['collect']
     >>> isinstance(sw.recipe("vgrpo", on="toy").run().source, sw.Source)
     True
     """
 
     geometry: Geometry
 
-    @abstractmethod
     def sampler(self, round: int) -> Sampler:
-        """The sampler of this round; its grid is what stratified times are taken from."""
+        """The sampler of this round, whose grid stratified times are taken from; by default none
+        that makes a step."""
+        return Sampler((1.0,), ())
 
     @property
     def compares(self) -> bool:
         """Whether a reward compares the samples of a prompt, and so has to see all of them."""
         return False
 
+    def micro(self, needs: Needs) -> int:
+        """Samples trained at once: as many as memory allows, in whole groups where rows, or rewards
+        that are differentiated, need the others."""
+        compared = needs.data == "starts" and self.compares
+        unit = self.geometry.unit(needs.together == "updated" or compared)
+        return max(unit, self.geometry.micro_batch // unit * unit)
+
     @abstractmethod
-    def collect(self, round: int, key: Key, work: Work) -> Collected:
+    def collect(self, round: int, key: Key, work: Work[PolicyT]) -> Collected[Given_co]:
         """This process's share of the round."""
 
 
@@ -61,7 +71,7 @@ def places(round: int, key: Key, geometry: Geometry, total: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Online(Source):
+class Online(Source[DiffusionPolicy, Samples]):
     """Prompts → samples of the old policy → rewards → advantages.
 
     `own_start` is the share of variance of the starting noise that is a sample's own; the rest is
@@ -121,53 +131,54 @@ class Online(Source):
         places = range(round * count, (round + 1) * count)
         return shuffled(key / "prompts", places, len(self.prompts))
 
-    def collect(self, round: int, key: Key, work: Work) -> Collected:
-        team, size, objective = work.team, self.geometry.group, work.objective
+    def collect(self, round: int, key: Key, work: PictureWork) -> Collected[Samples]:
+        model, team, size = pictured(work), work.team, self.geometry.group
         chosen = self.numbers(round, key)
-        unit = self.geometry.unit(objective.whole_groups or self.compares)
+        unit = self.geometry.unit(work.needs.whole_groups or self.compares)
         here = self.geometry.share(team.rank, team.size, unit)
         words = [self.prompts[chosen[i // size]] for i in here]
         made = self._generate(round, here, words, key / "round" / round, work)
         index = torch.tensor(list(here), dtype=torch.long, device=made.x0.device)
-        if objective.stores == "starts":
+        if work.needs.data == "starts":
             zero = torch.zeros(len(here), dtype=widest(index.device), device=index.device)
             samples = Samples(made.x0, made.cond, zero, index // size, index, zero)
-            return Collected(samples, None, {}, score=self._scorer(words, here.start, work))
+            return Collected(samples, {}, Rollout(score=self._scorer(words, here.start, work)))
         with work.clock.section("reward"):
-            mine = team.all_or_none(lambda: self._score(here, made.x0, words, work.model))
+            mine = team.all_or_none(lambda: self._score(here, made.x0, words, model))
         rewards, group = self._everyone(mine, team)
         advantage = self._advantage(rewards, group, chosen, work.policy.memory)
         metrics = self._metrics(rewards, group, advantage) | {"sample/rms": rms(made.x0, team)}
         every = (advantage, group, self._weights() @ rewards)
         local = [placed(v, index.device)[index] for v in every]
         samples = Samples(made.x0, made.cond, local[0], local[1], index, local[2])
-        asked, flat = self._asked(words, here, work), group_mean(advantage.abs(), group) == 0
-        return Collected(samples, made.paths, metrics, made.graphs, asked, flat)
+        flat = group_mean(advantage.abs(), group) == 0
+        rollout = replace(made.rollout, score=self._asked(words, here, work), flat=flat)
+        return Collected(samples, metrics, rollout)
 
     def _generate(
-        self, round: int, here: range, words: list[str], key: Key, work: Work
+        self, round: int, here: range, words: list[str], key: Key, work: PictureWork
     ) -> Generated:
         """x0, conditions and, if wanted, transitions of this process's samples."""
-        sampler, cond = self.sampler(round), None
-        start = sampler.start(work.model.process)
+        sampler, model, cond = self.sampler(round), pictured(work), None
+        start = sampler.start(model.process)
         if words:
             cond = self._conditions(here, words, work)
         drawer = Drawer(sampler, work, self.geometry, self.tree, len(words))
         for first in range(0, len(words), drawer.size):
             numbers = here[first : first + drawer.size]
-            x = start * self._starts(numbers, key, work.model.shape).to(work.team.device)
+            x = start * self._starts(numbers, key, model.shape).to(work.team.device)
             given = None if cond is None else cond[first : first + len(numbers)]
             keys = [self._address(key, i) for i in numbers]
             drawer.add(x, keys, given, numbers.start)
-        return drawer.made(cond, (0, *work.model.shape))
+        return drawer.made(cond, (0, *model.shape))
 
-    def _conditions(self, here: range, words: list[str], work: Work) -> Cond:
+    def _conditions(self, here: range, words: list[str], work: PictureWork) -> Cond:
         """One row a prompt, looked up by its samples."""
         groups = [i // self.geometry.group for i in here]
         first: dict[int, int] = {}
         for n, group in enumerate(groups):
             first.setdefault(group, n)
-        table = to_device(work.model.encode([words[n] for n in first.values()]), work.team)
+        table = to_device(pictured(work).encode([words[n] for n in first.values()]), work.team)
         if table is None:
             return None
         place = {g: row for row, g in enumerate(first)}
@@ -178,11 +189,12 @@ class Online(Source):
         size = self.geometry.group
         return key / "prompt" / (sample // size) / "sample" / (sample % size)
 
-    def redrawn(self, round: int, samples: Samples, key: Key, work: Work) -> Tensor:
+    def redrawn(self, round: int, samples: Samples, key: Key, work: PictureWork) -> Tensor:
         """x0 of a round's samples, drawn again by the network that is trained."""
         here, numbers = key / "round" / round, samples.sample.tolist()
-        x = self._starts(numbers, here, work.model.shape).to(samples.x0)
-        x = self.sampler(round).start(work.model.process) * x
+        model = pictured(work)
+        x = self._starts(numbers, here, model.shape).to(samples.x0)
+        x = self.sampler(round).start(model.process) * x
         keys = [self._address(here, i) for i in numbers]
         return draw(self.sampler(round), work.policy.current, x, keys, samples.cond)
 
@@ -206,30 +218,33 @@ class Online(Source):
         prompt = torch.tensor(chosen).repeat_interleave(self.geometry.group)
         return self.advantages(rewards, self._weights(), group, prompt, history)
 
-    def _scorer(self, words: list[str], first: int, work: Work) -> Score:
+    def _scorer(self, words: list[str], first: int, work: PictureWork) -> Score:
         """The weighted reward of finished samples, differentiable."""
+
+        model = pictured(work)
 
         def score(x0: Tensor, sample: Tensor) -> Tensor:
             prompts = [words[i - first] for i in sample.tolist()]
-            media = work.model.decode(x0)
+            media = model.decode(x0)
             with work.clock.section("reward"):
                 each = [differentiated(n, r, media, prompts) for n, r in self.rewards.items()]
             return self._weights().to(x0) @ torch.stack(each)
 
         return score
 
-    def _asked(self, words: list[str], here: range, work: Work) -> Score | None:
+    def _asked(self, words: list[str], here: range, work: PictureWork) -> Score | None:
         """The weighted reward of any x0, as the objective asks for it."""
-        if work.objective.asks == "slopes":
+        if work.needs.reward == "slopes":
             return self._scorer(words, here.start, work)
-        if work.objective.asks == "nothing":
+        if work.needs.reward == "nothing":
             return None
+        model = pictured(work)
 
         def score(x0: Tensor, sample: Tensor) -> Tensor:
             numbers = sample.tolist()
             said = [words[i - here.start] for i in numbers]
             with torch.no_grad(), work.clock.section("reward"):
-                rows = work.team.all_or_none(lambda: self._score(numbers, x0, said, work.model))
+                rows = work.team.all_or_none(lambda: self._score(numbers, x0, said, model))
             each = torch.tensor(rows, dtype=torch.float64).reshape(-1, len(self.rewards))
             return (each @ self._weights()).to(x0)
 
@@ -285,7 +300,7 @@ class Online(Source):
 
 
 @dataclass(frozen=True)
-class Offline(Source):
+class Offline(Source[DiffusionPolicy, Samples]):
     """Data with captions, in a new random order each epoch; a share of captions is dropped.
 
     >>> import torch
@@ -311,26 +326,26 @@ class Offline(Source):
     def sampler(self, round: int) -> Sampler:
         return self.rollout
 
-    def collect(self, round: int, key: Key, work: Work) -> Collected:
+    def collect(self, round: int, key: Key, work: PictureWork) -> Collected[Samples]:
         count, total = self.geometry.samples, len(self.prompts)
-        unit = self.geometry.unit(work.objective.whole_groups)
+        unit = self.geometry.unit(work.needs.whole_groups)
         here = self.geometry.share(work.team.rank, work.team.size, unit)
         rows = shuffled(key / "data", [round * count + i for i in here], total)
-        cond = work.model.encode([self.prompts[i] for i in rows])
+        cond = pictured(work).encode([self.prompts[i] for i in rows])
         drop = (key / "dropout" / round).uniform(count)[list(here)] < self.dropout
-        cond = to_device(dropped(cond, drop, work.model), work.team)
+        cond = to_device(dropped(cond, drop, pictured(work)), work.team)
         x0 = self.data[rows].to(work.team.device)
         index = torch.tensor(list(here), dtype=torch.long, device=x0.device)
         zero = torch.zeros(len(x0), dtype=widest(x0.device), device=x0.device)
-        return Collected(Samples(x0, cond, zero, index * 0, index, zero), None, {})
+        return Collected(Samples(x0, cond, zero, index * 0, index, zero), {})
 
 
 def dropped(cond: Cond, drop: Tensor, model: Model) -> Cond:
     """The null condition where `drop` is true."""
     if cond is None:
         return None
-    both: Tensor | Rows = join([cond, model.null(cond)])  # pyright: ignore
-    return both[torch.arange(len(drop)) + len(drop) * drop.long()]
+    both = join([cond, model.null(cond)])
+    return some(both, torch.arange(len(drop)) + len(drop) * drop.long())
 
 
 def rms(x0: Tensor, team: Team) -> float:

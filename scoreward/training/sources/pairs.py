@@ -15,16 +15,18 @@ from torch import Tensor
 from scoreward.core.chain import Sampler
 from scoreward.core.denoiser import Denoiser
 from scoreward.core.keys import Key, shuffled
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.rows import Looked
 from scoreward.losses.curriculum import curriculum
 from scoreward.models.base import Model
-from scoreward.objectives.base import Policy
 from scoreward.objectives.pictures.diffusion_dpo import DiffusionDPO
 from scoreward.objectives.pictures.errors import compared
 from scoreward.objectives.pictures.rows import Preferred, TimeLaw
 from scoreward.training.geometry import Geometry
-from scoreward.training.sources.online import Collected, Source, Work, dropped, to_device
+from scoreward.training.sources.online import Source, dropped, to_device
 from scoreward.training.team import Team
+from scoreward.training.work import Collected, PictureWork
+from scoreward.training.work import pictured as model_of
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Curriculum:
 
 
 @dataclass(frozen=True)
-class Preferences(Source):
+class Preferences(Source[DiffusionPolicy, Preferred]):
     """Pairs as groups of two: the winner, then the loser, with advantages of +1 and −1."""
 
     data: PairData
@@ -113,9 +115,6 @@ class Preferences(Source):
             )
         if self.curriculum is not None:
             self.open(0)
-
-    def sampler(self, round: int) -> Sampler:
-        return Sampler((1.0,), ())
 
     def open(self, round: int) -> Sequence[int]:
         """The pairs that a round may take."""
@@ -139,14 +138,14 @@ class Preferences(Source):
         total, places = len(ready), range(round * count, (round + 1) * count)
         return [ready[i] for i in shuffled(key / "pairs" / total, places, total)]
 
-    def collect(self, round: int, key: Key, work: Work) -> Collected:
-        team, geometry = work.team, self.geometry
-        here = geometry.share(team.rank, team.size, geometry.unit(work.objective.whole_groups))
+    def collect(self, round: int, key: Key, work: PictureWork) -> Collected[Preferred]:
+        model, team, geometry = model_of(work), work.team, self.geometry
+        here = geometry.share(team.rank, team.size, geometry.unit(work.needs.whole_groups))
         chosen = self.numbers(round, key)
         groups = sorted({i // 2 for i in here})
-        cond = work.model.encode([self.data.prompts[chosen[g]] for g in groups])
+        cond = model.encode([self.data.prompts[chosen[g]] for g in groups])
         lost = (key / "dropout" / round).uniform(geometry.prompts)[groups] < self.dropout
-        table = to_device(dropped(cond, lost, work.model), team)
+        table = to_device(dropped(cond, lost, model), team)
         index = torch.tensor(list(here), dtype=torch.long, device=team.device)
         pair = torch.tensor([chosen[i // 2] for i in here], dtype=torch.long)
         wins = torch.tensor([i % 2 == 0 for i in here], dtype=torch.bool)
@@ -157,7 +156,7 @@ class Preferences(Source):
             sample=index,
         )
         metrics = {"pairs/open": float(len(self.open(round)))}
-        return Collected(samples, None, metrics)
+        return Collected(samples, metrics)
 
 
 def pictured(data: PairData, pair: Tensor, wins: Tensor) -> Preferred:
@@ -222,7 +221,7 @@ class HeldOutPairs:
         """The four errors of some pairs, summed over the draws."""
         data = self.data[some]
         table = to_device(model.encode(data.prompts), team)
-        policy = Policy(current, current, reference, model.process, Sampler((1.0,), ()),
+        policy = DiffusionPolicy(current, current, reference, model.process, Sampler((1.0,), ()),
                         kind=model.kind)  # fmt: skip
         index = torch.arange(2 * len(some), device=team.device)
         wins = index % 2 == 0
@@ -232,7 +231,7 @@ class HeldOutPairs:
         total = torch.zeros(len(some), 4, dtype=torch.float64)
         for draw in range(self.draws):
             key = Key(("held-out pairs", self.seed, draw))
-            rows = DiffusionDPO(times=self.times).prepare(samples, None, policy, key)
+            rows = DiffusionDPO(times=self.times).ready(samples, policy, key)
             errors = compared(rows, current, policy).errors
             four = (errors.winner, errors.loser, errors.ref_winner, errors.ref_loser)
             total += torch.stack([e.cpu().double() for e in four], 1)

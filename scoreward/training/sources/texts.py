@@ -1,30 +1,33 @@
 """Rounds of preferences between texts: pairs, or completions with a label."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from scoreward.core.chain import Sampler
 from scoreward.core.keys import Key
 from scoreward.data.preferences.records import TextBinary, TextPair
 from scoreward.losses.language import dispersion_norm
 from scoreward.losses.pairs import Pairs
-from scoreward.models.texts.language import LanguageModel, Prompt, Sequences
+from scoreward.models.texts.language import (
+    LanguageModel,
+    LanguageReader,
+    Prompt,
+    Sequences,
+    TextPolicy,
+)
 from scoreward.models.weights import Weights
 from scoreward.objectives.texts.kto import LabelledRows
 from scoreward.objectives.texts.language import NORM, TextPairs
 from scoreward.training.geometry import Geometry
 from scoreward.training.references import Encoded, Known, References
-from scoreward.training.sources.online import Collected, Source, Work, places
+from scoreward.training.sources.online import Source, places
 from scoreward.training.team import Team
+from scoreward.training.work import Collected, Work
 
-Reader = Callable[[Any, Any, Any], Any]
 """(tokens, mask, wanted) → models.language.Said."""
-NOTHING = Sampler((1.0,), ())  # nothing is sampled
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class PairTexts:
             self.model, texts, shared, asked.entropy, asked.file, asked.batch
         )
 
-    def known(self, reading: Reader, weights: Weights, team: Team) -> Known | None:
+    def known(self, reading: LanguageReader, weights: Weights, team: Team) -> Known | None:
         """What the reference says of winners, then of losers."""
         if not self.reference.wanted:
             return None
@@ -117,7 +120,7 @@ class PairTexts:
 
 
 @dataclass(frozen=True)
-class PairSource(Source):
+class PairSource(Source[TextPolicy, TextPairs]):
     """Pairs in a new random order each epoch; winner and loser stay together.
 
     A process's pairs are ordered by length, so that micro-batches carry little padding.
@@ -129,10 +132,7 @@ class PairSource(Source):
     def __post_init__(self) -> None:
         _alone(self.geometry)
 
-    def sampler(self, round: int) -> Sampler:
-        return NOTHING
-
-    def collect(self, round: int, key: Key, work: Work) -> Collected:
+    def collect(self, round: int, key: Key, work: Work[TextPolicy]) -> Collected[TextPairs]:
         known = self.data.known(work.policy.reference, _weights(work), work.team)
         norm = self.data.norm(known)
         if norm is not None:
@@ -141,14 +141,14 @@ class PairSource(Source):
         here = self.geometry.share(work.team.rank, work.team.size)
         ordered = sorted(here, key=lambda i: self._length(numbers[i]))
         rows = self.data.rows([numbers[i] for i in ordered], ordered, known)
-        return Collected(rows.to(work.team.device), None, {})
+        return Collected(rows.to(work.team.device), {})
 
     def _length(self, number: int) -> int:
         return max(len(self.data.winners[number][0]), len(self.data.losers[number][0]))
 
 
 @dataclass(frozen=True)
-class LabelledSource(Source):
+class LabelledSource(Source[TextPolicy, LabelledRows]):
     """Completions with labels; each prompt also gets the next row's completion.  [kto] (baseline)
 
     The next row is that of the whole round, so the number of processes changes nothing.
@@ -174,10 +174,7 @@ class LabelledSource(Source):
         made = References(self.model, texts, shared, False, asked.file, asked.batch)
         object.__setattr__(self, "references", made)
 
-    def sampler(self, round: int) -> Sampler:
-        return NOTHING
-
-    def collect(self, round: int, key: Key, work: Work) -> Collected:
+    def collect(self, round: int, key: Key, work: Work[TextPolicy]) -> Collected[LabelledRows]:
         known = self.references.ask(work.policy.reference, _weights(work), work.team)
         numbers = places(round, key, self.geometry, len(self.records))
         here = self.geometry.share(work.team.rank, work.team.size)
@@ -192,7 +189,7 @@ class LabelledSource(Source):
             sample=torch.tensor(list(here), dtype=torch.long),
             ref=known.sums[torch.tensor(chosen, dtype=torch.long)].sum(1),
         )
-        return Collected(rows.to(work.team.device), None, {})
+        return Collected(rows.to(work.team.device), {})
 
     def _mismatched(self, chosen: list[int], following: list[int]) -> Sequences:
         """The prompt of one row with the completion of another."""
@@ -210,7 +207,7 @@ def _alone(geometry: Geometry) -> None:
         )
 
 
-def _weights(work: Work) -> Weights:
+def _weights(work: Work[TextPolicy]) -> Weights:
     if work.weights is None:
         raise ValueError("a source of texts needs the trainer's snapshots in its `Work`")
     return work.weights
