@@ -27,7 +27,7 @@ from scoreward.training.optimizer import Optimizer, updates_made
 from scoreward.training.precision import LEAST, rounding_of, scaler_of, tolerance
 from scoreward.training.remembering import finish_backward
 from scoreward.training.sources.combining import combined, detached
-from scoreward.training.sources.online import Collected, Source, Work
+from scoreward.training.sources.online import Source, Work
 from scoreward.training.team import Team
 
 
@@ -85,7 +85,8 @@ class Trainer(Generic[Asked, JoinedT, PolicyT, GivenT, RowsT]):
         self.clock, self.evaluations, self.done = Clock(device=team.device), Evaluations(), 0
         precision = model.network, team.precision, team.device
         self.rounding, self.scaler = rounding_of(*precision), scaler_of(*precision)
-        self.tolerance = self.guards.ratio_tolerance or LEAST
+        given = self.guards.ratio_tolerance
+        self.tolerance = LEAST if given is None else given
         self.torch_optimizer = optimizer.build(self.weights.parameters.values())
         self.guidance, self.between_rounds = guidance, True
         self.memory: dict[str, Tensor] = {}
@@ -110,24 +111,40 @@ class Trainer(Generic[Asked, JoinedT, PolicyT, GivenT, RowsT]):
 
         If it raises before its first update, `between_rounds` says that nothing has changed.
         """
-        index, self.spent = self.done, spent
+        index, needs, self.spent = self.done, self.objective.needs, spent
         work, watched = self.work(index)
+        rows = None  # of a process without samples
         with torch.no_grad():
             collected = self.source.collect(index, self.key, work)
+            samples = collected.samples
             policy = self._policy(index, watched, collected.rollout)
-            rows = self._prepared(index, collected, policy, watched)
-            self.tolerance = self._tolerance(collected.samples)
+            if len(samples):
+                rows = self.objective.prepare(samples, policy, self.key / "round" / index)
+            if needs.answers and rows is not None and len(rows):
+                # asked in the batches of the first pass, so that equal networks give equal numbers
+                direct = self._policy(index, watched, collected.rollout, in_batches=False)
+                pieces = [m for part in self._pass(index, 0) for m in self._micro(rows, part)]
+                answered = [self.objective.answered(piece, direct) for piece in pieces]
+                rows = answered[0].joined(answered)
+        if self.guards.ratio_tolerance is None:
+            elements = max(1, samples.x0[:1].numel()) if isinstance(samples, Samples) else 1
+            self.tolerance = tolerance(self.rounding, self.guidance, elements, needs.sums)
         metrics = dict(collected.metrics)
-        for part in self._parts(index):
+        epochs = range(self.source.geometry.epochs)
+        for part in (part for epoch in epochs for part in self._pass(index, epoch)):
             update = self._update(rows, part, policy, collected.rollout)
             if update is None:
                 metrics["updates/skipped"] = metrics.get("updates/skipped", 0.0) + 1
                 continue
-            if "loss" not in metrics:
+            if "loss" not in metrics:  # the last update's numbers stay, and the first's ratios
                 first = {f"first/{k}": v for k, v in update.items() if k.startswith("ratio/")}
                 metrics |= first | (self._allowed() if first else {})
             metrics |= update
-        self._count(watched)
+        trained = watched["current"].trained
+        behaviour = sum(w.count for w in watched.values()) - trained
+        self.evaluations.behaviour += int(self.team.total(behaviour))
+        self.evaluations.training_forward += int(self.team.total(trained))
+        self.evaluations.training_backward += int(self.team.total(trained))
         self.clock.settle()
         self.done, self.between_rounds = self.done + 1, True
         return Round(self.done, metrics)
@@ -135,7 +152,9 @@ class Trainer(Generic[Asked, JoinedT, PolicyT, GivenT, RowsT]):
     def work(self, index: int) -> tuple[Work[PolicyT], dict[str, Watched[Asked, JoinedT]]]:
         """What a source needs to collect a round, its snapshots brought to the round's start."""
         self._behave(index)
-        watched = self._watched()
+        # below any guidance, so that both of its evaluations are counted
+        names = [*(n for n in self.weights.names() if n != "ema"), "current"]
+        watched = {name: Watched(self._through(name), self.clock) for name in names}
         policy, needs = self._policy(index, watched), self.objective.needs
         return Work(self.model, policy, self.team, self.clock, needs, self.weights), watched
 
@@ -149,45 +168,12 @@ class Trainer(Generic[Asked, JoinedT, PolicyT, GivenT, RowsT]):
         if slow is not None:
             self.weights.commit("slow", slow)
 
-    def _prepared(
-        self,
-        index: int,
-        collected: Collected[GivenT],
-        policy: PolicyT,
-        watched: dict[str, Watched[Asked, JoinedT]],
-    ) -> RowsT | None:
-        """Rows of the objective, in the order of the first pass, with all answers they need."""
-        if not len(collected.samples):  # a process without samples has nothing to prepare
-            return None
-        rows = self.objective.prepare(collected.samples, policy, self.key / "round" / index)
-        if not self.objective.needs.answers or not len(rows):
-            return rows
-        direct = self._policy(index, watched, collected.rollout, in_batches=False)
-        pieces = [m for part in self._pass(index, 0) for m in self._micro(rows, part)]
-        answered = [self.objective.answered(piece, direct) for piece in pieces]
-        return answered[0].joined(answered)
-
-    def _tolerance(self, samples: GivenT) -> float:
-        """How far the first ratio of a round may be from 1."""
-        if self.guards.ratio_tolerance is not None:
-            return self.guards.ratio_tolerance
-        elements = max(1, samples.x0[:1].numel()) if isinstance(samples, Samples) else 1
-        return tolerance(self.rounding, self.guidance, elements, self.objective.needs.sums)
-
-    def _parts(self, index: int) -> Iterator[Tensor]:
-        for epoch in range(self.source.geometry.epochs):
-            yield from self._pass(index, epoch)
-
-    @property
-    def _whole(self) -> bool:
-        """Whether the samples of a prompt stay on one process and in one update."""
-        return self.objective.needs.whole_groups or self.source.compares
-
     def _pass(self, index: int, epoch: int) -> list[Tensor]:
         """The samples of each update of one pass over a round."""
         geometry = self.source.geometry
         key = self.key / "round" / index / "epoch" / epoch
-        return geometry.parts(key, geometry.unit(self._whole))
+        whole = self.objective.needs.whole_groups or self.source.compares
+        return geometry.parts(key, geometry.unit(whole))
 
     def _micro(self, rows: RowsT | None, part: Tensor) -> list[RowsT]:
         """The rows of this process for one update, as many at once as memory allows."""
@@ -202,11 +188,6 @@ class Trainer(Generic[Asked, JoinedT, PolicyT, GivenT, RowsT]):
         if name != "current":
             inside = Snapshot(inside, self.weights, name)
         return InPrecision(inside, self.team.precision)
-
-    def _watched(self) -> dict[str, Watched[Asked, JoinedT]]:
-        """The readings below any guidance, so that both of its evaluations are counted."""
-        names = [*(n for n in self.weights.names() if n != "ema"), "current"]
-        return {name: Watched(self._through(name), self.clock) for name in names}
 
     def _policy(
         self,
@@ -250,7 +231,11 @@ class Trainer(Generic[Asked, JoinedT, PolicyT, GivenT, RowsT]):
         total = self.team.total(sum(map(len, pieces)))
         if not total:
             return None
-        answers, parts = [], self._parts_of_gradient(rollout, len(pieces) > 1)
+        # signal is told from noise where there are micro-batches to compare
+        apart = len(pieces) > 1 and self.team.size == 1 and rollout.leaf is None
+        apart = apart and self._verifying()
+        parts = GradientParts(list(self.weights.parameters.values()) if apart else [])
+        answers = []
         for micro in pieces:
             loss, metrics = self.objective.loss(micro, policy)
             answers.append((len(micro), {"loss": loss.detach()} | metrics))
@@ -309,12 +294,6 @@ class Trainer(Generic[Asked, JoinedT, PolicyT, GivenT, RowsT]):
         """Whether this is the first update of a round in which more is measured."""
         return self.between_rounds and self.done % self.guards.verify_every == 0
 
-    def _parts_of_gradient(self, rollout: Rollout, several: bool) -> GradientParts:
-        """What tells signal from noise, where there are micro-batches to compare."""
-        alone = self.team.size == 1 and rollout.leaf is None
-        watched = several and alone and self._verifying()
-        return GradientParts(list(self.weights.parameters.values()) if watched else [])
-
     def _refuse(self, metrics: dict[str, float], norm: float) -> None:
         """Raise Diverged, naming the first number that is broken."""
         for name, value in [*metrics.items(), ("gradient/norm", norm)]:
@@ -349,10 +328,3 @@ class Trainer(Generic[Asked, JoinedT, PolicyT, GivenT, RowsT]):
     def _allowed(self) -> dict[str, float]:
         """The tolerance of the first ratio, where it is another than in float32."""
         return {"first/ratio/tolerance": self.tolerance} if self.tolerance > LEAST else {}
-
-    def _count(self, watched: dict[str, Watched[Asked, JoinedT]]) -> None:
-        trained = watched["current"].trained
-        behaviour = sum(w.count for w in watched.values()) - trained
-        self.evaluations.behaviour += int(self.team.total(behaviour))
-        self.evaluations.training_forward += int(self.team.total(trained))
-        self.evaluations.training_backward += int(self.team.total(trained))
