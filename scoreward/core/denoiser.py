@@ -6,7 +6,7 @@ same signature, so they compose with every sampler and objective.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -19,17 +19,23 @@ from scoreward.core.rows import Rows, join, whole
 Cond = Tensor | Rows | None
 """What the network is conditioned on; the first axis is the batch."""
 
-Denoiser = Callable[[Tensor, Tensor, Cond], Prediction]
-"""(x_t, t, cond) → what the network says about x_t.
 
->>> import torch
->>> import scoreward as sw
->>> def zero(x_t, t, cond):  # all data are 0, so x_t is noise alone
-...     return sw.Prediction.of("x0", torch.zeros_like(x_t), x_t, t, sw.RectifiedFlow())
->>> zero(torch.ones(2, 3), torch.tensor([0.5, 1.0]), None).eps
-tensor([[2., 2., 2.],
-        [1., 1., 1.]])
-"""
+@runtime_checkable
+class Denoiser(Protocol):
+    """(x_t, t, cond) → what the network says about x_t.  Any callable will do.
+
+    `x_t` is [batch, …], `t` one time per sample in [0, 1], `cond` one row per sample.
+
+    >>> import torch
+    >>> import scoreward as sw
+    >>> def zero(x_t, t, cond):  # all data are 0, so x_t is noise alone
+    ...     return sw.Prediction.of("x0", torch.zeros_like(x_t), x_t, t, sw.RectifiedFlow())
+    >>> zero(torch.ones(2, 3), torch.tensor([0.5, 1.0]), None).eps
+    tensor([[2., 2., 2.],
+            [1., 1., 1.]])
+    """
+
+    def __call__(self, x_t: Tensor, t: Tensor, cond: Cond, /) -> Prediction: ...
 
 
 @dataclass(frozen=True)

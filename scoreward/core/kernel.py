@@ -71,6 +71,10 @@ class Kernel(ABC):
         pred = predict(x, t)
         return self(pred, s), pred
 
+    def evaluations(self, s: float) -> int:
+        """Network evaluations of a step onto s."""
+        return self.calls
+
     def check(self, process: Process, t: float, s: float) -> None:  # noqa: B027
         """Raise ValueError where this step is undefined for this process; by default never."""
 
@@ -331,6 +335,9 @@ class Heun(Kernel):
 
     def __call__(self, pred: Prediction, s: Tensor) -> Gaussian:
         return euler()(pred, s)
+
+    def evaluations(self, s: float) -> int:
+        return 2 if s > 0 else 1
 
     def step(
         self,
