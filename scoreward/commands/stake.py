@@ -11,7 +11,7 @@ from rich.console import Console
 
 from scoreward.core.keys import Key
 from scoreward.own import own
-from scoreward.studies.stake import paths as stake_paths
+from scoreward.studies.stake import paths
 from scoreward.studies.stake.adaptive import adaptive_path, adaptive_value, drawn
 from scoreward.studies.stake.figure import StakePicture, write_stake_figure
 from scoreward.studies.stake.optimum import solve
@@ -71,7 +71,7 @@ class StakeResult:
     value: float
     regime: str
     switch_times: list[float]
-    path: stake_paths.Path
+    path: paths.Path
     phases: list[tuple[str, float]]
     note: str
 
@@ -145,7 +145,7 @@ def _utility(options: StakeOptions) -> Function:
 def _blind(options: StakeOptions, problem: StakeProblem, utility: Utility) -> StakeResult:
     """Without looking at the realised price."""
     plan = solve(problem, utility, options.stakes)
-    path = stake_paths.follow(problem, utility, plan, options.interest)
+    path = paths.follow(problem, utility, plan, options.interest)
     note = "" if plan.exact else "from a grid of 2000 times, not from a closed form"
     if options.volatility:
         note = "for trades that know the mean price only; --adaptive follows the realised one"
