@@ -172,7 +172,8 @@ def _adaptive(options: StakeOptions, problem: StakeProblem, utility: Utility) ->
 
 def _tell(answer: StakeResult) -> None:
     path = answer.path
-    lines = [f"strategy: {answer.regime}", f"value: {_number(answer.value)}, seen from time 0"]
+    value = f"{answer.value:.8f}" if abs(answer.value) < 1e6 else f"{answer.value:.8e}"
+    lines = [f"strategy: {answer.regime}", f"value: {value}, seen from time 0"]
     for word, time in zip(answer.regime.split("-then-")[1:], answer.switch_times):
         at = int(torch.searchsorted(path.t, time - 1e-9).clamp(max=len(path.t) - 1))
         lines.append(f"{word} from t = {time:.8f} on, owning {float(path.stakes[at]):.6f} stakes")
@@ -182,10 +183,6 @@ def _tell(answer: StakeResult) -> None:
     lines += [answer.note] if answer.note else []
     for line in lines:
         console.print(line, highlight=False, markup=False)
-
-
-def _number(value: float) -> str:
-    return f"{value:.8f}" if abs(value) < 1e6 else f"{value:.8e}"
 
 
 def _picture(answer: StakeResult, problem: StakeProblem) -> StakePicture:

@@ -73,12 +73,11 @@ class Guided:
         given = whole(cond)
         both = join([given, self.null(given)])
         pair = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), both)
-        x0, eps = (self._mix(both) for both in (pair.x0, pair.eps))
+        x0, eps = (
+            unconditional + self.scale * (conditional - unconditional)
+            for conditional, unconditional in (pair.x0.chunk(2), pair.eps.chunk(2))
+        )
         return Prediction(x_t, t, x0, eps, pair.process)
-
-    def _mix(self, both: Float[Tensor, "twice *shape"]) -> Float[Tensor, "batch *shape"]:
-        conditional, unconditional = both.chunk(2)
-        return unconditional + self.scale * (conditional - unconditional)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from torch import Tensor
 from scoreward.models.diffusers.family import (
     Family,
     Network,
-    Pipeline,
     Size,
+    Upstream,
     divided,
     said,
     sides,
@@ -25,12 +25,12 @@ class CogVideoX(Family):
     tokens: ClassVar = 226
     table: ClassVar = True
 
-    def size(self, pipe: Pipeline) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         setting, scale = pipe.transformer.config, pipe.vae_scale_factor_spatial
         frames = setting.sample_frames
         return Size(setting.sample_height * scale, setting.sample_width * scale, frames)
 
-    def shape(self, pipe: Pipeline, size: Size) -> tuple[int, ...]:
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
         setting = pipe.transformer.config
         space, time = pipe.vae_scale_factor_spatial, pipe.vae_scale_factor_temporal
         frames = (size.frames - 1) // time + 1
@@ -38,7 +38,7 @@ class CogVideoX(Family):
             divided(frames, setting.patch_size_t, "latent frames")
         return (setting.in_channels, frames, *sides(size, space, setting.patch_size))
 
-    def text(self, pipe: Pipeline, prompts: Sequence[str], tokens: int) -> Text:
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
         states, _ = said(pipe, prompts, tokens)
         return Text(states)
 

@@ -52,7 +52,7 @@ class Scheduler(Protocol):
 
 
 @runtime_checkable
-class Pipeline(Protocol):
+class Upstream(Protocol):
     """What is asked of every pipeline; its networks and sizes each family calls its own names."""
 
     @property
@@ -95,47 +95,47 @@ class Family(ABC):
     patch: ClassVar[int] = 0  # latents along a token's side, where tokens shift the grid
     since: ClassVar[tuple[int, int]] = OLDEST  # the first diffusers in which it works
 
-    def process(self, pipe: Pipeline) -> Process:
+    def process(self, pipe: Upstream) -> Process:
         """How the pipeline adds noise."""
         return table_process(pipe.scheduler) if self.table else RectifiedFlow()
 
-    def kind(self, pipe: Pipeline) -> Kind:
+    def kind(self, pipe: Upstream) -> Kind:
         """What the network predicts; flows predict ε − x0."""
         return table_kind(pipe.scheduler) if self.table else "velocity"
 
-    def guidance(self, pipe: Pipeline) -> float | None:
+    def guidance(self, pipe: Upstream) -> float | None:
         """Default of the guidance that the network was distilled to take as an input, if any."""
         return None
 
     @abstractmethod
-    def size(self, pipe: Pipeline) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         """The size that the model was made for."""
 
     @abstractmethod
-    def shape(self, pipe: Pipeline, size: Size) -> tuple[int, ...]:
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
         """Of one sample's latents.  Raises ValueError for a size the model cannot draw."""
 
-    def grid(self, pipe: Pipeline, steps: int, size: Size) -> tuple[float, ...]:
+    def grid(self, pipe: Upstream, steps: int, size: Size) -> tuple[float, ...]:
         """The times at which the pipeline itself would ask the network, and the last one."""
         if self.table:
             return table_grid(pipe.scheduler, steps)
         return flow_grid(pipe.scheduler, steps, self.shift(pipe, steps, size), self.even)
 
-    def shift(self, pipe: Pipeline, steps: int, size: Size) -> float | None:
+    def shift(self, pipe: Upstream, steps: int, size: Size) -> float | None:
         """μ of a grid that is shifted by the size of the media; None where it is not."""
         if not self.patch:
             return None
         return shift_of_tokens(pipe.scheduler, prod(self.shape(pipe, size)[1:]) // self.patch**2)
 
     @abstractmethod
-    def text(self, pipe: Pipeline, prompts: Sequence[str], tokens: int) -> Text:
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
         """What the text encoders say; the pipeline has them loaded."""
 
-    def nothing(self, pipe: Pipeline, tokens: int) -> Text:
+    def nothing(self, pipe: Upstream, tokens: int) -> Text:
         """The same of no prompt, for guidance."""
         return self.text(pipe, [""], tokens)
 
-    def adjust(self, network: "Network", pipe: Pipeline) -> "Network":
+    def adjust(self, network: "Network", pipe: Upstream) -> "Network":
         """The network with whatever of the pipeline's own settings its call needs."""
         return network
 
@@ -143,11 +143,11 @@ class Family(ABC):
     def call(self, network: "Network", x_t: Tensor, t: Tensor, cond: Text) -> Tensor:
         """The network's answer, of `kind`, shaped as x_t."""
 
-    def decode(self, pipe: Pipeline, x0: Tensor) -> Tensor:
+    def decode(self, pipe: Upstream, x0: Tensor) -> Tensor:
         """Latents to media in about [-1, 1]: [batch, 3, (frames,) height, width]."""
         return decoded(pipe.vae, unscaled(pipe.vae, x0))
 
-    def latents(self, pipe: Pipeline, media: Tensor) -> Tensor:
+    def latents(self, pipe: Upstream, media: Tensor) -> Tensor:
         """Media in [-1, 1] to latents; the mean where the encoder is random."""
         return scaled(pipe.vae, encoded(pipe.vae, media))
 
@@ -202,7 +202,7 @@ def sides(size: Size, scale: int, down: int = 1, across: int | None = None) -> t
     return height * down, divided(size.width, scale * across, "widths") * across
 
 
-def said(pipe: Pipeline, prompts: Sequence[str], tokens: int, **more: object) -> Any:
+def said(pipe: Upstream, prompts: Sequence[str], tokens: int, **more: object) -> Any:
     """What `encode_prompt` answers in most pipelines: states first, then their mask."""
     return pipe.encode_prompt(
         list(prompts),
@@ -213,7 +213,7 @@ def said(pipe: Pipeline, prompts: Sequence[str], tokens: int, **more: object) ->
     )
 
 
-def image_scale(pipe: Pipeline) -> int:
+def image_scale(pipe: Upstream) -> int:
     """Pixels per latent along a side."""
     return 2 ** (len(pipe.vae.config.block_out_channels) - 1)
 

@@ -10,8 +10,8 @@ from scoreward.models.diffusers.family import (
     JOINT,
     Family,
     Network,
-    Pipeline,
     Size,
+    Upstream,
     image_scale,
     packed,
     places,
@@ -30,17 +30,17 @@ class Flux(Family):
     even: ClassVar = True
     patch: ClassVar = 2
 
-    def guidance(self, pipe: Pipeline) -> float | None:
+    def guidance(self, pipe: Upstream) -> float | None:
         return 3.5 if pipe.transformer.config.guidance_embeds else None
 
-    def size(self, pipe: Pipeline) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         side = pipe.default_sample_size * image_scale(pipe)
         return Size(side, side)
 
-    def shape(self, pipe: Pipeline, size: Size) -> tuple[int, ...]:
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
         return (pipe.transformer.config.in_channels // 4, *sides(size, image_scale(pipe), 2))
 
-    def text(self, pipe: Pipeline, prompts: Sequence[str], tokens: int) -> Text:
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
         states, pooled, _ = pipe.encode_prompt(
             list(prompts), None, device=pipe.text_encoder.device, max_sequence_length=tokens
         )

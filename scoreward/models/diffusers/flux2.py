@@ -11,8 +11,8 @@ from scoreward.models.diffusers.family import (
     JOINT,
     Family,
     Network,
-    Pipeline,
     Size,
+    Upstream,
     decoded,
     encoded,
     image_scale,
@@ -34,21 +34,21 @@ class Flux2(Family):
     even: ClassVar = True
     since: ClassVar = (0, 37)  # before, a network did not say whether it takes its guidance
 
-    def guidance(self, pipe: Pipeline) -> float | None:
+    def guidance(self, pipe: Upstream) -> float | None:
         return 4.0 if pipe.transformer.config.guidance_embeds else None
 
-    def size(self, pipe: Pipeline) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         side = pipe.default_sample_size * image_scale(pipe)
         return Size(side, side)
 
-    def shape(self, pipe: Pipeline, size: Size) -> tuple[int, ...]:
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
         return (pipe.transformer.config.in_channels, *sides(size, 2 * image_scale(pipe)))
 
-    def shift(self, pipe: Pipeline, steps: int, size: Size) -> float:
+    def shift(self, pipe: Upstream, steps: int, size: Size) -> float:
         _, height, width = self.shape(pipe, size)
         return empirical_mu(height * width, steps)
 
-    def text(self, pipe: Pipeline, prompts: Sequence[str], tokens: int) -> Text:
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
         device = pipe.text_encoder.device
         states, _ = pipe.encode_prompt(list(prompts), device, max_sequence_length=tokens)
         return Text(states)
@@ -67,11 +67,11 @@ class Flux2(Family):
         )[0]
         return answer.transpose(1, 2).unflatten(2, (height, width))
 
-    def decode(self, pipe: Pipeline, x0: Tensor) -> Tensor:
+    def decode(self, pipe: Upstream, x0: Tensor) -> Tensor:
         mean, std = statistics(pipe.vae, x0)
         return decoded(pipe.vae, unpatched(x0 * std + mean))
 
-    def latents(self, pipe: Pipeline, media: Tensor) -> Tensor:
+    def latents(self, pipe: Upstream, media: Tensor) -> Tensor:
         patches = patched(encoded(pipe.vae, media))
         mean, std = statistics(pipe.vae, patches)
         return (patches - mean) / std

@@ -9,8 +9,8 @@ from scoreward.models.diffusers.family import (
     JOINT,
     Family,
     Network,
-    Pipeline,
     Size,
+    Upstream,
     latent_frames,
     sides,
 )
@@ -25,19 +25,19 @@ class HunyuanVideo(Family):
     tokens: ClassVar = 256
     even: ClassVar = True
 
-    def guidance(self, pipe: Pipeline) -> float | None:
+    def guidance(self, pipe: Upstream) -> float | None:
         return 6.0 if pipe.transformer.config.guidance_embeds else None
 
-    def size(self, pipe: Pipeline) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         return Size(720, 1280, 129)
 
-    def shape(self, pipe: Pipeline, size: Size) -> tuple[int, ...]:
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
         setting = pipe.transformer.config
         space, time = pipe.vae_scale_factor_spatial, pipe.vae_scale_factor_temporal
         frames = latent_frames(size.frames, time)
         return (setting.in_channels, frames, *sides(size, space, setting.patch_size))
 
-    def text(self, pipe: Pipeline, prompts: Sequence[str], tokens: int) -> Text:
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
         states, pooled, mask = pipe.encode_prompt(
             list(prompts), device=pipe.text_encoder.device, max_sequence_length=tokens
         )

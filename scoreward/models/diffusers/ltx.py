@@ -8,8 +8,8 @@ from torch import Tensor
 from scoreward.models.diffusers.family import (
     Family,
     Network,
-    Pipeline,
     Size,
+    Upstream,
     encoded,
     latent_frames,
     said,
@@ -28,15 +28,15 @@ class LTXVideo(Family):
     even: ClassVar = True
     patch: ClassVar = 1
 
-    def size(self, pipe: Pipeline) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         return Size(512, 704, 161)
 
-    def shape(self, pipe: Pipeline, size: Size) -> tuple[int, ...]:
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
         space, time = pipe.vae_spatial_compression_ratio, pipe.vae_temporal_compression_ratio
         frames = latent_frames(size.frames, time)
         return (pipe.transformer.config.in_channels, frames, *sides(size, space))
 
-    def text(self, pipe: Pipeline, prompts: Sequence[str], tokens: int) -> Text:
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
         states, mask, *_ = said(pipe, prompts, tokens)
         return Text(states, mask=mask.long())
 
@@ -57,14 +57,14 @@ class LTXVideo(Family):
         )[0]
         return answer.transpose(1, 2).unflatten(2, (frames, height, width))
 
-    def decode(self, pipe: Pipeline, x0: Tensor) -> Tensor:
+    def decode(self, pipe: Upstream, x0: Tensor) -> Tensor:
         vae = pipe.vae
         mean, std = (v.view(1, -1, 1, 1, 1).to(x0) for v in (vae.latents_mean, vae.latents_std))
         z = (x0 * std / vae.config.scaling_factor + mean).to(vae.dtype)
         time = z.new_zeros(len(z)) if vae.config.timestep_conditioning else None
         return vae.decode(z, time, return_dict=False)[0]
 
-    def latents(self, pipe: Pipeline, media: Tensor) -> Tensor:
+    def latents(self, pipe: Upstream, media: Tensor) -> Tensor:
         vae, z = pipe.vae, encoded(pipe.vae, media)
         mean, std = (v.view(1, -1, 1, 1, 1).to(z) for v in (vae.latents_mean, vae.latents_std))
         return (z - mean) * vae.config.scaling_factor / std

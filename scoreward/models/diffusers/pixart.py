@@ -8,8 +8,8 @@ from torch import Tensor
 from scoreward.models.diffusers.family import (
     Family,
     Network,
-    Pipeline,
     Size,
+    Upstream,
     image_scale,
     said,
     sides,
@@ -25,15 +25,15 @@ class PixArt(Family):
     tokens: ClassVar = 300  # 120 for PixArt-α
     table: ClassVar = True
 
-    def size(self, pipe: Pipeline) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         side = pipe.transformer.config.sample_size * image_scale(pipe)
         return Size(side, side)
 
-    def shape(self, pipe: Pipeline, size: Size) -> tuple[int, ...]:
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
         setting = pipe.transformer.config
         return (setting.in_channels, *sides(size, image_scale(pipe), setting.patch_size))
 
-    def text(self, pipe: Pipeline, prompts: Sequence[str], tokens: int) -> Text:
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
         states, mask, *_ = said(pipe, prompts, tokens, clean_caption=True)
         return Text(states, mask=mask.long())
 

@@ -18,7 +18,7 @@ from scoreward.models.base import Model
 from scoreward.models.cached import cache_folder
 from scoreward.models.diffusers.export import saver
 from scoreward.models.diffusers.families import family_of, pipeline_class
-from scoreward.models.diffusers.family import Family, Network, Pipeline, Size
+from scoreward.models.diffusers.family import Family, Network, Size, Upstream
 from scoreward.models.diffusers.prompts import PictureFiles, Pictures, Prompts
 from scoreward.models.diffusers.skeleton import CONFIGURATION, configured, faked, on_paper
 from scoreward.models.diffusers.text import Remembered, TensorStore, fingerprint
@@ -105,7 +105,7 @@ class Opened:
     """A pipeline without its text encoders, where it came from and who speaks for it."""
 
     folder: Path
-    pipe: Pipeline
+    pipe: Upstream
     family: Family
 
     @cached_property
@@ -199,7 +199,7 @@ def reading_parts(folder: Path) -> list[str]:
     ]
 
 
-def opened(folder: Path, name: str, loading: Loading) -> Pipeline:
+def opened(folder: Path, name: str, loading: Loading) -> Upstream:
     """The pipeline without what reads prompts, everything frozen."""
     absent: dict[str, None] = dict.fromkeys(reading_parts(folder))
     absent |= {n: None for n in UNUSED if n in index_of(folder)}
@@ -256,7 +256,7 @@ def quantised(how: str, compute: torch.dtype) -> Any:
     )
 
 
-def wanted(family: Family, pipe: Pipeline, loading: Loading) -> Size:
+def wanted(family: Family, pipe: Upstream, loading: Loading) -> Size:
     """The size of media: the model's own, where nothing else is said."""
     own = family.size(pipe)
     return Size(
@@ -264,7 +264,7 @@ def wanted(family: Family, pipe: Pipeline, loading: Loading) -> Size:
     )
 
 
-def trainable(family: Family, pipe: Pipeline, size: Size, loading: Loading) -> Network:
+def trainable(family: Family, pipe: Upstream, size: Size, loading: Loading) -> Network:
     """The denoiser with adapters, or with all its weights ready to train."""
     parts = {name: getattr(pipe, name, None) for name in family.parts}
     kept = {name: part for name, part in parts.items() if part is not None}

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from scoreward.core.denoiser import Cond
 from scoreward.data.prompts import Instruction
-from scoreward.models.diffusers.family import VAE, Family, Pipeline, Size
+from scoreward.models.diffusers.family import VAE, Family, Size, Upstream
 from scoreward.models.diffusers.text import Remembered, TensorStore, Text
 from scoreward.models.diffusers.versions import quietly
 
@@ -23,7 +23,7 @@ from scoreward.models.diffusers.versions import quietly
 class Pictures:
     """Latents to media in [0, 1] by the VAE, which may wait on the CPU between calls."""
 
-    pipe: Pipeline
+    pipe: Upstream
     family: Family
     offload: bool = False
     at_once: int = 4
@@ -57,7 +57,7 @@ class Pictures:
 class Prompts:
     """Prompts to `Text`; encoders are loaded for prompts that the cache does not know."""
 
-    pipe: Pipeline
+    pipe: Upstream
     family: Family
     folder: Path
     tokens: int

@@ -9,8 +9,8 @@ from scoreward.models.diffusers.family import (
     JOINT,
     Family,
     Network,
-    Pipeline,
     Size,
+    Upstream,
     decoded,
     denormalised,
     encoded,
@@ -32,14 +32,14 @@ class QwenImage(Family):
     patch: ClassVar = 2
     since: ClassVar = (0, 37)  # before, an answer depends on the padding of its batch
 
-    def size(self, pipe: Pipeline) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         side = pipe.default_sample_size * pipe.vae_scale_factor
         return Size(side, side)
 
-    def shape(self, pipe: Pipeline, size: Size) -> tuple[int, ...]:
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
         return (pipe.transformer.config.in_channels // 4, *sides(size, pipe.vae_scale_factor, 2))
 
-    def text(self, pipe: Pipeline, prompts: Sequence[str], tokens: int) -> Text:
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
         device, rows = pipe.text_encoder.device, []
         for prompt in prompts:  # one by one: then no row is padded, and no mask is left out
             states, _ = pipe.encode_prompt([prompt], device, max_sequence_length=tokens)
@@ -62,8 +62,8 @@ class QwenImage(Family):
         )[0]
         return unpacked(answer, height, width)
 
-    def decode(self, pipe: Pipeline, x0: Tensor) -> Tensor:
+    def decode(self, pipe: Upstream, x0: Tensor) -> Tensor:
         return decoded(pipe.vae, denormalised(pipe.vae, x0[:, :, None]))[:, :, 0]
 
-    def latents(self, pipe: Pipeline, media: Tensor) -> Tensor:
+    def latents(self, pipe: Upstream, media: Tensor) -> Tensor:
         return normalised(pipe.vae, encoded(pipe.vae, media[:, :, None]))[:, :, 0]

@@ -10,8 +10,8 @@ from torch import Tensor
 from scoreward.models.diffusers.family import (
     Family,
     Network,
-    Pipeline,
     Size,
+    Upstream,
     decoded,
     encoded,
     said,
@@ -52,29 +52,29 @@ class Sana(Family):
     pipelines: ClassVar = ("SanaPipeline",)
     tokens: ClassVar = 300
 
-    def size(self, pipe: Pipeline) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         side = pipe.transformer.config.sample_size * pipe.vae_scale_factor
         return Size(side, side)
 
-    def shape(self, pipe: Pipeline, size: Size) -> tuple[int, ...]:
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
         setting = pipe.transformer.config
         return (setting.in_channels, *sides(size, pipe.vae_scale_factor, setting.patch_size))
 
-    def text(self, pipe: Pipeline, prompts: Sequence[str], tokens: int) -> Text:
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
         # what the pipeline tells its language model to do with a prompt
         told = inspect.signature(type(pipe).__call__).parameters["complex_human_instruction"]
         return self._encoded(pipe, prompts, tokens, told.default)
 
-    def nothing(self, pipe: Pipeline, tokens: int) -> Text:
+    def nothing(self, pipe: Upstream, tokens: int) -> Text:
         return self._encoded(pipe, [""], tokens, None)  # the pipeline's, too, has no instruction
 
     def _encoded(
-        self, pipe: Pipeline, prompts: Sequence[str], tokens: int, instruction: list[str] | None
+        self, pipe: Upstream, prompts: Sequence[str], tokens: int, instruction: list[str] | None
     ) -> Text:
         states, mask, *_ = said(pipe, prompts, tokens, complex_human_instruction=instruction)
         return Text(states, mask=mask.long())
 
-    def adjust(self, network: Network, pipe: Pipeline) -> Network:
+    def adjust(self, network: Network, pipe: Upstream) -> Network:
         for block in network.main.transformer_blocks:
             block.attn1.set_processor(ExactAttention())
         return network
@@ -89,8 +89,8 @@ class Sana(Family):
         )[0]
         return answer[:, : x_t.shape[1]]
 
-    def decode(self, pipe: Pipeline, x0: Tensor) -> Tensor:
+    def decode(self, pipe: Upstream, x0: Tensor) -> Tensor:
         return decoded(pipe.vae, x0 / pipe.vae.config.scaling_factor)
 
-    def latents(self, pipe: Pipeline, media: Tensor) -> Tensor:
+    def latents(self, pipe: Upstream, media: Tensor) -> Tensor:
         return encoded(pipe.vae, media) * pipe.vae.config.scaling_factor

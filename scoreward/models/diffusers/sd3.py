@@ -9,8 +9,8 @@ from scoreward.models.diffusers.family import (
     JOINT,
     Family,
     Network,
-    Pipeline,
     Size,
+    Upstream,
     image_scale,
     shift_of_tokens,
     sides,
@@ -25,22 +25,22 @@ class StableDiffusion3(Family):
     targets: ClassVar = tuple(f"attn.{name}" for name in JOINT)  # Flow-GRPO's code; not attn2
     tokens: ClassVar = 256  # of T5
 
-    def size(self, pipe: Pipeline) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         side = pipe.transformer.config.sample_size * image_scale(pipe)
         return Size(side, side)
 
-    def shape(self, pipe: Pipeline, size: Size) -> tuple[int, ...]:
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
         setting = pipe.transformer.config
         return (setting.in_channels, *sides(size, image_scale(pipe), setting.patch_size))
 
-    def shift(self, pipe: Pipeline, steps: int, size: Size) -> float | None:
+    def shift(self, pipe: Upstream, steps: int, size: Size) -> float | None:
         if not pipe.scheduler.config.get("use_dynamic_shifting", False):
             return None
         _, height, width = self.shape(pipe, size)
         patch = pipe.transformer.config.patch_size
         return shift_of_tokens(pipe.scheduler, (height // patch) * (width // patch))
 
-    def text(self, pipe: Pipeline, prompts: Sequence[str], tokens: int) -> Text:
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
         words, device = list(prompts), pipe.text_encoder.device
         states, _, pooled, _ = pipe.encode_prompt(
             words,

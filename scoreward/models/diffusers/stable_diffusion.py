@@ -9,8 +9,8 @@ from torch import Tensor
 from scoreward.models.diffusers.family import (
     Family,
     Network,
-    Pipeline,
     Size,
+    Upstream,
     decoded,
     denormalised,
     encoded,
@@ -29,16 +29,16 @@ class StableDiffusion(Family):
     parts: ClassVar = ("unet",)
     table: ClassVar = True
 
-    def size(self, pipe: Pipeline) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         side = pipe.unet.config.sample_size * image_scale(pipe)
         return Size(side, side)
 
-    def shape(self, pipe: Pipeline, size: Size) -> tuple[int, ...]:
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
         setting = pipe.unet.config  # the U-Net halves its input between blocks
         least = 2 ** (len(setting.block_out_channels) - 1)
         return (setting.in_channels, *sides(size, image_scale(pipe), least))
 
-    def text(self, pipe: Pipeline, prompts: Sequence[str], tokens: int) -> Text:
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
         states, _ = pipe.encode_prompt(list(prompts), pipe.text_encoder.device, 1, False)
         return Text(states)
 
@@ -51,14 +51,14 @@ class StableDiffusionXL(StableDiffusion):
 
     pipelines: ClassVar = ("StableDiffusionXLPipeline",)
 
-    def text(self, pipe: Pipeline, prompts: Sequence[str], tokens: int) -> Text:
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
         device = pipe.text_encoder_2.device
         states, _, pooled, _ = pipe.encode_prompt(
             list(prompts), device=device, do_classifier_free_guidance=False
         )
         return Text(states, pooled)
 
-    def nothing(self, pipe: Pipeline, tokens: int) -> Text:
+    def nothing(self, pipe: Upstream, tokens: int) -> Text:
         empty = self.text(pipe, [""], tokens)
         if not pipe.config.force_zeros_for_empty_prompt or empty.pooled is None:
             return empty
@@ -74,13 +74,13 @@ class StableDiffusionXL(StableDiffusion):
         )
         return answer[0]
 
-    def decode(self, pipe: Pipeline, x0: Tensor) -> Tensor:
+    def decode(self, pipe: Upstream, x0: Tensor) -> Tensor:
         if pipe.vae.config.get("latents_mean") is None:
             return super().decode(pipe, x0)
         z = denormalised(pipe.vae, x0 / pipe.vae.config.scaling_factor)
         return decoded(pipe.vae, z)
 
-    def latents(self, pipe: Pipeline, media: Tensor) -> Tensor:
+    def latents(self, pipe: Upstream, media: Tensor) -> Tensor:
         if pipe.vae.config.get("latents_mean") is None:
             return super().latents(pipe, media)
         return normalised(pipe.vae, encoded(pipe.vae, media)) * pipe.vae.config.scaling_factor

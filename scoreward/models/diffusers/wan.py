@@ -9,8 +9,8 @@ from torch import Tensor
 from scoreward.models.diffusers.family import (
     Family,
     Network,
-    Pipeline,
     Size,
+    Upstream,
     decoded,
     denormalised,
     encoded,
@@ -30,16 +30,16 @@ class Wan(Family):
     tokens: ClassVar = 512
     since: ClassVar = (0, 35)  # before, the second network was left out without an error
 
-    def size(self, pipe: Pipeline) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         return Size(480, 832, 81)
 
-    def shape(self, pipe: Pipeline, size: Size) -> tuple[int, ...]:
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
         setting = pipe.transformer.config
         space, time = pipe.vae_scale_factor_spatial, pipe.vae_scale_factor_temporal
         frames = latent_frames(size.frames, time)
         return (setting.in_channels, frames, *sides(size, space, *setting.patch_size[1:]))
 
-    def text(self, pipe: Pipeline, prompts: Sequence[str], tokens: int) -> Text:
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
         try:
             states, _ = said(pipe, prompts, tokens)
         except NameError as error:  # diffusers 0.36 and older use it without asking
@@ -51,7 +51,7 @@ class Wan(Family):
             ) from error
         return Text(states)
 
-    def adjust(self, network: Network, pipe: Pipeline) -> Network:
+    def adjust(self, network: Network, pipe: Upstream) -> Network:
         network.boundary = pipe.config.boundary_ratio or 0.0
         network.per_token = bool(pipe.config.expand_timesteps)
         return network
@@ -79,8 +79,8 @@ class Wan(Family):
             return_dict=False,
         )[0]
 
-    def decode(self, pipe: Pipeline, x0: Tensor) -> Tensor:
+    def decode(self, pipe: Upstream, x0: Tensor) -> Tensor:
         return decoded(pipe.vae, denormalised(pipe.vae, x0))
 
-    def latents(self, pipe: Pipeline, media: Tensor) -> Tensor:
+    def latents(self, pipe: Upstream, media: Tensor) -> Tensor:
         return normalised(pipe.vae, encoded(pipe.vae, media))

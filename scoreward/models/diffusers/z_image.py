@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scoreward.models.diffusers.family import Family, Network, Pipeline, Size, image_scale, sides
+from scoreward.models.diffusers.family import Family, Network, Size, Upstream, image_scale, sides
 from scoreward.models.diffusers.text import Text, padded
 
 
@@ -22,13 +22,13 @@ class ZImage(Family):
     patch: ClassVar = 2
     since: ClassVar = (0, 39)  # before, the pipeline spent its last step at t = 0
 
-    def size(self, pipe: Pipeline) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         return Size(1024, 1024)
 
-    def shape(self, pipe: Pipeline, size: Size) -> tuple[int, ...]:
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
         return (pipe.transformer.config.in_channels, *sides(size, image_scale(pipe), 2))
 
-    def text(self, pipe: Pipeline, prompts: Sequence[str], tokens: int) -> Text:
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
         device = pipe.text_encoder.device
         rows, _ = pipe.encode_prompt(
             list(prompts), device, do_classifier_free_guidance=False, max_sequence_length=tokens
