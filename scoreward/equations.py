@@ -64,12 +64,11 @@ class Paper:
 def papers(table: Path = PACKAGE / "papers.toml") -> dict[str, Paper]:
     """The papers we implement, by key."""
     entries = tomllib.loads(table.read_text(encoding="utf-8"))
-    return {key: _paper(key, entry) for key, entry in entries.items()}
-
-
-def _paper(key: str, entry: dict) -> Paper:
-    equations = {name: Equation(**fields) for name, fields in entry.get("equations", {}).items()}
-    return Paper(**{"key": key, "arxiv": None, **entry, "equations": equations})
+    found = {}
+    for key, entry in entries.items():
+        equations = {name: Equation(**row) for name, row in entry.get("equations", {}).items()}
+        found[key] = Paper(**{"key": key, "arxiv": None, **entry, "equations": equations})
+    return found
 
 
 def roots() -> list[Path]:
@@ -107,7 +106,9 @@ def _prose(source: str) -> Iterator[tuple[int, str]]:
     """Lines of docstrings and comments, comments only if a tag is in one: others are only data."""
     lines = source.split("\n")
     for node in _statements(ast.parse(source)):
-        if isinstance(node, ast.Expr) and _is_text(node.value):
+        if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Constant):
+            continue
+        if isinstance(node.value.value, str):
             yield from _segment(lines, node)
     if any("#" in line and TAG.search(line) for line in lines):
         for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -132,37 +133,28 @@ def _segment(lines: list[str], node: ast.Expr) -> Iterator[tuple[int, str]]:
         yield number, text[start : node.end_col_offset if number == last else None].decode()
 
 
-def _is_text(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
-
-
 def check(tags: Iterable[Tag] | None = None, table: dict[str, Paper] | None = None) -> list[str]:
     """What is wrong with the index, one sentence each; an empty list when it is complete."""
     tags, table = list(index() if tags is None else tags), papers() if table is None else table
-    return [*_unknown(tags, table), *_untold(tags, table)]
-
-
-def _unknown(tags: list[Tag], table: dict[str, Paper]) -> Iterator[str]:
+    wrong = []
     for tag in tags:
         if tag.paper not in table:
-            yield f"{tag.place}: {unknown_paper(tag.paper, table)}"
+            wrong.append(f"{tag.place}: {unknown_paper(tag.paper, table)}")
         elif tag.equation not in table[tag.paper].equations:
-            yield (
+            wrong.append(
                 f"{tag.place}: papers.toml does not list equation ({tag.equation}) of {tag.paper}; "
                 f"add it with its meaning, or correct the tag"
             )
-
-
-def _untold(tags: list[Tag], table: dict[str, Paper]) -> Iterator[str]:
     found = by_equation(tags)
     for paper in table.values():
         for equation in paper.equations:
             places = found.get((paper.key, equation), [])
             listed = f"[{paper.key}] ({equation}) is listed in papers.toml"
             if all(tag.in_tests for tag in places):
-                yield f"{listed}, but no line has its tag"
+                wrong.append(f"{listed}, but no line has its tag")
             if not any(tag.in_tests for tag in places):
-                yield f"{listed}, but no test has its tag"
+                wrong.append(f"{listed}, but no test has its tag")
+    return wrong
 
 
 def unknown_paper(key: str, table: dict[str, Paper]) -> str:

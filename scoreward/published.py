@@ -71,7 +71,11 @@ def agrees(key: str, published: Any, ours: Any) -> bool:
     if isinstance(published, (int, float)) and isinstance(ours, (int, float)):
         return isclose(published, ours, rel_tol=1e-9)
     if isinstance(published, list):
-        return _within(key, published, ours)
+        if isinstance(ours, (int, float)):
+            interval = len(published) == 2 and published[0] <= published[1]
+            return interval and published[0] <= ours <= published[1]
+        same = isinstance(ours, Sequence) and len(ours) == len(published)
+        return same and all(agrees(key, p, o) for p, o in zip(published, ours, strict=True))
     return published == ours
 
 
@@ -90,14 +94,6 @@ def at(thing: Any, path: str) -> Any:
         else:
             thing = getattr(thing, part)
     return thing
-
-
-def _within(key: str, published: list[Any], ours: Any) -> bool:
-    if isinstance(ours, (int, float)):
-        interval = len(published) == 2 and published[0] <= published[1]
-        return interval and published[0] <= ours <= published[1]
-    same = isinstance(ours, Sequence) and len(ours) == len(published)
-    return same and all(agrees(key, p, o) for p, o in zip(published, ours, strict=True))
 
 
 def _rows(

@@ -103,7 +103,7 @@ def samples() -> None:
     """The same prompts and noises before and after, beside the real pictures."""
     test = data.load("test")
     shown, model = test.captions[:16], builtin.portraits()
-    rows = {"real pictures": builtin.pictures(test.images[:16])}
+    rows = {"real pictures": builtin.portraits.decode(test.images[:16])}
     for steps in (4, 10, 20):
         sampler = Sampling(steps=steps, eta=1.0).sampler()
         rows[f"base, {steps} steps"] = drawn(model, model.denoiser, sampler, shown, "test")

@@ -40,7 +40,7 @@ def features(media: Tensor) -> tuple[Tensor, Tensor]:
 @cache
 def real(split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
     """Features of real pictures."""
-    return features(builtin.pictures(data.load(split).images[:count]))
+    return features(builtin.portraits.decode(data.load(split).images[:count]))
 
 
 def distances(ours: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor]) -> dict[str, float]:
@@ -71,7 +71,7 @@ def drawn(
         keys = [Key(("few step", name, first + i)) for i in range(len(words))]
         x = sampler.start(model.process) * normal_each((k / "start" for k in keys), model.shape)
         parts.append(draw(sampler, denoiser, x, keys, model.encode(words)))
-    return builtin.pictures(torch.cat(parts))
+    return builtin.portraits.decode(torch.cat(parts))
 
 
 def measured(

@@ -31,8 +31,8 @@ def numbers(media: Tensor, real: Tensor) -> dict[str, float]:
 def main() -> None:
     torch.set_num_threads(1)
     test = data.load("test")
-    real, captions = builtin.pictures(test.images), test.captions[:COUNT]
-    train = builtin.pictures(data.load("train").images[:COUNT])
+    real, captions = builtin.portraits.decode(test.images), test.captions[:COUNT]
+    train = builtin.portraits.decode(data.load("train").images[:COUNT])
     result = {"train pictures": numbers(train, real)}
     model = builtin.portraits()
     for steps in (4, 10):

@@ -32,7 +32,7 @@ KEY = ("task", "method", "seed")
 
 
 MODELS = {"portraits": builtin.portraits, "lettering": lettering.lettering}
-WEIGHTS = {"portraits": builtin.PATH, "lettering": lettering.PATH}
+WEIGHTS = {"portraits": builtin.portraits.path, "lettering": lettering.lettering.path}
 
 
 def held_out() -> HeldOut:

@@ -80,7 +80,7 @@ def pretraining() -> Run:
         geometry=Geometry(prompts=64 * 10, group=1, minibatches=10),
         budget=Budget(rounds=steps // 10),
         held_out=held_out(max(1, steps // 30)),
-        start=Path(str(builtin.PATH)),
+        start=Path(str(builtin.portraits.path)),
     )
 
 

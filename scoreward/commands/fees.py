@@ -80,7 +80,14 @@ def fees(words: list[str]) -> int:
             f"{options.block} and --users {options.users}"
         )
     top = ceil(max(bids) / tick) or 1
-    setting = _setting(options, tick, top if options.top is None else options.top)
+    setting = AuctionSetting(
+        exact(options.gamma, "gamma"),
+        options.colluders,
+        exact(options.stake, "stake"),
+        top if options.top is None else options.top,
+        exact(options.reward, "reward") / tick,
+        options.accounting,
+    )
     mechanism = _mechanism(options, setting, tick)
     told = mechanism.outcome(padded(mechanism, bids))
     answer = AuctionResult(options, bids, mechanism, told, setting, tick)
@@ -92,21 +99,13 @@ def fees(words: list[str]) -> int:
     return 0
 
 
-def _setting(options: FeesOptions, tick: Fraction, top: int) -> AuctionSetting:
-    return AuctionSetting(
-        exact(options.gamma, "gamma"),
-        options.colluders,
-        exact(options.stake, "stake"),
-        top,
-        exact(options.reward, "reward") / tick,
-        options.accounting,
-    )
-
-
 def _mechanism(options: FeesOptions, setting: AuctionSetting, tick: Fraction) -> Mechanism:
     made: dict[str, Callable[[], Mechanism]] = {
         "bsp-theta": lambda: _bsp_theta(options, setting, tick),
-        "bsp-gamma": lambda: replace(_bsp_gamma(options, setting), tick=tick),
+        "bsp-gamma": lambda: replace(
+            bsp.bsp_gamma(options.block, _slots(options), setting.gamma, setting.colluders),
+            tick=tick,
+        ),
         "first-price": lambda: FirstPrice(options.block),
         "second-price": lambda: SecondPrice(options.block),
         "second-price-burnt": lambda: SecondPrice(options.block, burnt=True),
@@ -134,10 +133,6 @@ def _belong(options: FeesOptions) -> None:
 
 def _slots(options: FeesOptions) -> int:
     return options.block - 1 if options.slots is None else options.slots
-
-
-def _bsp_gamma(options: FeesOptions, setting: AuctionSetting) -> BSP:
-    return bsp.bsp_gamma(options.block, _slots(options), setting.gamma, setting.colluders)
 
 
 def _bsp_theta(options: FeesOptions, setting: AuctionSetting, tick: Fraction) -> BSP:
@@ -232,7 +227,10 @@ class AuctionResult:
 
     def record(self, verdicts: list[tuple[str, Verdict]]) -> dict[str, object]:
         """For --json."""
-        told, limits = self.outcome, self.theta_range
+        told, limits, searched = self.outcome, self.theta_range, None
+        if verdicts:
+            market = self.market
+            searched = {"users": market.users, "top": market.top, "tick": str(market.tick)}
         return {
             "mechanism": self.name,
             "bidders": [dict(zip(ROW, self._row(i), strict=True)) for i in range(len(self.bids))],
@@ -249,7 +247,7 @@ class AuctionResult:
                 }
                 for accounting, verdict in verdicts
             ],
-            "searched": self._searched() if verdicts else None,
+            "searched": searched,
         }
 
     @property
@@ -259,10 +257,6 @@ class AuctionResult:
             numbers = {"slots": made.slots, "confirmed": made.confirmed, "theta": str(made.theta)}
             return {"name": self.options.mechanism, "block": made.block} | numbers
         return {"name": self.options.mechanism, "block": made.block}
-
-    def _searched(self) -> dict[str, object]:
-        market = self.market
-        return {"users": market.users, "top": market.top, "tick": str(market.tick)}
 
     def _row(self, i: int) -> tuple[str, bool, str, bool, str]:
         place = self.places.get(i)
@@ -285,12 +279,8 @@ class AuctionResult:
         if self.theta_range is not None:
             low, high = self.theta_range
             say(f"valid θ ({self.setting.accounting} accounting): {bsp.interval(low, high)}")
-        if verdicts:
-            self._tell_verdicts(verdicts, say)
-
-    def _tell_verdicts(
-        self, verdicts: list[tuple[str, Verdict]], say: Callable[[str], None]
-    ) -> None:
+        if not verdicts:
+            return
         market = self.market
         say("")
         table = Table("property", "utility", "holds", "gain", box=None)

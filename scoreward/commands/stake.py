@@ -11,7 +11,7 @@ from rich.console import Console
 
 from scoreward.core.keys import Key
 from scoreward.own import own
-from scoreward.studies.stake import paths as stake_paths
+from scoreward.studies.stake import paths
 from scoreward.studies.stake.adaptive import adaptive_path, adaptive_value, drawn
 from scoreward.studies.stake.figure import StakePicture, write_stake_figure
 from scoreward.studies.stake.optimum import solve
@@ -71,7 +71,7 @@ class StakeResult:
     value: float
     regime: str
     switch_times: list[float]
-    path: stake_paths.Path
+    path: paths.Path
     phases: list[tuple[str, float]]
     note: str
 
@@ -145,7 +145,7 @@ def _utility(options: StakeOptions) -> Function:
 def _blind(options: StakeOptions, problem: StakeProblem, utility: Utility) -> StakeResult:
     """Without looking at the realised price."""
     plan = solve(problem, utility, options.stakes)
-    path = stake_paths.follow(problem, utility, plan, options.interest)
+    path = paths.follow(problem, utility, plan, options.interest)
     note = "" if plan.exact else "from a grid of 2000 times, not from a closed form"
     if options.volatility:
         note = "for trades that know the mean price only; --adaptive follows the realised one"
@@ -172,7 +172,8 @@ def _adaptive(options: StakeOptions, problem: StakeProblem, utility: Utility) ->
 
 def _tell(answer: StakeResult) -> None:
     path = answer.path
-    lines = [f"strategy: {answer.regime}", f"value: {_number(answer.value)}, seen from time 0"]
+    value = f"{answer.value:.8f}" if abs(answer.value) < 1e6 else f"{answer.value:.8e}"
+    lines = [f"strategy: {answer.regime}", f"value: {value}, seen from time 0"]
     for word, time in zip(answer.regime.split("-then-")[1:], answer.switch_times):
         at = int(torch.searchsorted(path.t, time - 1e-9).clamp(max=len(path.t) - 1))
         lines.append(f"{word} from t = {time:.8f} on, owning {float(path.stakes[at]):.6f} stakes")
@@ -182,10 +183,6 @@ def _tell(answer: StakeResult) -> None:
     lines += [answer.note] if answer.note else []
     for line in lines:
         console.print(line, highlight=False, markup=False)
-
-
-def _number(value: float) -> str:
-    return f"{value:.8f}" if abs(value) < 1e6 else f"{value:.8e}"
 
 
 def _picture(answer: StakeResult, problem: StakeProblem) -> StakePicture:

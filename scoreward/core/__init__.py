@@ -1,0 +1,1 @@
+"""What every method is made of: processes, predictions, Gaussian steps, chains, likelihoods."""

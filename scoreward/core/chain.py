@@ -65,12 +65,16 @@ class Sampler:
 
     @property
     def calls(self) -> int:
-        """Network evaluations per sample (Heun's last step onto σ = 0 uses one less)."""
-        return sum(kernel.calls for kernel in self.kernels)
+        """Network evaluations per sample; Heun's step onto clean data at time 0 has one, not two.
+
+        VE alone has σ(0) > 0, and one evaluation more there than is counted.
+        """
+        ends = zip(self.kernels, self.times[1:], strict=True)
+        return sum(kernel.evaluations(s) for kernel, s in ends)
 
     @property
     def asked(self) -> tuple[int, ...]:
-        """The step of each network evaluation of a chain, in order."""
+        """The step of each network evaluation of a chain, in order; the last may not be needed."""
         return tuple(i for i, kernel in enumerate(self.kernels) for _ in range(kernel.calls))
 
     def start(self, process: Process) -> float:

@@ -44,17 +44,23 @@ JoinedT = TypeVar("JoinedT", bound=Joined)
 Cond = Tensor | Rows | None
 """What the network is conditioned on; the first axis is the batch."""
 
-Denoiser = Callable[[Tensor, Tensor, Cond], Prediction]
-"""(x_t, t, cond) → what the network says about x_t.
 
->>> import torch
->>> import scoreward as sw
->>> def zero(x_t, t, cond):  # all data are 0, so x_t is noise alone
-...     return sw.Prediction.of("x0", torch.zeros_like(x_t), x_t, t, sw.RectifiedFlow())
->>> zero(torch.ones(2, 3), torch.tensor([0.5, 1.0]), None).eps
-tensor([[2., 2., 2.],
-        [1., 1., 1.]])
-"""
+@runtime_checkable
+class Denoiser(Protocol):
+    """(x_t, t, cond) → what the network says about x_t.  Any callable will do.
+
+    `x_t` is [batch, …], `t` one time per sample in [0, 1], `cond` one row per sample.
+
+    >>> import torch
+    >>> import scoreward as sw
+    >>> def zero(x_t, t, cond):  # all data are 0, so x_t is noise alone
+    ...     return sw.Prediction.of("x0", torch.zeros_like(x_t), x_t, t, sw.RectifiedFlow())
+    >>> zero(torch.ones(2, 3), torch.tensor([0.5, 1.0]), None).eps
+    tensor([[2., 2., 2.],
+            [1., 1., 1.]])
+    """
+
+    def __call__(self, x_t: Tensor, t: Tensor, cond: Cond, /) -> Prediction: ...
 
 
 @dataclass(frozen=True)
@@ -92,12 +98,11 @@ class Guided:
         given = whole(cond)
         both = join([given, self.null(given)])
         pair = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), both)
-        x0, eps = (self._mix(both) for both in (pair.x0, pair.eps))
+        x0, eps = (
+            unconditional + self.scale * (conditional - unconditional)
+            for conditional, unconditional in (pair.x0.chunk(2), pair.eps.chunk(2))
+        )
         return Prediction(x_t, t, x0, eps, pair.process)
-
-    def _mix(self, both: Float[Tensor, "twice *shape"]) -> Float[Tensor, "batch *shape"]:
-        conditional, unconditional = both.chunk(2)
-        return unconditional + self.scale * (conditional - unconditional)
 
 
 @dataclass(frozen=True)

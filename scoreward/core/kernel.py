@@ -71,6 +71,10 @@ class Kernel(ABC):
         pred = predict(x, t)
         return self(pred, s), pred
 
+    def evaluations(self, s: float) -> int:
+        """Network evaluations of a step onto s."""
+        return self.calls
+
     def check(self, process: Process, t: float, s: float) -> None:  # noqa: B027
         """Raise ValueError where this step is undefined for this process; by default never."""
 
@@ -152,8 +156,7 @@ class DDIM(Kernel):
             raise ValueError(
                 f"the step {t:.4f} -> {s:.4f} asks for noise {std:.4g} but only {sigma:.4g} is "
                 "left there, so DDIM's own eta has no real mean; lower eta or use "
-                "generalised(eta), "
-                "which is defined for every eta"
+                "generalised(eta), which is defined for every eta"
             )
 
 
@@ -191,9 +194,8 @@ class DataAware(Kernel):
     def _clock(self, process: Process, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         """√(V_t V_s) and log ρ²."""
         (alpha_t, sigma_t), (alpha_s, sigma_s) = map(process.coefficients, (t, s))
-        now, then = (
-            a**2 * self.variance + b**2 for a, b in ((alpha_t, sigma_t), (alpha_s, sigma_s))
-        )
+        now = alpha_t**2 * self.variance + sigma_t**2
+        then = alpha_s**2 * self.variance + sigma_s**2
         ratio = then / now * (alpha_t / alpha_s) ** 2
         return (now * then).sqrt(), torch.xlogy(self.eta**2 * torch.ones_like(ratio), ratio)
 
@@ -226,9 +228,7 @@ def flow_sde(noise: float, at_one: float | None = None) -> Level:
     _check_eta(noise)
 
     def level(process: Process, t: Tensor) -> Tensor:
-        room = (
-            1 - t if at_one is None else torch.where(t == 1, torch.full_like(t, 1 - at_one), 1 - t)
-        )
+        room = 1 - t if at_one is None else torch.where(t == 1, 1 - at_one, 1 - t)
         return noise * (t / room).sqrt() if noise else torch.zeros_like(t)
 
     return level
@@ -315,9 +315,6 @@ class Churn(Kernel):
         return s / (1 + self.gamma - self.gamma * s)
 
 
-# Deterministic solvers of second order
-
-
 @dataclass(frozen=True)
 class Heun(Kernel):
     """Euler, then the average of the velocities at both ends; two calls.  [edm] (Alg. 1)
@@ -331,6 +328,9 @@ class Heun(Kernel):
 
     def __call__(self, pred: Prediction, s: Tensor) -> Gaussian:
         return euler()(pred, s)
+
+    def evaluations(self, s: float) -> int:
+        return 2 if s > 0 else 1
 
     def step(
         self,

@@ -16,25 +16,18 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+Some = Float[Tensor, "*shape"]
+"""Numbers of one shape, whichever: a row, or paths and steps."""
 
-def increment(
-    value: Float[Tensor, "*shape"],
-    later: Float[Tensor, "*shape"],
-    rate: Float[Tensor, "*shape"],
-    discount: float,
-    dt: "Float[Tensor, '*shape'] | float",
-) -> Float[Tensor, "*shape"]:
+Rows = Float[Tensor, " rows"]
+
+
+def increment(value: Some, later: Some, rate: Some, discount: float, dt: Some | float) -> Some:
     """δ = e^(−β dt) V(x') − V(x) + r dt.  [ct-policy-opt] (martingale)"""
     return _decay(discount, value, dt) * later - value + rate * dt
 
 
-def advantage_rate(
-    value: Float[Tensor, "*shape"],
-    later: Float[Tensor, "*shape"],
-    rate: Float[Tensor, "*shape"],
-    discount: float,
-    dt: "Float[Tensor, '*shape'] | float",
-) -> Float[Tensor, "*shape"]:
+def advantage_rate(value: Some, later: Some, rate: Some, discount: float, dt: Some | float) -> Some:
     """q̂ = r + (e^(−β dt) V(x') − V(x)) / dt, the little q, per unit time.
 
     [ct-policy-opt] (advantage rate). One sample has standard deviation |σᵀ∇V| / √dt; what stays
@@ -44,13 +37,8 @@ def advantage_rate(
 
 
 def q_increment(
-    value: Float[Tensor, "*shape"],
-    later: Float[Tensor, "*shape"],
-    rate: Float[Tensor, "*shape"],
-    q: Float[Tensor, "*shape"],
-    discount: float,
-    dt: "Float[Tensor, '*shape'] | float",
-) -> Float[Tensor, "*shape"]:
+    value: Some, later: Some, rate: Some, q: Some, discount: float, dt: Some | float
+) -> Some:
     """δ_q = e^(−β dt) V(x') − V(x) + (r − q) dt, r without entropy.  [q-learning] (martingale)
 
     Its mean is zero given x *and* a when V and q are those of one policy; V and q are both updated
@@ -59,19 +47,13 @@ def q_increment(
     return increment(value, later, rate - q, discount, dt)
 
 
-def q_excess(
-    q: Float[Tensor, " rows"], log_prob: Float[Tensor, " rows"], temperature: float
-) -> Float[Tensor, " rows"]:
+def q_excess(q: Rows, log_prob: Rows, temperature: float) -> Rows:
     """q − γ log π, which has mean zero over actions of π.  [q-learning] (normalisation)"""
     return q - temperature * log_prob
 
 
 def orthogonality_loss(
-    value: Float[Tensor, " rows"],
-    later: Float[Tensor, " rows"],
-    rate: Float[Tensor, " rows"],
-    discount: float,
-    dt: "Float[Tensor, ' rows'] | float",
+    value: Rows, later: Rows, rate: Rows, discount: float, dt: Rows | float
 ) -> Float[Tensor, ""]:
     """A loss whose gradient is −mean(∇V(x) δ)/dt.  [ct-policy-opt] (TD orthogonality)
 
@@ -102,9 +84,7 @@ def realised(
     return result
 
 
-def martingale_loss(
-    value: Float[Tensor, "*shape"], returns: Float[Tensor, "*shape"]
-) -> Float[Tensor, ""]:
+def martingale_loss(value: Some, returns: Some) -> Float[Tensor, ""]:
     """½ mean (G − V(x))² over times and paths.  [ct-policy-opt] (martingale loss)
 
     Consistent because G is a return over many steps, not a value one step later.
@@ -122,9 +102,9 @@ class Fit(NamedTuple):
 def lstd_system(
     phi: Float[Tensor, "rows p"],
     later: Float[Tensor, "rows p"],
-    rate: Float[Tensor, " rows"],
+    rate: Rows,
     discount: float,
-    dt: "Float[Tensor, ' rows'] | float",
+    dt: Rows | float,
 ) -> tuple[Float[Tensor, "p p"], Float[Tensor, " p"]]:
     """(H, y) of the equations H w = y that make δ orthogonal to all features.
 
@@ -159,7 +139,7 @@ def solve_lstd(
 def squared_td_error_trap(
     phi: Float[Tensor, "rows p"],
     later: Float[Tensor, "rows p"],
-    rate: Float[Tensor, " rows"],
+    rate: Rows,
     discount: float,
     dt: float,
 ) -> Float[Tensor, " p"]:

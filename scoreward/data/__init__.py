@@ -1,0 +1,1 @@
+"""What is read rather than drawn: packs that ship, prompts, pictures, texts, preferences."""

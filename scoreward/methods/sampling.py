@@ -33,8 +33,8 @@ class Sampling:
         >>> import scoreward as sw
         >>> sw.Sampling(steps=4).sampler().times
         (1.0, 0.75, 0.5, 0.25, 0.0)
-        >>> sw.Sampling("heun", steps=4).sampler().calls  # network evaluations: two a step
-        8
+        >>> sw.Sampling("heun", steps=4).sampler().calls  # two a step, one onto clean data
+        7
     """
 
     solver: Literal["ddim", "euler", "heun", "dpmpp"] = "ddim"  # ddim is the one that takes eta

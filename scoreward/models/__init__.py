@@ -1,0 +1,1 @@
+"""Networks with what a sampler and a reward need around them."""

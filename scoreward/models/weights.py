@@ -88,7 +88,7 @@ class Weights:
             yield
             return
         snapshot, outer = self.snapshot(name), self._swapped
-        before = dict(self._now())
+        before = {n: cast(Tensor, module._parameters[own]) for module, own, n in self._places}
         try:
             self._swapped = True
             self._put(snapshot)
@@ -96,11 +96,6 @@ class Weights:
         finally:
             self._swapped = outer
             self._put(before)
-
-    def _now(self) -> Iterator[tuple[str, Tensor]]:
-        """The tensors that are in the parameters' places."""
-        for module, own, name in self._places:
-            yield name, cast(Tensor, module._parameters[own])
 
     def _put(self, tensors: Mapping[str, Tensor]) -> None:
         """Put other tensors, or the parameters again, into those places."""

@@ -4,23 +4,30 @@
 that is not finite. A failure is never turned into a reward of 0.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-Reward = Callable[[Tensor, Sequence[str]], Tensor]
-"""(media in [0, 1], prompts) → one number per sample.
 
->>> import torch
->>> def brightness(media, prompts):
-...     return media.flatten(1).mean(1)
->>> brightness(torch.ones(2, 3, 8, 8), ["a lamp", "the sun"])
-tensor([1., 1.])
-"""
+@runtime_checkable
+class Reward(Protocol):
+    """(media in [0, 1], prompts) → one number per sample; higher is better.  Any callable will do.
+
+    `media` is [batch, …], pictures [batch, 3, height, width] and videos [batch, 3, frames, height,
+    width]; there are as many prompts. The answer is [batch], finite, for `scored` checks it.
+
+    >>> import torch
+    >>> def brightness(media, prompts):
+    ...     return media.flatten(1).mean(1)
+    >>> brightness(torch.ones(2, 3, 8, 8), ["a lamp", "the sun"])
+    tensor([1., 1.])
+    """
+
+    def __call__(self, media: Tensor, prompts: Sequence[str], /) -> Tensor: ...
 
 
 Network = TypeVar("Network", bound=nn.Module)

@@ -12,6 +12,7 @@ from scoreward.methods.base import Given, Method, Place, Setting, Settings
 from scoreward.methods.sampling import Sampling
 from scoreward.methods.stored import OnPairs, OnPictures, OwnOrPaired, StoredPlace, WithPictures
 from scoreward.models.base import Model
+from scoreward.models.builtin.pictures import PictureModel
 from scoreward.models.lora import LoRA, add_lora
 from scoreward.rewards.base import Reward
 from scoreward.tasks.base import Goal, Task, told
@@ -236,8 +237,19 @@ class BuiltIn(Task):
 
 
 def from_scratch(
-    given: Given, load: Callable[..., Model], untrained: Callable[..., Model]
-) -> Model:
-    """A model for pretraining: untrained, or going on from a weights file."""
-    start, size = given["start"], given["size"]
-    return untrained(size) if start is None else load(read_tensors(start), size)
+    model: PictureModel,
+    pictures: Callable[[Given, Model], tuple[Tensor, Sequence[str]]],
+    settings: Settings | None = None,
+) -> Pretraining:
+    """How a model of pictures is pretrained: untrained, or going on from a weights file."""
+
+    def begun(given: Given) -> Model:
+        start, size = given["start"], given["size"]
+        return model.untrained(size) if start is None else model(read_tensors(start), size)
+
+    usual = {
+        "size": Setting(model.size),
+        "start": Setting(None, Path | None),
+        "dropout": Setting(0.1),
+    }
+    return Pretraining(usual if settings is None else settings, begun, pictures)

@@ -4,19 +4,17 @@ The reward has a gradient, so the methods that differentiate it are here too.
 """
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
 from scoreward.data import emoji as data
-from scoreward.methods.base import Setting
 from scoreward.models.builtin import emoji as built_in
 from scoreward.rewards.base import Reward
 from scoreward.rewards.emoji import EmojiMatch, Heads, Likeness, Retrieval
 from scoreward.rewards.nearest import least_distance
-from scoreward.tasks.builtin import BuiltIn, Pretraining, from_scratch
+from scoreward.tasks.builtin import BuiltIn, from_scratch
 
 
 @cache
@@ -66,13 +64,8 @@ EMOJI = BuiltIn(
     scorers=scorers,
     again=True,
     tuned_as="portraits",
-    pretraining=Pretraining(
-        settings={
-            "size": Setting(built_in.SIZE),
-            "start": Setting(None, Path | None),
-            "dropout": Setting(0.1),
-        },
-        model=lambda given: from_scratch(given, built_in.emoji, built_in.untrained),
-        pictures=lambda given, model: (data.load("train").images, data.load("train").captions),
+    pretraining=from_scratch(
+        built_in.emoji,
+        lambda given, model: (data.load("train").images, data.load("train").captions),
     ),
 )

@@ -1,7 +1,6 @@
 """The second built-in task: draw the word that the prompt says, rewarded by what an OCR reads."""
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,12 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scoreward.data import lettering as data
-from scoreward.methods.base import Setting
 from scoreward.models.builtin import lettering as built_in
 from scoreward.rewards.base import Reward
 from scoreward.rewards.nearest import least_distance
 from scoreward.rewards.ocr import Confidence, ExactText, Legible, PaddleReader, TesseractReader
-from scoreward.tasks.builtin import BuiltIn, Pretraining, from_scratch
+from scoreward.tasks.builtin import BuiltIn, from_scratch
 
 DRAWN = 4  # pictures of a training word, each in another look
 
@@ -70,13 +68,5 @@ LETTERING = BuiltIn(
     scorers=scorers,
     tuned_as="portraits",
     no_gradient="the OCR of lettering has no gradient",
-    pretraining=Pretraining(
-        settings={
-            "size": Setting(built_in.SIZE),
-            "start": Setting(None, Path | None),
-            "dropout": Setting(0.1),
-        },
-        model=lambda given: from_scratch(given, built_in.lettering, built_in.untrained),
-        pictures=pictures,
-    ),
+    pretraining=from_scratch(built_in.lettering, pictures),
 )

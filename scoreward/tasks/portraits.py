@@ -16,7 +16,6 @@ from scoreward.data import portraits as data
 from scoreward.methods.base import Given, Setting
 from scoreward.models.base import Model
 from scoreward.models.builtin import portraits as builtin
-from scoreward.models.builtin.transformer import NetworkSize
 from scoreward.rewards.base import Reward
 from scoreward.rewards.palette import PaletteCheck, nearest_picture
 from scoreward.rewards.portraits import (
@@ -26,7 +25,7 @@ from scoreward.rewards.portraits import (
     Verifier,
     attribute_table,
 )
-from scoreward.tasks.builtin import BuiltIn, Pretraining, from_scratch
+from scoreward.tasks.builtin import BuiltIn, from_scratch
 from scoreward.training.sources.own_pairs import content
 
 
@@ -87,13 +86,13 @@ PORTRAITS = BuiltIn(
     scorers=scorers,
     tables=lambda: {"attributes": AttributeTable(verifier("b"))},
     judged=lambda: f"ShareRight {content(verifier('a'))}",
-    pretraining=Pretraining(
+    pretraining=from_scratch(
+        builtin.portraits,
+        pictures,
         settings={
-            "size": Setting(NetworkSize()),
+            "size": Setting(builtin.portraits.size),
             "captions": Setting(Captions()),
             "start": Setting(None, Path | None),
         },
-        model=lambda given: from_scratch(given, builtin.portraits, builtin.untrained),
-        pictures=pictures,
     ),
 )

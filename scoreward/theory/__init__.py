@@ -1,0 +1,1 @@
+"""Exact laws: the oracles of samplers, objectives and bounds."""

@@ -12,7 +12,7 @@ from PIL import Image
 from scoreward import cli
 from scoreward.data.captioned import CaptionsError, captioned
 from scoreward.models.diffusers import load
-from scoreward.models.diffusers.latents import PictureFiles
+from scoreward.models.diffusers.prompts import PictureFiles
 from tests.families import tiny
 from tests.support.matrix import long
 

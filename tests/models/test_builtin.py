@@ -25,7 +25,7 @@ SMALL = NetworkSize(hidden=16, depth=1, heads=2)
 
 
 def test_a_model_says_what_a_sampler_needs() -> None:
-    model = builtin.untrained(SMALL)
+    model = builtin.portraits.untrained(SMALL)
     assert (model.kind, model.shape) == ("velocity", (3, 16, 16))
     assert isinstance(model.process, RectifiedFlow)
     denoiser = model.denoiser
@@ -45,18 +45,18 @@ def test_prompts_become_six_phrases_of_256_numbers() -> None:
 
 
 def test_nothing_is_what_the_empty_prompt_says() -> None:
-    cond = builtin.nothing(builtin.words(["a red hat", "a happy person"]))
+    cond = builtin.portraits.nothing(builtin.words(["a red hat", "a happy person"]))
     assert isinstance(cond, Tensor)
     assert torch.equal(cond, builtin.words(["", ""]))
     with pytest.raises(TypeError, match="condition of the portraits model is a tensor"):
-        builtin.nothing(None)
+        builtin.portraits.nothing(None)
     with pytest.raises(TypeError, match="condition of the portraits model is a tensor"):
-        builtin.nothing(Rows())
+        builtin.portraits.nothing(Rows())
 
 
 def test_pictures_are_moved_to_the_unit_interval_and_cut() -> None:
     x0 = torch.tensor([-3.0, -1.0, 0.0, 0.5, 1.0, 9.0])
-    assert builtin.pictures(x0).tolist() == [0.0, 0.0, 0.5, 0.75, 1.0, 1.0]
+    assert builtin.portraits.decode(x0).tolist() == [0.0, 0.0, 0.5, 0.75, 1.0, 1.0]
 
 
 # Weights
@@ -64,7 +64,7 @@ def test_pictures_are_moved_to_the_unit_interval_and_cut() -> None:
 
 def test_untrained_weights_depend_on_the_seed_and_disturb_nobody() -> None:
     before = torch.random.get_rng_state()
-    first, again, other = (builtin.untrained(SMALL, seed).network for seed in (0, 0, 1))
+    first, again, other = (builtin.portraits.untrained(SMALL, seed).network for seed in (0, 0, 1))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert all(torch.equal(a, b) for a, b in parameters(first, again))
     assert not all(torch.equal(a, b) for a, b in parameters(first, other))
@@ -75,7 +75,7 @@ def parameters(*networks: torch.nn.Module) -> list[tuple[Tensor, ...]]:
 
 
 def test_given_weights_are_used() -> None:
-    made = builtin.untrained(SMALL, seed=3).network
+    made = builtin.portraits.untrained(SMALL, seed=3).network
     model = builtin.portraits(made.state_dict(), SMALL)
     assert all(torch.equal(a, b) for a, b in parameters(model.network, made))
     with pytest.raises(RuntimeError, match="Missing key"):
@@ -83,13 +83,13 @@ def test_given_weights_are_used() -> None:
 
 
 def test_the_shipped_weights_are_small_finite_and_fit() -> None:
-    assert builtin.PATH.stat().st_size <= 12_000_000
-    weights = builtin.shipped()
+    assert builtin.portraits.path.stat().st_size <= 12_000_000
+    weights = builtin.portraits.shipped()
     assert {name: w.shape for name, w in weights.items()} == {
-        name: p.shape for name, p in builtin.untrained().network.state_dict().items()
+        name: p.shape for name, p in builtin.portraits.untrained().network.state_dict().items()
     }
     assert all(w.dtype == torch.float32 and w.isfinite().all() for w in weights.values())
-    assert (Path(builtin.PATH).parent / "LICENSE.md").exists()
+    assert (Path(builtin.portraits.path).parent / "LICENSE.md").exists()
 
 
 # What the shipped model knows

@@ -18,7 +18,7 @@ SMALL = NetworkSize(hidden=16, depth=1, heads=2, patch=8, text=data.DIM, places=
 
 
 def test_a_model_says_what_a_sampler_needs() -> None:
-    model = built_in.untrained(SMALL)
+    model = built_in.emoji.untrained(SMALL)
     assert (model.kind, model.shape) == ("velocity", (3, 32, 32))
     cond = model.encode(["panda", "red apple"])
     x = (KEY / "x").normal(2, *model.shape)
@@ -65,10 +65,10 @@ def test_new_prompts_are_near_the_captions_they_mean_and_keep_their_rows() -> No
 
 
 def test_the_shipped_weights_are_small_finite_and_fit() -> None:
-    assert built_in.PATH.stat().st_size <= 16_000_000
-    weights = built_in.shipped()
+    assert built_in.emoji.path.stat().st_size <= 16_000_000
+    weights = built_in.emoji.shipped()
     assert {n: w.shape for n, w in weights.items()} == {
-        n: p.shape for n, p in built_in.untrained().network.state_dict().items()
+        n: p.shape for n, p in built_in.emoji.untrained().network.state_dict().items()
     }
     assert all(w.dtype == torch.float32 and w.isfinite().all() for w in weights.values())
 

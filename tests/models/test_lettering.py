@@ -18,7 +18,7 @@ SMALL = NetworkSize(hidden=16, depth=1, heads=2, patch=8, text=data.DIM, places=
 
 
 def test_a_model_says_what_a_sampler_needs() -> None:
-    model = built_in.untrained(SMALL)
+    model = built_in.lettering.untrained(SMALL)
     assert (model.kind, model.shape) == ("velocity", (1, 32, 64))
     cond = model.encode(["cat", data.caption("tiger")])
     x = (KEY / "x").normal(2, *model.shape)
@@ -41,13 +41,13 @@ def test_places_of_tokens_and_of_letters_speak_of_the_same_pixels() -> None:
 
 
 def test_the_shipped_weights_are_small_finite_and_fit() -> None:
-    assert built_in.PATH.stat().st_size <= 10_000_000
-    weights = built_in.shipped()
+    assert built_in.lettering.path.stat().st_size <= 10_000_000
+    weights = built_in.lettering.shipped()
     assert {n: w.shape for n, w in weights.items()} == {
-        n: p.shape for n, p in built_in.untrained().network.state_dict().items()
+        n: p.shape for n, p in built_in.lettering.untrained().network.state_dict().items()
     }
     assert all(w.dtype == torch.float32 and w.isfinite().all() for w in weights.values())
-    assert (built_in.PATH.parent / "LICENSE.md").exists()
+    assert (built_in.lettering.path.parent / "LICENSE.md").exists()
 
 
 def test_the_shipped_model_writes_what_it_is_told_to() -> None:

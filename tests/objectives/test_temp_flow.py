@@ -275,7 +275,7 @@ def test_a_start_stays_on_one_process() -> None:
 def test_a_minibatch_holds_whole_series_and_half_of_the_branches() -> None:
     made = source(4, 9, prompts=2)
     made = replace(made, geometry=replace(made.geometry, minibatches=2))
-    parts = make_trainer(objective=TempFlowGRPO(), source=made)._parts(0)
+    parts = make_trainer(objective=TempFlowGRPO(), source=made)._pass(0, 0)
     for part in parts:
         assert (part // 9).bincount().max() == 9
         assert len(part) == 36

@@ -89,7 +89,7 @@ def test_pretraining_ends_with_a_weights_file_that_loads(tmp_path: Path) -> None
     words = [*sizes.split(), *TINY[-2:], *FEW, f"--folder={folder}"]
     assert main(["pretrain", *words]) == 0
     weights = load_file(folder / "model.safetensors")
-    assert weights.keys() == builtin.shipped().keys()
+    assert weights.keys() == builtin.portraits.shipped().keys()
     builtin.portraits(weights)
 
 

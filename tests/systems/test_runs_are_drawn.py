@@ -26,7 +26,7 @@ def test_a_run_is_drawn_with_what_it_learned(options: list[str], tmp_path: Path)
     assert main(["sample", PROMPT, "--run", str(folder), "--out", str(picture)]) == 0
     assert picture.exists()
     model, base = Which(run=folder).model(), builtin.portraits()
-    x, t = torch.randn(2, *builtin.SHAPE), torch.tensor([0.3, 0.7])
+    x, t = torch.randn(2, *builtin.portraits.shape), torch.tensor([0.3, 0.7])
     cond = model.encode([PROMPT] * 2)
     with torch.no_grad():
         change = (model.denoiser(x, t, cond).x0 - base.denoiser(x, t, cond).x0).abs().max()

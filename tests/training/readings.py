@@ -15,7 +15,7 @@ from scoreward.core.keys import Key
 from scoreward.core.policy import Policy
 from scoreward.core.rows import Rows
 from scoreward.methods.losses import OWN, TextLoss
-from scoreward.models.builtin.portraits import SHAPE, around
+from scoreward.models.builtin.portraits import portraits
 from scoreward.models.builtin.transformer import NetworkSize, fresh
 from scoreward.models.lora import LoRA, add_lora
 from scoreward.models.texts.loading import LanguageLoading
@@ -49,7 +49,7 @@ FAST = Optimizer(lr=1e-2, ema=0.5)
 
 def network(lora: bool) -> nn.Module:
     """A transformer of a few thousand weights, whose answers depend on all of them."""
-    made = fresh(SHAPE, SMALL, seed=1)
+    made = fresh(portraits.shape, SMALL, seed=1)
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for parameter in made.parameters():
@@ -70,7 +70,7 @@ def pictured(name: str) -> tuple[Any, Any]:
     run = recipe(name)
     prompts, group = SIZES.get(name, (2, 2))
     if name in PAIRED:
-        x0, noise = ((Key(("readings", n)).normal(2, 4, *SHAPE)) for n in ("x0", "noise"))
+        x0, noise = ((Key(("readings", n)).normal(2, 4, *portraits.shape)) for n in ("x0", "noise"))
         gap = torch.tensor([0.4, 0.1, 0.7, 0.3])
         data = PairData(x0[0], x0[1], list(WORDS), gap, noise[0], noise[1])
         return run.objective, Preferences(data, Geometry(prompts=4, group=2), 0.0)
@@ -95,7 +95,7 @@ def trainer(name: str, precision: str, lora: bool, folder: Path) -> Trainer:
     if name in TEXTS:
         return text_trainer(name.removeprefix("text_"), precision, lora, folder)
     objective, source = pictured(name)
-    model = around(network(lora))
+    model = portraits.around(network(lora))
     return Trainer(model, objective, source, FAST, Team(precision), guards=LOOSE)
 
 
@@ -111,7 +111,7 @@ def question(name: str, model: Any) -> tuple[Any, Any, Any]:
     if name in TEXTS:
         rows = model.padded([model.sequence(t.prompt, t.chosen) for t in texts.tales(2)])
         return rows.token, rows.mask, None
-    x = Key(("readings", "x_t")).normal(2, *SHAPE)
+    x = Key(("readings", "x_t")).normal(2, *portraits.shape)
     return x, torch.tensor([0.3, 0.8]), model.encode(WORDS[:2])
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from scoreward.core.denoiser import NetworkDenoiser
 from scoreward.core.process import RectifiedFlow
-from scoreward.models.builtin.portraits import around
+from scoreward.models.builtin.portraits import portraits
 from scoreward.models.weights import Snapshot, Weights
 from scoreward.objectives.paths.ddpo import DDPO
 from scoreward.objectives.paths.flow_grpo import FlowGRPO
@@ -58,7 +58,7 @@ def run_of(folder: Path, precision: str, reward: Reward = redness, lora: bool = 
     few = replace(few, scorers={"red": reward}, tables={}, every=1)
     return replace(
         full,
-        model=around(network(lora)),
+        model=portraits.around(network(lora)),
         objective=objective,
         source=replace(source, rewards={"red": reward}),
         optimizer=FAST,
@@ -208,7 +208,7 @@ def test_gradients_too_small_for_fp16_are_not_lost() -> None:
     for precision in ("no", "fp16"):
         objective, source = pictured("portraits_vgrpo")
         made = Trainer(
-            around(network(False)), replace(objective, anchor=0.0), source,
+            portraits.around(network(False)), replace(objective, anchor=0.0), source,
             Optimizer(lr=1e-2, max_norm=None), Team(precision), guards=Guards(ratio_tolerance=1.0),
         )  # fmt: skip
         whole = made.objective.loss
@@ -252,7 +252,7 @@ def test_the_scale_is_part_of_a_checkpoint(tmp_path: Path) -> None:
 
 
 def test_half_weights_under_adapters_are_scaled_without_autocast(tmp_path: Path) -> None:
-    model = around(network(True))
+    model = portraits.around(network(True))
     for parameter in model.network.parameters():
         if not parameter.requires_grad:
             parameter.data = parameter.data.half()
@@ -296,7 +296,7 @@ def test_a_path_method_trains_in_bf16_with_guidance(
     assert isinstance(source, Online)
     source = replace(source, geometry=replace(source.geometry, micro_batch=3, minibatches=2))
     made = Trainer(
-        around(network(False)), objective, source, FAST, Team("bf16"), guidance=5.0,
+        portraits.around(network(False)), objective, source, FAST, Team("bf16"), guidance=5.0,
         guards=Guards(ratio_limit=1e6, verify_every=1),
     )  # fmt: skip
     metrics = made.step().metrics
@@ -306,7 +306,7 @@ def test_a_path_method_trains_in_bf16_with_guidance(
 
 def test_the_tolerance_is_an_option() -> None:
     made = Trainer(
-        around(network(False)), VGRPO(), pictured("portraits_vgrpo")[1], FAST, Team(),
+        portraits.around(network(False)), VGRPO(), pictured("portraits_vgrpo")[1], FAST, Team(),
         guards=Guards(ratio_tolerance=0.25),
     )  # fmt: skip
     made.step()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from scoreward.core.policy import DiffusionPolicy
-from scoreward.models.builtin.portraits import SHAPE, around
+from scoreward.models.builtin.portraits import portraits
 from scoreward.objectives.samples.answers import PairRows
 from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.training.geometry import Geometry
@@ -73,11 +73,11 @@ def test_a_trainer_allows_what_its_precision_guidance_and_samples_explain() -> N
     objective, source = pictured("portraits_vgrpo")
     for precision, rounding in (("no", 2.0**-24), ("bf16", BF16)):
         made = Trainer(
-            around(network(False)), replace(objective, anchor=0.0), source, FAST,
+            portraits.around(network(False)), replace(objective, anchor=0.0), source, FAST,
             Team(precision, "cpu"), guidance=2.0, guards=Guards(ratio_limit=1e6),
         )  # fmt: skip
         made.step()
-        assert made.tolerance == tolerance(rounding, 2.0, prod(SHAPE))
+        assert made.tolerance == tolerance(rounding, 2.0, prod(portraits.shape))
         work, _ = made.work(1)
         assert work.policy.rounding == rounding  # by which answers are asked for again
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from scoreward.models.builtin.emoji import PATH
+from scoreward.models.builtin.emoji import emoji
 from scoreward.training.checkpoint import newest, read_snapshot
 
 
@@ -17,8 +17,8 @@ def main(run: Path) -> None:
     if checkpoint is None:
         raise SystemExit(f"{run} has no checkpoint")
     tensors = {n: t.half().contiguous() for n, t in read_snapshot(checkpoint, "ema").items()}
-    save_file(tensors, PATH)
-    print(checkpoint.name, PATH.stat().st_size, "bytes")
+    save_file(tensors, emoji.path)
+    print(checkpoint.name, emoji.path.stat().st_size, "bytes")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ in wavelets, and the other way round.
 """
 
 from dataclasses import dataclass
+from functools import reduce
 from math import prod
 
 import numpy as np
@@ -46,7 +47,10 @@ def basis(name: str, shape: tuple[int, ...]) -> Basis:
     if name == "pixel":
         return Basis(name, shape, torch.eye(prod(shape), dtype=torch.float64))
     channels, space = shape[:-2] if len(shape) == 3 else (), shape[-2:]
-    matrix = _cosines_of(space) if name == "dct" else _wavelets(name, space)
+    if name == "dct":
+        matrix = reduce(torch.kron, map(cosines, space))
+    else:
+        matrix = _wavelets(name, space)
     if channels:
         matrix = torch.kron(cosines(channels[0]), matrix)
     return Basis(name, shape, matrix)
@@ -58,13 +62,6 @@ def levels(shape: tuple[int, ...]) -> int:
     while all(side % 2 ** (count + 1) == 0 for side in shape):
         count += 1
     return count
-
-
-def _cosines_of(shape: tuple[int, ...]) -> Float[Tensor, "d d"]:
-    matrix = cosines(shape[0])
-    for side in shape[1:]:
-        matrix = torch.kron(matrix, cosines(side))
-    return matrix
 
 
 def _wavelets(name: str, shape: tuple[int, ...]) -> Float[Tensor, "d d"]:

@@ -215,24 +215,20 @@ def stored(path: Path) -> tuple[Compression, dict[str, Tensor]]:
             f"{path} holds no compressed model; `save` of models/compressed.py writes one"
         )
     said = json.loads(about["compression"])
+    # JSON has lists where settings have tuples
+    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in said["settings"].items()}
     weights = {
         n.removeprefix("network."): v for n, v in tensors.items() if n.startswith("network.")
     }
     how = Compression(
         Operator(tensors["operator.matrix"], tensors["operator.centre"]),
         basis(said["basis"], tuple(said["shape"])),
-        _decoder(said["decoder"], said["settings"]),
+        DECODERS[said["decoder"]](**settings),
         tuple(said["latent"]),
         said["mean"],
         said["std"],
     )
     return how, weights
-
-
-def _decoder(name: str, settings: Mapping[str, object]) -> Decoder:
-    """JSON has lists where settings have tuples."""
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-    return DECODERS[name](**given)
 
 
 def _boxed(decoder: Decoder) -> bool:

@@ -1,20 +1,18 @@
 """CogVideoX."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
-from scoreward.core.prediction import Kind
-from scoreward.core.process import Process
 from scoreward.models.diffusers.family import (
     Family,
     Network,
     Size,
+    Upstream,
     divided,
-    table_grid,
-    table_kind,
-    table_process,
+    said,
+    sides,
     table_step,
 )
 from scoreward.models.diffusers.text import Text
@@ -25,38 +23,23 @@ class CogVideoX(Family):
 
     pipelines: ClassVar = ("CogVideoXPipeline",)
     tokens: ClassVar = 226
+    table: ClassVar = True
 
-    def process(self, pipe: Any) -> Process:
-        return table_process(pipe.scheduler)
-
-    def kind(self, pipe: Any) -> Kind:
-        return table_kind(pipe.scheduler)
-
-    def size(self, pipe: Any) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         setting, scale = pipe.transformer.config, pipe.vae_scale_factor_spatial
         frames = setting.sample_frames
         return Size(setting.sample_height * scale, setting.sample_width * scale, frames)
 
-    def shape(self, pipe: Any, size: Size) -> tuple[int, ...]:
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
         setting = pipe.transformer.config
         space, time = pipe.vae_scale_factor_spatial, pipe.vae_scale_factor_temporal
         frames = (size.frames - 1) // time + 1
         if setting.patch_size_t is not None:
             divided(frames, setting.patch_size_t, "latent frames")
-        height = divided(size.height, space * setting.patch_size, "heights") * setting.patch_size
-        width = divided(size.width, space * setting.patch_size, "widths") * setting.patch_size
-        return (setting.in_channels, frames, height, width)
+        return (setting.in_channels, frames, *sides(size, space, setting.patch_size))
 
-    def grid(self, pipe: Any, steps: int, size: Size) -> tuple[float, ...]:
-        return table_grid(pipe.scheduler, steps)
-
-    def text(self, pipe: Any, prompts: Sequence[str], tokens: int) -> Text:
-        states, _ = pipe.encode_prompt(
-            list(prompts),
-            do_classifier_free_guidance=False,
-            device=pipe.text_encoder.device,
-            max_sequence_length=tokens,
-        )
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
+        states, _ = said(pipe, prompts, tokens)
         return Text(states)
 
     def call(self, network: Network, x_t: Tensor, t: Tensor, cond: Text) -> Tensor:

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from scoreward.models.base import Save
-from scoreward.models.diffusers.family import Network
+from scoreward.models.diffusers.family import Network, Upstream
 from scoreward.models.lora import LoRA
 
 KINDS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -21,7 +21,7 @@ class ExportError(ValueError):
     """A model whose weights cannot be written as asked."""
 
 
-def saver(folder: Path, pipe: Any, network: Network, lora: LoRA, adapters: bool) -> Save:
+def saver(folder: Path, pipe: Upstream, network: Network, lora: LoRA, adapters: bool) -> Save:
     """A function that writes weights of this model for plain diffusers."""
 
     def save(weights: Mapping[str, Tensor], target: Path, merged: bool) -> None:
@@ -118,7 +118,7 @@ def stored_kinds(folder: Path) -> dict[str, torch.dtype]:
     return kinds
 
 
-def as_stored(network: Any, kinds: Mapping[str, torch.dtype]) -> None:
+def as_stored(network: nn.Module, kinds: Mapping[str, torch.dtype]) -> None:
     """Turn a network's weights into the kinds of number they had; unknown ones into the usual."""
     every = list(kinds.values()) or [torch.float32]
     usual = max(set(every), key=every.count)

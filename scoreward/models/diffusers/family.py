@@ -7,7 +7,8 @@ kinds, its latents to pictures, its text encoders to rows. It holds no state and
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from math import prod
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -17,6 +18,56 @@ from scoreward.core.prediction import Kind
 from scoreward.core.process import DiscreteVP, Process, RectifiedFlow
 from scoreward.models.diffusers.text import Text
 from scoreward.models.diffusers.versions import OLDEST
+
+
+@runtime_checkable
+class VAE(Protocol):
+    """What is asked of an autoencoder; what it answers, diffusers wraps in many ways."""
+
+    @property
+    def config(self) -> Any: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def to(self, device: Any, /) -> Any: ...
+
+    def decode(self, z: Tensor, /, *, return_dict: bool) -> Any: ...
+
+    def encode(self, x: Tensor, /, *, return_dict: bool) -> Any: ...
+
+
+@runtime_checkable
+class Scheduler(Protocol):
+    """What is asked of a scheduler: its settings, of which a fresh one makes the times."""
+
+    @property
+    def config(self) -> Any: ...
+
+    @classmethod
+    def from_config(cls, config: Any) -> Any: ...
+
+
+@runtime_checkable
+class Upstream(Protocol):
+    """What is asked of every pipeline; its networks and sizes each family calls its own names."""
+
+    @property
+    def scheduler(self) -> Any: ...
+
+    @property
+    def components(self) -> dict[str, Any]: ...
+
+    @classmethod
+    def from_pretrained(cls, path: Any, /, **given: Any) -> Any: ...
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")  # names of linear layers in diffusers
 JOINT = (*ATTENTION, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
@@ -39,41 +90,52 @@ class Family(ABC):
     targets: ClassVar[tuple[str, ...]] = ATTENTION  # layers that get LoRA unless told otherwise
     tokens: ClassVar[int] = 0  # of text, where the pipeline itself does not fix it
     edits: ClassVar[bool] = False  # whether prompts are instructions about a picture
+    table: ClassVar[bool] = False  # whether noise comes by a table of ᾱ; else it is a flow
+    even: ClassVar[bool] = False  # whether a flow's grid starts from 1 … 1/steps
+    patch: ClassVar[int] = 0  # latents along a token's side, where tokens shift the grid
     since: ClassVar[tuple[int, int]] = OLDEST  # the first diffusers in which it works
 
-    def process(self, pipe: Any) -> Process:
+    def process(self, pipe: Upstream) -> Process:
         """How the pipeline adds noise."""
-        return RectifiedFlow()
+        return table_process(pipe.scheduler) if self.table else RectifiedFlow()
 
-    def kind(self, pipe: Any) -> Kind:
+    def kind(self, pipe: Upstream) -> Kind:
         """What the network predicts; flows predict ε − x0."""
-        return "velocity"
+        return table_kind(pipe.scheduler) if self.table else "velocity"
 
-    def guidance(self, pipe: Any) -> float | None:
+    def guidance(self, pipe: Upstream) -> float | None:
         """Default of the guidance that the network was distilled to take as an input, if any."""
         return None
 
     @abstractmethod
-    def size(self, pipe: Any) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         """The size that the model was made for."""
 
     @abstractmethod
-    def shape(self, pipe: Any, size: Size) -> tuple[int, ...]:
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
         """Of one sample's latents.  Raises ValueError for a size the model cannot draw."""
 
-    def grid(self, pipe: Any, steps: int, size: Size) -> tuple[float, ...]:
+    def grid(self, pipe: Upstream, steps: int, size: Size) -> tuple[float, ...]:
         """The times at which the pipeline itself would ask the network, and the last one."""
-        return flow_grid(pipe.scheduler, steps)
+        if self.table:
+            return table_grid(pipe.scheduler, steps)
+        return flow_grid(pipe.scheduler, steps, self.shift(pipe, steps, size), self.even)
+
+    def shift(self, pipe: Upstream, steps: int, size: Size) -> float | None:
+        """μ of a grid that is shifted by the size of the media; None where it is not."""
+        if not self.patch:
+            return None
+        return shift_of_tokens(pipe.scheduler, prod(self.shape(pipe, size)[1:]) // self.patch**2)
 
     @abstractmethod
-    def text(self, pipe: Any, prompts: Sequence[str], tokens: int) -> Text:
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
         """What the text encoders say; the pipeline has them loaded."""
 
-    def nothing(self, pipe: Any, tokens: int) -> Text:
+    def nothing(self, pipe: Upstream, tokens: int) -> Text:
         """The same of no prompt, for guidance."""
         return self.text(pipe, [""], tokens)
 
-    def adjust(self, network: "Network", pipe: Any) -> "Network":
+    def adjust(self, network: "Network", pipe: Upstream) -> "Network":
         """The network with whatever of the pipeline's own settings its call needs."""
         return network
 
@@ -81,11 +143,11 @@ class Family(ABC):
     def call(self, network: "Network", x_t: Tensor, t: Tensor, cond: Text) -> Tensor:
         """The network's answer, of `kind`, shaped as x_t."""
 
-    def decode(self, pipe: Any, x0: Tensor) -> Tensor:
+    def decode(self, pipe: Upstream, x0: Tensor) -> Tensor:
         """Latents to media in about [-1, 1]: [batch, 3, (frames,) height, width]."""
         return decoded(pipe.vae, unscaled(pipe.vae, x0))
 
-    def latents(self, pipe: Any, media: Tensor) -> Tensor:
+    def latents(self, pipe: Upstream, media: Tensor) -> Tensor:
         """Media in [-1, 1] to latents; the mean where the encoder is random."""
         return scaled(pipe.vae, encoded(pipe.vae, media))
 
@@ -133,13 +195,31 @@ def latent_frames(frames: int, by: int) -> int:
     return 1 + (divided(frames - 1, by, "frames after the first") if frames > 1 else 0)
 
 
-def image_scale(pipe: Any) -> int:
+def sides(size: Size, scale: int, down: int = 1, across: int | None = None) -> tuple[int, int]:
+    """Height and width in latents of `scale` pixels, in whole patches of `down` by `across`."""
+    across = down if across is None else across
+    height = divided(size.height, scale * down, "heights")
+    return height * down, divided(size.width, scale * across, "widths") * across
+
+
+def said(pipe: Upstream, prompts: Sequence[str], tokens: int, **more: object) -> Any:
+    """What `encode_prompt` answers in most pipelines: states first, then their mask."""
+    return pipe.encode_prompt(
+        list(prompts),
+        do_classifier_free_guidance=False,
+        device=pipe.text_encoder.device,
+        max_sequence_length=tokens,
+        **more,
+    )
+
+
+def image_scale(pipe: Upstream) -> int:
     """Pixels per latent along a side."""
     return 2 ** (len(pipe.vae.config.block_out_channels) - 1)
 
 
 def flow_grid(
-    scheduler: Any, steps: int, mu: float | None = None, even: bool = False
+    scheduler: Scheduler, steps: int, mu: float | None = None, even: bool = False
 ) -> tuple[float, ...]:
     """A flow scheduler's own noise levels; `even` starts from 1 … 1/steps, as most pipelines do."""
     if not flow_like(scheduler):
@@ -157,13 +237,13 @@ def flow_grid(
     return tuple(min(1.0, float(s)) for s in fresh.sigmas[: steps + 1])
 
 
-def flow_like(scheduler: Any) -> bool:
+def flow_like(scheduler: Scheduler) -> bool:
     """Whether a scheduler's sigmas are times of a flow."""
     named = type(scheduler).__name__.startswith("FlowMatch")
     return named or bool(scheduler.config.get("use_flow_sigmas", False))
 
 
-def shift_of_tokens(scheduler: Any, tokens: int) -> float:
+def shift_of_tokens(scheduler: Scheduler, tokens: int) -> float:
     """μ of a resolution-dependent shift: linear in the number of image tokens.  [sd3] (23)"""
     setting = scheduler.config
     low, high = setting.get("base_image_seq_len", 256), setting.get("max_image_seq_len", 4096)
@@ -171,7 +251,7 @@ def shift_of_tokens(scheduler: Any, tokens: int) -> float:
     return first + (last - first) * (tokens - low) / (high - low)
 
 
-def table_process(scheduler: Any) -> DiscreteVP:
+def table_process(scheduler: Scheduler) -> DiscreteVP:
     """The table of a DDPM-like scheduler as a process.  Raises ValueError for other schedules."""
     setting = scheduler.config
     schedule = setting.get("beta_schedule", "linear")
@@ -190,7 +270,7 @@ def table_process(scheduler: Any) -> DiscreteVP:
     )
 
 
-def table_kind(scheduler: Any) -> Kind:
+def table_kind(scheduler: Scheduler) -> Kind:
     """What the network of such a scheduler predicts."""
     names: dict[str, Kind] = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
     said = scheduler.config.get("prediction_type", "epsilon")
@@ -199,7 +279,7 @@ def table_kind(scheduler: Any) -> Kind:
     return names[said]
 
 
-def table_grid(scheduler: Any, steps: int) -> tuple[float, ...]:
+def table_grid(scheduler: Scheduler, steps: int) -> tuple[float, ...]:
     """Times of DDIM with the scheduler's spacing; the last is 0, or 1/1000 for an end at ᾱ[0]."""
     from diffusers import DDIMScheduler
 
@@ -219,13 +299,13 @@ def table_step(t: Float[Tensor, " batch"], steps: int = 1000) -> Float[Tensor, "
     return torch.where((position - nearest).abs() < 1e-3, nearest, position).clamp(min=0)
 
 
-def normalised(vae: Any, z: Tensor) -> Tensor:
+def normalised(vae: VAE, z: Tensor) -> Tensor:
     """Latents as the network sees them, by the VAE's own means and deviations."""
     mean, std = (_of_channels(getattr(vae.config, n), z) for n in ("latents_mean", "latents_std"))
     return (z - mean) / std
 
 
-def denormalised(vae: Any, x0: Tensor) -> Tensor:
+def denormalised(vae: VAE, x0: Tensor) -> Tensor:
     """The inverse of `normalised`."""
     mean, std = (_of_channels(getattr(vae.config, n), x0) for n in ("latents_mean", "latents_std"))
     return x0 * std + mean
@@ -237,22 +317,47 @@ def _of_channels(values: Sequence[float], like: Tensor) -> Tensor:
     )
 
 
-def scaled(vae: Any, z: Tensor) -> Tensor:
+def scaled(vae: VAE, z: Tensor) -> Tensor:
     """Latents as the network sees them, by the VAE's scale and shift."""
     return (z - (vae.config.get("shift_factor") or 0.0)) * vae.config.scaling_factor
 
 
-def unscaled(vae: Any, x0: Tensor) -> Tensor:
+def unscaled(vae: VAE, x0: Tensor) -> Tensor:
     """The inverse of `scaled`."""
     return x0 / vae.config.scaling_factor + (vae.config.get("shift_factor") or 0.0)
 
 
-def decoded(vae: Any, z: Tensor) -> Tensor:
+def decoded(vae: VAE, z: Tensor) -> Tensor:
     """What a VAE of pictures or video makes of latents."""
     return vae.decode(z.to(vae.dtype), return_dict=False)[0]
 
 
-def encoded(vae: Any, media: Tensor) -> Tensor:
+def encoded(vae: VAE, media: Tensor) -> Tensor:
     """The mean of a VAE's latents."""
     answer = vae.encode(media.to(vae.dtype), return_dict=False)[0]
     return answer if isinstance(answer, Tensor) else answer.mode()
+
+
+# Pictures as sequences of 2 × 2 patches, as FLUX and Qwen-Image take them
+
+
+def packed(z: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch tokens four"]:
+    """Latents to tokens, row by row; a token's entries are channel, row, column."""
+    patches = z.unfold(2, 2, 2).unfold(3, 2, 2)  # batch channels rows columns 2 2
+    return patches.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
+
+
+def unpacked(
+    tokens: Float[Tensor, "batch tokens four"], height: int, width: int
+) -> Float[Tensor, "batch channels height width"]:
+    """The inverse of `packed`; height and width of the latents."""
+    patches = tokens.unflatten(1, (height // 2, width // 2)).unflatten(-1, (-1, 2, 2))
+    return patches.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
+
+
+def places(height: int, width: int, picture: int, like: Tensor) -> Float[Tensor, "tokens three"]:
+    """(picture, row, column) of each token, for rotary positions; height and width in tokens."""
+    rows = torch.arange(height, device=like.device).repeat_interleave(width)
+    columns = torch.arange(width, device=like.device).repeat(height)
+    numbers = torch.full_like(rows, picture)
+    return torch.stack([numbers, rows, columns], 1).to(like)

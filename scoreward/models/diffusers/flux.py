@@ -1,7 +1,7 @@
 """FLUX.1 dev and schnell, and Kontext, which edits a picture."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,12 +11,13 @@ from scoreward.models.diffusers.family import (
     Family,
     Network,
     Size,
-    divided,
-    flow_grid,
+    Upstream,
     image_scale,
-    shift_of_tokens,
+    packed,
+    places,
+    sides,
+    unpacked,
 )
-from scoreward.models.diffusers.packing import packed, places, unpacked
 from scoreward.models.diffusers.text import Text
 
 
@@ -26,25 +27,20 @@ class Flux(Family):
     pipelines: ClassVar = ("FluxPipeline",)
     targets: ClassVar = JOINT
     tokens: ClassVar = 512  # of T5; 256 for schnell
+    even: ClassVar = True
+    patch: ClassVar = 2
 
-    def guidance(self, pipe: Any) -> float | None:
+    def guidance(self, pipe: Upstream) -> float | None:
         return 3.5 if pipe.transformer.config.guidance_embeds else None
 
-    def size(self, pipe: Any) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         side = pipe.default_sample_size * image_scale(pipe)
         return Size(side, side)
 
-    def shape(self, pipe: Any, size: Size) -> tuple[int, ...]:
-        least = 2 * image_scale(pipe)
-        height, width = divided(size.height, least, "heights"), divided(size.width, least, "widths")
-        return (pipe.transformer.config.in_channels // 4, 2 * height, 2 * width)
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
+        return (pipe.transformer.config.in_channels // 4, *sides(size, image_scale(pipe), 2))
 
-    def grid(self, pipe: Any, steps: int, size: Size) -> tuple[float, ...]:
-        _, height, width = self.shape(pipe, size)
-        mu = shift_of_tokens(pipe.scheduler, height * width // 4)
-        return flow_grid(pipe.scheduler, steps, mu, even=True)
-
-    def text(self, pipe: Any, prompts: Sequence[str], tokens: int) -> Text:
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
         states, pooled, _ = pipe.encode_prompt(
             list(prompts), None, device=pipe.text_encoder.device, max_sequence_length=tokens
         )

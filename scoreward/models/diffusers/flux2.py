@@ -12,13 +12,14 @@ from scoreward.models.diffusers.family import (
     Family,
     Network,
     Size,
+    Upstream,
     decoded,
-    divided,
     encoded,
-    flow_grid,
     image_scale,
+    packed,
+    sides,
+    unpacked,
 )
-from scoreward.models.diffusers.packing import packed, unpacked
 from scoreward.models.diffusers.text import Text
 
 QKV = ("to_qkv_mlp_proj",)  # of the blocks that are both attention and feed-forward
@@ -30,25 +31,24 @@ class Flux2(Family):
     pipelines: ClassVar = ("Flux2Pipeline", "Flux2KleinPipeline")
     targets: ClassVar = (*JOINT, *QKV)
     tokens: ClassVar = 512
+    even: ClassVar = True
     since: ClassVar = (0, 37)  # before, a network did not say whether it takes its guidance
 
-    def guidance(self, pipe: Any) -> float | None:
+    def guidance(self, pipe: Upstream) -> float | None:
         return 4.0 if pipe.transformer.config.guidance_embeds else None
 
-    def size(self, pipe: Any) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         side = pipe.default_sample_size * image_scale(pipe)
         return Size(side, side)
 
-    def shape(self, pipe: Any, size: Size) -> tuple[int, ...]:
-        least = 2 * image_scale(pipe)
-        height, width = divided(size.height, least, "heights"), divided(size.width, least, "widths")
-        return (pipe.transformer.config.in_channels, height, width)
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
+        return (pipe.transformer.config.in_channels, *sides(size, 2 * image_scale(pipe)))
 
-    def grid(self, pipe: Any, steps: int, size: Size) -> tuple[float, ...]:
+    def shift(self, pipe: Upstream, steps: int, size: Size) -> float:
         _, height, width = self.shape(pipe, size)
-        return flow_grid(pipe.scheduler, steps, empirical_mu(height * width, steps), even=True)
+        return empirical_mu(height * width, steps)
 
-    def text(self, pipe: Any, prompts: Sequence[str], tokens: int) -> Text:
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
         device = pipe.text_encoder.device
         states, _ = pipe.encode_prompt(list(prompts), device, max_sequence_length=tokens)
         return Text(states)
@@ -67,11 +67,11 @@ class Flux2(Family):
         )[0]
         return answer.transpose(1, 2).unflatten(2, (height, width))
 
-    def decode(self, pipe: Any, x0: Tensor) -> Tensor:
+    def decode(self, pipe: Upstream, x0: Tensor) -> Tensor:
         mean, std = statistics(pipe.vae, x0)
         return decoded(pipe.vae, unpatched(x0 * std + mean))
 
-    def latents(self, pipe: Any, media: Tensor) -> Tensor:
+    def latents(self, pipe: Upstream, media: Tensor) -> Tensor:
         patches = patched(encoded(pipe.vae, media))
         mean, std = statistics(pipe.vae, patches)
         return (patches - mean) / std

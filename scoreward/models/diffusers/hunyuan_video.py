@@ -1,7 +1,7 @@
 """HunyuanVideo."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -10,9 +10,9 @@ from scoreward.models.diffusers.family import (
     Family,
     Network,
     Size,
-    divided,
-    flow_grid,
+    Upstream,
     latent_frames,
+    sides,
 )
 from scoreward.models.diffusers.text import Text
 
@@ -23,25 +23,21 @@ class HunyuanVideo(Family):
     pipelines: ClassVar = ("HunyuanVideoPipeline",)
     targets: ClassVar = JOINT
     tokens: ClassVar = 256
+    even: ClassVar = True
 
-    def guidance(self, pipe: Any) -> float | None:
+    def guidance(self, pipe: Upstream) -> float | None:
         return 6.0 if pipe.transformer.config.guidance_embeds else None
 
-    def size(self, pipe: Any) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         return Size(720, 1280, 129)
 
-    def shape(self, pipe: Any, size: Size) -> tuple[int, ...]:
-        patch = pipe.transformer.config.patch_size
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
+        setting = pipe.transformer.config
         space, time = pipe.vae_scale_factor_spatial, pipe.vae_scale_factor_temporal
         frames = latent_frames(size.frames, time)
-        height = divided(size.height, space * patch, "heights") * patch
-        width = divided(size.width, space * patch, "widths") * patch
-        return (pipe.transformer.config.in_channels, frames, height, width)
+        return (setting.in_channels, frames, *sides(size, space, setting.patch_size))
 
-    def grid(self, pipe: Any, steps: int, size: Size) -> tuple[float, ...]:
-        return flow_grid(pipe.scheduler, steps, even=True)
-
-    def text(self, pipe: Any, prompts: Sequence[str], tokens: int) -> Text:
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
         states, pooled, mask = pipe.encode_prompt(
             list(prompts), device=pipe.text_encoder.device, max_sequence_length=tokens
         )

@@ -1,7 +1,7 @@
 """LTX-Video."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -9,11 +9,11 @@ from scoreward.models.diffusers.family import (
     Family,
     Network,
     Size,
-    divided,
+    Upstream,
     encoded,
-    flow_grid,
     latent_frames,
-    shift_of_tokens,
+    said,
+    sides,
 )
 from scoreward.models.diffusers.text import Text
 
@@ -25,28 +25,19 @@ class LTXVideo(Family):
 
     pipelines: ClassVar = ("LTXPipeline",)
     tokens: ClassVar = 128
+    even: ClassVar = True
+    patch: ClassVar = 1
 
-    def size(self, pipe: Any) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         return Size(512, 704, 161)
 
-    def shape(self, pipe: Any, size: Size) -> tuple[int, ...]:
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
         space, time = pipe.vae_spatial_compression_ratio, pipe.vae_temporal_compression_ratio
         frames = latent_frames(size.frames, time)
-        height, width = divided(size.height, space, "heights"), divided(size.width, space, "widths")
-        return (pipe.transformer.config.in_channels, frames, height, width)
+        return (pipe.transformer.config.in_channels, frames, *sides(size, space))
 
-    def grid(self, pipe: Any, steps: int, size: Size) -> tuple[float, ...]:
-        _, frames, height, width = self.shape(pipe, size)
-        mu = shift_of_tokens(pipe.scheduler, frames * height * width)
-        return flow_grid(pipe.scheduler, steps, mu, even=True)
-
-    def text(self, pipe: Any, prompts: Sequence[str], tokens: int) -> Text:
-        states, mask, *_ = pipe.encode_prompt(
-            list(prompts),
-            do_classifier_free_guidance=False,
-            device=pipe.text_encoder.device,
-            max_sequence_length=tokens,
-        )
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
+        states, mask, *_ = said(pipe, prompts, tokens)
         return Text(states, mask=mask.long())
 
     def call(self, network: Network, x_t: Tensor, t: Tensor, cond: Text) -> Tensor:
@@ -66,14 +57,14 @@ class LTXVideo(Family):
         )[0]
         return answer.transpose(1, 2).unflatten(2, (frames, height, width))
 
-    def decode(self, pipe: Any, x0: Tensor) -> Tensor:
+    def decode(self, pipe: Upstream, x0: Tensor) -> Tensor:
         vae = pipe.vae
         mean, std = (v.view(1, -1, 1, 1, 1).to(x0) for v in (vae.latents_mean, vae.latents_std))
         z = (x0 * std / vae.config.scaling_factor + mean).to(vae.dtype)
         time = z.new_zeros(len(z)) if vae.config.timestep_conditioning else None
         return vae.decode(z, time, return_dict=False)[0]
 
-    def latents(self, pipe: Any, media: Tensor) -> Tensor:
+    def latents(self, pipe: Upstream, media: Tensor) -> Tensor:
         vae, z = pipe.vae, encoded(pipe.vae, media)
         mean, std = (v.view(1, -1, 1, 1, 1).to(z) for v in (vae.latents_mean, vae.latents_std))
         return (z - mean) * vae.config.scaling_factor / std

@@ -1,21 +1,18 @@
 """PixArt-α and PixArt-Σ."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
-from scoreward.core.prediction import Kind
-from scoreward.core.process import Process
 from scoreward.models.diffusers.family import (
     Family,
     Network,
     Size,
-    divided,
+    Upstream,
     image_scale,
-    table_grid,
-    table_kind,
-    table_process,
+    said,
+    sides,
     table_step,
 )
 from scoreward.models.diffusers.text import Text
@@ -26,34 +23,18 @@ class PixArt(Family):
 
     pipelines: ClassVar = ("PixArtSigmaPipeline", "PixArtAlphaPipeline")
     tokens: ClassVar = 300  # 120 for PixArt-α
+    table: ClassVar = True
 
-    def process(self, pipe: Any) -> Process:
-        return table_process(pipe.scheduler)
-
-    def kind(self, pipe: Any) -> Kind:
-        return table_kind(pipe.scheduler)
-
-    def size(self, pipe: Any) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         side = pipe.transformer.config.sample_size * image_scale(pipe)
         return Size(side, side)
 
-    def shape(self, pipe: Any, size: Size) -> tuple[int, ...]:
-        patch = pipe.transformer.config.patch_size
-        least = image_scale(pipe) * patch
-        height, width = divided(size.height, least, "heights"), divided(size.width, least, "widths")
-        return (pipe.transformer.config.in_channels, height * patch, width * patch)
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
+        setting = pipe.transformer.config
+        return (setting.in_channels, *sides(size, image_scale(pipe), setting.patch_size))
 
-    def grid(self, pipe: Any, steps: int, size: Size) -> tuple[float, ...]:
-        return table_grid(pipe.scheduler, steps)
-
-    def text(self, pipe: Any, prompts: Sequence[str], tokens: int) -> Text:
-        states, mask, *_ = pipe.encode_prompt(
-            list(prompts),
-            do_classifier_free_guidance=False,
-            device=pipe.text_encoder.device,
-            clean_caption=True,
-            max_sequence_length=tokens,
-        )
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
+        states, mask, *_ = said(pipe, prompts, tokens, clean_caption=True)
         return Text(states, mask=mask.long())
 
     def call(self, network: Network, x_t: Tensor, t: Tensor, cond: Text) -> Tensor:

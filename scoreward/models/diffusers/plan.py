@@ -6,10 +6,9 @@ phase. Numbers are bytes of tensors; what rewards take, and a framework's own ne
 fragmentation, on a GPU about 1 GiB), come on top.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from math import prod
 
 import torch
 from torch import Tensor
@@ -62,7 +61,8 @@ def planned(model: Model, mode: FakeTensorMode, sizes: Sizes) -> Memory:
     with mode:
         text = text_on_paper(prompts.family, pipe, prompts.tokens)
         phases = measured(model, pictures, text, sizes)
-    latent = _latent(model)
+    parts = [getattr(pipe, name, None) for name in prompts.reading]
+    readers = sum(bytes_of(p) for p in parts if isinstance(p, torch.nn.Module))
     trains = bytes_of(network, trainable=True)
     row = sum(t.numel() * t.element_size() for t in vars(text).values() if t is not None)
     resident = {
@@ -71,8 +71,8 @@ def planned(model: Model, mode: FakeTensorMode, sizes: Sizes) -> Memory:
         "snapshots": sizes.snapshots * trains,
         "optimiser": 2 * trains,
         "VAE": 0 if pictures.offload else bytes_of(pipe.vae),
-        "text encoders": 0 if prompts.offload else _readers(pipe, prompts),
-        "samples of a round": sizes.samples * (1 + sizes.stored) * latent,
+        "text encoders": 0 if prompts.offload else readers,  # they stay once they were asked
+        "samples of a round": 4 * sizes.samples * (1 + sizes.stored) * prod(model.shape),
         "conditions of a round": sizes.prompts * row,
     }
     if pictures.offload:
@@ -91,47 +91,27 @@ def measured(model: Model, pictures: Pictures, text: Text, sizes: Sizes) -> dict
     def noise(rows: int) -> tuple[Tensor, Looked]:
         return torch.zeros(rows, *model.shape), Looked(text, torch.zeros(rows, dtype=torch.long))
 
-    def rollout() -> Any:
+    def rollout() -> None:
         x, cond = noise(sizes.rollout)
         with torch.no_grad():
             for t, s in pairwise((1.0, 0.7, 0.4)):
-                times = (x.new_full((len(x),), time) for time in (t, s))
-                x = _step(denoiser, x, *times, cond)
+                now, then = (x.new_full((len(x),), time) for time in (t, s))
+                x = ddim()(denoiser(x, now, cond), then).mean
 
-    def decoding() -> Any:
+    def decoding() -> None:
         with torch.no_grad():
-            return pictures(noise(sizes.scored)[0])
+            pictures(noise(sizes.scored)[0])
 
-    def training() -> Any:
+    def training() -> None:
         x, cond = noise(sizes.train)
         answer = denoiser(x, torch.full((sizes.train,), 0.5), cond).as_(model.kind)
         (answer - x).square().flatten(1).mean(1).mean().backward()
 
-    found = {
-        name: _peak(model, pictures, work)
-        for name, work in (("rollout", rollout), ("decoding", decoding), ("training", training))
-    }
+    found = {}
+    for work in (rollout, decoding, training):
+        with living(model.network, pictures.pipe.vae) as counted:
+            work()
+        found[work.__name__] = counted.peak
     for parameter in model.network.parameters():
         parameter.grad = None
     return found
-
-
-def _step(denoiser: Denoiser, x: Tensor, t: Tensor, s: Tensor, cond: Looked) -> Tensor:
-    return ddim()(denoiser(x, t, cond), s).mean
-
-
-def _peak(model: Model, pictures: Pictures, work: Callable[[], Any]) -> int:
-    with living(model.network, pictures.pipe.vae) as counted:
-        work()
-    return counted.peak
-
-
-def _latent(model: Model) -> int:
-    return 4 * torch.Size(model.shape).numel()
-
-
-def _readers(pipe: Any, prompts: Prompts) -> int:
-    """Of the text encoders, which stay once a new prompt was met."""
-    names = prompts.reading
-    parts = [getattr(pipe, name, None) for name in names]
-    return sum(bytes_of(p) for p in parts if isinstance(p, torch.nn.Module))

@@ -18,9 +18,8 @@ from scoreward.models.base import Model
 from scoreward.models.cached import cache_folder
 from scoreward.models.diffusers.export import saver
 from scoreward.models.diffusers.families import family_of, pipeline_class
-from scoreward.models.diffusers.family import Family, Network, Size
-from scoreward.models.diffusers.latents import PictureFiles
-from scoreward.models.diffusers.prompts import Pictures, Prompts
+from scoreward.models.diffusers.family import Family, Network, Size, Upstream
+from scoreward.models.diffusers.prompts import PictureFiles, Pictures, Prompts
 from scoreward.models.diffusers.skeleton import CONFIGURATION, configured, faked, on_paper
 from scoreward.models.diffusers.text import Remembered, TensorStore, fingerprint
 from scoreward.models.diffusers.versions import check_diffusers, quietly
@@ -29,8 +28,6 @@ from scoreward.models.lora import LoRA, add_lora
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 TEXT = ("text_encoder", "tokenizer", "text_processor")  # how parts that read prompts are called
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
-
-
 ROUNDED = {"no": 1.0, "int8": 0.51, "nf4": 0.28}  # of 16 bits, with scales; ours
 
 
@@ -108,7 +105,7 @@ class Opened:
     """A pipeline without its text encoders, where it came from and who speaks for it."""
 
     folder: Path
-    pipe: Any
+    pipe: Upstream
     family: Family
 
     @cached_property
@@ -202,7 +199,7 @@ def reading_parts(folder: Path) -> list[str]:
     ]
 
 
-def opened(folder: Path, name: str, loading: Loading) -> Any:
+def opened(folder: Path, name: str, loading: Loading) -> Upstream:
     """The pipeline without what reads prompts, everything frozen."""
     absent: dict[str, None] = dict.fromkeys(reading_parts(folder))
     absent |= {n: None for n in UNUSED if n in index_of(folder)}
@@ -259,7 +256,7 @@ def quantised(how: str, compute: torch.dtype) -> Any:
     )
 
 
-def wanted(family: Family, pipe: Any, loading: Loading) -> Size:
+def wanted(family: Family, pipe: Upstream, loading: Loading) -> Size:
     """The size of media: the model's own, where nothing else is said."""
     own = family.size(pipe)
     return Size(
@@ -267,7 +264,7 @@ def wanted(family: Family, pipe: Any, loading: Loading) -> Size:
     )
 
 
-def trainable(family: Family, pipe: Any, size: Size, loading: Loading) -> Network:
+def trainable(family: Family, pipe: Upstream, size: Size, loading: Loading) -> Network:
     """The denoiser with adapters, or with all its weights ready to train."""
     parts = {name: getattr(pipe, name, None) for name in family.parts}
     kept = {name: part for name, part in parts.items() if part is not None}
@@ -282,12 +279,14 @@ def trainable(family: Family, pipe: Any, size: Size, loading: Loading) -> Networ
     return family.adjust(network, pipe)
 
 
-def with_adapters(part: Any, loading: Loading, targets: tuple[str, ...]) -> None:
+def with_adapters(part: nn.Module, loading: Loading, targets: tuple[str, ...]) -> None:
     """Low-rank adapters in float32 on a part.  Raises ValueError if no layer has such a name."""
     names = [n for n, _ in part.named_modules()]
     present = [t for t in targets if any(n == t or n.endswith(f".{t}") for n in names)]
     if not present:
-        linear = sorted({n.rpartition(".")[2] for n, m in part.named_modules() if _linear(m)})
+        linear = sorted(
+            {n.rpartition(".")[2] for n, m in part.named_modules() if isinstance(m, nn.Linear)}
+        )
         raise ValueError(
             f"no layer of {type(part).__name__} is called {', '.join(targets)}; its linear layers "
             f"are called {', '.join(linear)}: choose some with loading.targets"
@@ -296,7 +295,3 @@ def with_adapters(part: Any, loading: Loading, targets: tuple[str, ...]) -> None
     for parameter in part.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
-
-
-def _linear(module: Any) -> bool:
-    return isinstance(module, nn.Linear)

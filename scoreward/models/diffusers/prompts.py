@@ -1,22 +1,21 @@
-"""Prompts to conditions and latents to media, through the parts of a pipeline."""
+"""Prompts to conditions, latents to media and picture files to latents, by a pipeline's parts."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from scoreward.core.denoiser import Cond
 from scoreward.data.prompts import Instruction
-from scoreward.models.diffusers.family import Family, Size
-from scoreward.models.diffusers.text import Remembered, Text
+from scoreward.models.diffusers.family import VAE, Family, Size, Upstream
+from scoreward.models.diffusers.text import Remembered, TensorStore, Text
 from scoreward.models.diffusers.versions import quietly
 
 
@@ -24,7 +23,7 @@ from scoreward.models.diffusers.versions import quietly
 class Pictures:
     """Latents to media in [0, 1] by the VAE, which may wait on the CPU between calls."""
 
-    pipe: Any
+    pipe: Upstream
     family: Family
     offload: bool = False
     at_once: int = 4
@@ -37,11 +36,11 @@ class Pictures:
         self._rest(vae)
         return (media / 2 + 0.5).clamp(0, 1)
 
-    def _vae(self, device: torch.device) -> Any:
+    def _vae(self, device: torch.device) -> VAE:
         vae = self.pipe.vae
         return vae if vae.device == device else vae.to(device)
 
-    def _rest(self, vae: Any) -> None:
+    def _rest(self, vae: VAE) -> None:
         if self.offload and vae.device.type != "cpu":
             vae.to("cpu")
 
@@ -58,7 +57,7 @@ class Pictures:
 class Prompts:
     """Prompts to `Text`; encoders are loaded for prompts that the cache does not know."""
 
-    pipe: Any
+    pipe: Upstream
     family: Family
     folder: Path
     tokens: int
@@ -73,8 +72,14 @@ class Prompts:
         if not prompts:
             return self._nothing[:0]
         if self.family.edits:
-            self._check(prompts)
-        keys = [self._key(p) for p in prompts]
+            for prompt in prompts:
+                if not isinstance(prompt, Instruction):
+                    raise TypeError(
+                        "this model edits pictures, so a prompt must say which one, got "
+                        f"{prompt!r}; use a prompts file with an `image` for each line, or "
+                        "Instruction(text, path)"
+                    )
+        keys = [key_of(p) for p in prompts]
         return self.known(keys, lambda places: self._made([prompts[i] for i in places]))
 
     def null(self, cond: Cond) -> Text:
@@ -100,7 +105,14 @@ class Prompts:
         text = self._read(prompts)
         if not self.family.edits:
             return text
-        images = [self._picture(p) for p in prompts if isinstance(p, Instruction)]
+        images = []
+        for prompt in prompts:
+            if isinstance(prompt, Instruction):
+                with Image.open(prompt.image) as opened:  # at the size of the run
+                    fitted = opened.convert("RGB").resize(
+                        (self.size.width, self.size.height), Image.Resampling.LANCZOS
+                    )
+                images.append(self.pictures.latents(as_media(fitted).to(self._device())))
         return replace(text, image=torch.cat(images).to(text.states.device))
 
     @torch.no_grad()
@@ -132,7 +144,7 @@ class Prompts:
         self._placed(modules, device)
         self.pipe.register_modules(**modules)
 
-    def _placed(self, parts: Mapping[str, Any], device: torch.device) -> None:
+    def _placed(self, parts: Mapping[str, object], device: torch.device) -> None:
         """Encoders, frozen, on a device; tokenizers stay what they are."""
         for part in parts.values():
             if isinstance(part, torch.nn.Module):
@@ -148,25 +160,51 @@ class Prompts:
 
         return reading_parts(self.folder)
 
-    def _check(self, prompts: Sequence[str]) -> None:
-        for prompt in prompts:
-            if not isinstance(prompt, Instruction):
-                raise TypeError(
-                    f"this model edits pictures, so a prompt must say which one, got {prompt!r}; "
-                    "use a prompts file with an `image` for each line, or Instruction(text, path)"
-                )
 
-    def _key(self, prompt: str) -> str:
-        if not isinstance(prompt, Instruction):
-            return f"prompt {prompt}"
-        content = hashlib.sha256(prompt.image.read_bytes()).hexdigest()
-        return f"prompt {prompt}\nimage {content}"
+def key_of(prompt: str) -> str:
+    """Under what a prompt is remembered: its text, and the content of its picture."""
+    if not isinstance(prompt, Instruction):
+        return f"prompt {prompt}"
+    content = hashlib.sha256(prompt.image.read_bytes()).hexdigest()
+    return f"prompt {prompt}\nimage {content}"
 
-    def _picture(self, prompt: Instruction) -> Tensor:
-        """Latents of the picture to edit, at the size of the run."""
-        with Image.open(prompt.image) as opened:
-            fitted = opened.convert("RGB").resize(
-                (self.size.width, self.size.height), Image.Resampling.LANCZOS
-            )
-        pixels = torch.from_numpy(np.array(fitted)).permute(2, 0, 1)[None].float() / 255
-        return self.pictures.latents(pixels.to(self._device()))
+
+def as_media(image: Image.Image) -> Float[Tensor, "1 3 height width"]:
+    """A picture as media in [0, 1]."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """x0 of picture files: cut to the shape of the run, resized, the mean of the VAE's latents."""
+
+    pictures: Pictures
+    size: Size
+    store: TensorStore
+    video: bool = False  # whether the model takes frames; a picture is then a video of one
+
+    def __call__(self, paths: Sequence[Path]) -> Float[Tensor, "n *latent"]:
+        """One row a file.  Raises ValueError for what is not a picture."""
+        found = []
+        for path in paths:
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                raise ValueError(f"cannot read the picture {path}: {error.strerror}") from None
+            key = hashlib.sha256(content).hexdigest()
+            known = self.store.read(key)
+            if known is None:
+                known = {"x0": self.pictures.latents(self._pixels(path)).cpu()}
+                self.store.write(key, known)
+            found.append(known["x0"])
+        return torch.cat(found)
+
+    def _pixels(self, path: Path) -> Float[Tensor, "1 3 *media"]:
+        size = (self.size.width, self.size.height)
+        try:
+            with Image.open(path) as opened:
+                fitted = ImageOps.fit(opened.convert("RGB"), size, Image.Resampling.LANCZOS)
+        except OSError as error:
+            raise ValueError(f"{path} is not a picture that can be read: {error}") from None
+        pixels = as_media(fitted)
+        return pixels[:, :, None] if self.video else pixels

@@ -1,7 +1,7 @@
 """Qwen-Image."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -10,15 +10,15 @@ from scoreward.models.diffusers.family import (
     Family,
     Network,
     Size,
+    Upstream,
     decoded,
     denormalised,
-    divided,
     encoded,
-    flow_grid,
     normalised,
-    shift_of_tokens,
+    packed,
+    sides,
+    unpacked,
 )
-from scoreward.models.diffusers.packing import packed, unpacked
 from scoreward.models.diffusers.text import Text, padded
 
 
@@ -28,23 +28,18 @@ class QwenImage(Family):
     pipelines: ClassVar = ("QwenImagePipeline",)
     targets: ClassVar = JOINT
     tokens: ClassVar = 512
+    even: ClassVar = True
+    patch: ClassVar = 2
     since: ClassVar = (0, 37)  # before, an answer depends on the padding of its batch
 
-    def size(self, pipe: Any) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         side = pipe.default_sample_size * pipe.vae_scale_factor
         return Size(side, side)
 
-    def shape(self, pipe: Any, size: Size) -> tuple[int, ...]:
-        least = 2 * pipe.vae_scale_factor
-        height, width = divided(size.height, least, "heights"), divided(size.width, least, "widths")
-        return (pipe.transformer.config.in_channels // 4, 2 * height, 2 * width)
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
+        return (pipe.transformer.config.in_channels // 4, *sides(size, pipe.vae_scale_factor, 2))
 
-    def grid(self, pipe: Any, steps: int, size: Size) -> tuple[float, ...]:
-        _, height, width = self.shape(pipe, size)
-        mu = shift_of_tokens(pipe.scheduler, height * width // 4)
-        return flow_grid(pipe.scheduler, steps, mu, even=True)
-
-    def text(self, pipe: Any, prompts: Sequence[str], tokens: int) -> Text:
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
         device, rows = pipe.text_encoder.device, []
         for prompt in prompts:  # one by one: then no row is padded, and no mask is left out
             states, _ = pipe.encode_prompt([prompt], device, max_sequence_length=tokens)
@@ -67,8 +62,8 @@ class QwenImage(Family):
         )[0]
         return unpacked(answer, height, width)
 
-    def decode(self, pipe: Any, x0: Tensor) -> Tensor:
+    def decode(self, pipe: Upstream, x0: Tensor) -> Tensor:
         return decoded(pipe.vae, denormalised(pipe.vae, x0[:, :, None]))[:, :, 0]
 
-    def latents(self, pipe: Any, media: Tensor) -> Tensor:
+    def latents(self, pipe: Upstream, media: Tensor) -> Tensor:
         return normalised(pipe.vae, encoded(pipe.vae, media[:, :, None]))[:, :, 0]

@@ -7,7 +7,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from scoreward.models.diffusers.family import Family, Network, Size, decoded, divided, encoded
+from scoreward.models.diffusers.family import (
+    Family,
+    Network,
+    Size,
+    Upstream,
+    decoded,
+    encoded,
+    said,
+    sides,
+)
 from scoreward.models.diffusers.text import Text
 
 FLOOR = 1e-15  # under the normaliser of linear attention, diffusers
@@ -43,42 +52,29 @@ class Sana(Family):
     pipelines: ClassVar = ("SanaPipeline",)
     tokens: ClassVar = 300
 
-    def size(self, pipe: Any) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         side = pipe.transformer.config.sample_size * pipe.vae_scale_factor
         return Size(side, side)
 
-    def shape(self, pipe: Any, size: Size) -> tuple[int, ...]:
-        least = pipe.vae_scale_factor * pipe.transformer.config.patch_size
-        for side, name in ((size.height, "heights"), (size.width, "widths")):
-            divided(side, least, name)
-        scale = pipe.vae_scale_factor
-        return (pipe.transformer.config.in_channels, size.height // scale, size.width // scale)
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
+        setting = pipe.transformer.config
+        return (setting.in_channels, *sides(size, pipe.vae_scale_factor, setting.patch_size))
 
-    def text(self, pipe: Any, prompts: Sequence[str], tokens: int) -> Text:
-        return self._encoded(pipe, prompts, tokens, self._instruction(pipe))
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
+        # what the pipeline tells its language model to do with a prompt
+        told = inspect.signature(type(pipe).__call__).parameters["complex_human_instruction"]
+        return self._encoded(pipe, prompts, tokens, told.default)
 
-    def nothing(self, pipe: Any, tokens: int) -> Text:
+    def nothing(self, pipe: Upstream, tokens: int) -> Text:
         return self._encoded(pipe, [""], tokens, None)  # the pipeline's, too, has no instruction
 
     def _encoded(
-        self, pipe: Any, prompts: Sequence[str], tokens: int, instruction: list[str] | None
+        self, pipe: Upstream, prompts: Sequence[str], tokens: int, instruction: list[str] | None
     ) -> Text:
-        states, mask, *_ = pipe.encode_prompt(
-            list(prompts),
-            do_classifier_free_guidance=False,
-            device=pipe.text_encoder.device,
-            max_sequence_length=tokens,
-            complex_human_instruction=instruction,
-        )
+        states, mask, *_ = said(pipe, prompts, tokens, complex_human_instruction=instruction)
         return Text(states, mask=mask.long())
 
-    def _instruction(self, pipe: Any) -> list[str]:
-        """What the pipeline tells its language model to do with a prompt."""
-        return (
-            inspect.signature(type(pipe).__call__).parameters["complex_human_instruction"].default
-        )
-
-    def adjust(self, network: Network, pipe: Any) -> Network:
+    def adjust(self, network: Network, pipe: Upstream) -> Network:
         for block in network.main.transformer_blocks:
             block.attn1.set_processor(ExactAttention())
         return network
@@ -93,8 +89,8 @@ class Sana(Family):
         )[0]
         return answer[:, : x_t.shape[1]]
 
-    def decode(self, pipe: Any, x0: Tensor) -> Tensor:
+    def decode(self, pipe: Upstream, x0: Tensor) -> Tensor:
         return decoded(pipe.vae, x0 / pipe.vae.config.scaling_factor)
 
-    def latents(self, pipe: Any, media: Tensor) -> Tensor:
+    def latents(self, pipe: Upstream, media: Tensor) -> Tensor:
         return encoded(pipe.vae, media) * pipe.vae.config.scaling_factor

@@ -1,7 +1,7 @@
 """Stable Diffusion 3 and 3.5."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -10,10 +10,10 @@ from scoreward.models.diffusers.family import (
     Family,
     Network,
     Size,
-    divided,
-    flow_grid,
+    Upstream,
     image_scale,
     shift_of_tokens,
+    sides,
 )
 from scoreward.models.diffusers.text import Text
 
@@ -25,25 +25,22 @@ class StableDiffusion3(Family):
     targets: ClassVar = tuple(f"attn.{name}" for name in JOINT)  # Flow-GRPO's code; not attn2
     tokens: ClassVar = 256  # of T5
 
-    def size(self, pipe: Any) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         side = pipe.transformer.config.sample_size * image_scale(pipe)
         return Size(side, side)
 
-    def shape(self, pipe: Any, size: Size) -> tuple[int, ...]:
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
+        setting = pipe.transformer.config
+        return (setting.in_channels, *sides(size, image_scale(pipe), setting.patch_size))
+
+    def shift(self, pipe: Upstream, steps: int, size: Size) -> float | None:
+        if not pipe.scheduler.config.get("use_dynamic_shifting", False):
+            return None
+        _, height, width = self.shape(pipe, size)
         patch = pipe.transformer.config.patch_size
-        least = image_scale(pipe) * patch
-        height, width = divided(size.height, least, "heights"), divided(size.width, least, "widths")
-        return (pipe.transformer.config.in_channels, height * patch, width * patch)
+        return shift_of_tokens(pipe.scheduler, (height // patch) * (width // patch))
 
-    def grid(self, pipe: Any, steps: int, size: Size) -> tuple[float, ...]:
-        mu = None
-        if pipe.scheduler.config.get("use_dynamic_shifting", False):
-            _, height, width = self.shape(pipe, size)
-            patch = pipe.transformer.config.patch_size
-            mu = shift_of_tokens(pipe.scheduler, (height // patch) * (width // patch))
-        return flow_grid(pipe.scheduler, steps, mu)
-
-    def text(self, pipe: Any, prompts: Sequence[str], tokens: int) -> Text:
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
         words, device = list(prompts), pipe.text_encoder.device
         states, _, pooled, _ = pipe.encode_prompt(
             words,

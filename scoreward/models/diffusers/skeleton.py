@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from scoreward.models.diffusers.family import Family, Upstream
 from scoreward.models.diffusers.text import Text
 
 _ON_PAPER: ContextVar[FakeTensorMode | None] = ContextVar("without weights", default=None)
@@ -105,7 +106,7 @@ def faked(module: torch.nn.Module, mode: FakeTensorMode) -> None:
                 object.__setattr__(inner, name, fake(value))
 
 
-def text_on_paper(family: Any, pipe: Any, tokens: int) -> Text:
+def text_on_paper(family: Family, pipe: Upstream, tokens: int) -> Text:
     """The shape of what the encoders say of one prompt.
 
     Encoders that look at the values of their own answer cannot run on paper; then every token is

@@ -1,26 +1,22 @@
 """Stable Diffusion 1.x, 2.x and SDXL: U-Nets that predict ε or v on a table of ᾱ."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from scoreward.core.prediction import Kind
-from scoreward.core.process import Process
 from scoreward.models.diffusers.family import (
     Family,
     Network,
     Size,
+    Upstream,
     decoded,
     denormalised,
-    divided,
     encoded,
     image_scale,
     normalised,
-    table_grid,
-    table_kind,
-    table_process,
+    sides,
     table_step,
 )
 from scoreward.models.diffusers.text import Text
@@ -31,29 +27,18 @@ class StableDiffusion(Family):
 
     pipelines: ClassVar = ("StableDiffusionPipeline",)
     parts: ClassVar = ("unet",)
+    table: ClassVar = True
 
-    def process(self, pipe: Any) -> Process:
-        return table_process(pipe.scheduler)
-
-    def kind(self, pipe: Any) -> Kind:
-        return table_kind(pipe.scheduler)
-
-    def size(self, pipe: Any) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         side = pipe.unet.config.sample_size * image_scale(pipe)
         return Size(side, side)
 
-    def shape(self, pipe: Any, size: Size) -> tuple[int, ...]:
-        # the U-Net halves its input between blocks
-        least = image_scale(pipe) * 2 ** (len(pipe.unet.config.block_out_channels) - 1)
-        for side, name in ((size.height, "heights"), (size.width, "widths")):
-            divided(side, least, name)
-        scale = image_scale(pipe)
-        return (pipe.unet.config.in_channels, size.height // scale, size.width // scale)
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
+        setting = pipe.unet.config  # the U-Net halves its input between blocks
+        least = 2 ** (len(setting.block_out_channels) - 1)
+        return (setting.in_channels, *sides(size, image_scale(pipe), least))
 
-    def grid(self, pipe: Any, steps: int, size: Size) -> tuple[float, ...]:
-        return table_grid(pipe.scheduler, steps)
-
-    def text(self, pipe: Any, prompts: Sequence[str], tokens: int) -> Text:
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
         states, _ = pipe.encode_prompt(list(prompts), pipe.text_encoder.device, 1, False)
         return Text(states)
 
@@ -66,14 +51,14 @@ class StableDiffusionXL(StableDiffusion):
 
     pipelines: ClassVar = ("StableDiffusionXLPipeline",)
 
-    def text(self, pipe: Any, prompts: Sequence[str], tokens: int) -> Text:
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
         device = pipe.text_encoder_2.device
         states, _, pooled, _ = pipe.encode_prompt(
             list(prompts), device=device, do_classifier_free_guidance=False
         )
         return Text(states, pooled)
 
-    def nothing(self, pipe: Any, tokens: int) -> Text:
+    def nothing(self, pipe: Upstream, tokens: int) -> Text:
         empty = self.text(pipe, [""], tokens)
         if not pipe.config.force_zeros_for_empty_prompt or empty.pooled is None:
             return empty
@@ -89,13 +74,13 @@ class StableDiffusionXL(StableDiffusion):
         )
         return answer[0]
 
-    def decode(self, pipe: Any, x0: Tensor) -> Tensor:
+    def decode(self, pipe: Upstream, x0: Tensor) -> Tensor:
         if pipe.vae.config.get("latents_mean") is None:
             return super().decode(pipe, x0)
         z = denormalised(pipe.vae, x0 / pipe.vae.config.scaling_factor)
         return decoded(pipe.vae, z)
 
-    def latents(self, pipe: Any, media: Tensor) -> Tensor:
+    def latents(self, pipe: Upstream, media: Tensor) -> Tensor:
         if pipe.vae.config.get("latents_mean") is None:
             return super().latents(pipe, media)
         return normalised(pipe.vae, encoded(pipe.vae, media)) * pipe.vae.config.scaling_factor

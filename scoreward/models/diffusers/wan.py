@@ -1,7 +1,7 @@
 """Wan 2.1 and 2.2: text to video."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -10,12 +10,14 @@ from scoreward.models.diffusers.family import (
     Family,
     Network,
     Size,
+    Upstream,
     decoded,
     denormalised,
-    divided,
     encoded,
     latent_frames,
     normalised,
+    said,
+    sides,
 )
 from scoreward.models.diffusers.text import Text
 
@@ -28,25 +30,18 @@ class Wan(Family):
     tokens: ClassVar = 512
     since: ClassVar = (0, 35)  # before, the second network was left out without an error
 
-    def size(self, pipe: Any) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         return Size(480, 832, 81)
 
-    def shape(self, pipe: Any, size: Size) -> tuple[int, ...]:
-        patch = pipe.transformer.config.patch_size
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
+        setting = pipe.transformer.config
         space, time = pipe.vae_scale_factor_spatial, pipe.vae_scale_factor_temporal
         frames = latent_frames(size.frames, time)
-        height = divided(size.height, space * patch[1], "heights") * patch[1]
-        width = divided(size.width, space * patch[2], "widths") * patch[2]
-        return (pipe.transformer.config.in_channels, frames, height, width)
+        return (setting.in_channels, frames, *sides(size, space, *setting.patch_size[1:]))
 
-    def text(self, pipe: Any, prompts: Sequence[str], tokens: int) -> Text:
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
         try:
-            states, _ = pipe.encode_prompt(
-                list(prompts),
-                do_classifier_free_guidance=False,
-                device=pipe.text_encoder.device,
-                max_sequence_length=tokens,
-            )
+            states, _ = said(pipe, prompts, tokens)
         except NameError as error:  # diffusers 0.36 and older use it without asking
             if error.name != "ftfy":
                 raise
@@ -56,7 +51,7 @@ class Wan(Family):
             ) from error
         return Text(states)
 
-    def adjust(self, network: Network, pipe: Any) -> Network:
+    def adjust(self, network: Network, pipe: Upstream) -> Network:
         network.boundary = pipe.config.boundary_ratio or 0.0
         network.per_token = bool(pipe.config.expand_timesteps)
         return network
@@ -84,8 +79,8 @@ class Wan(Family):
             return_dict=False,
         )[0]
 
-    def decode(self, pipe: Any, x0: Tensor) -> Tensor:
+    def decode(self, pipe: Upstream, x0: Tensor) -> Tensor:
         return decoded(pipe.vae, denormalised(pipe.vae, x0))
 
-    def latents(self, pipe: Any, media: Tensor) -> Tensor:
+    def latents(self, pipe: Upstream, media: Tensor) -> Tensor:
         return normalised(pipe.vae, encoded(pipe.vae, media))

@@ -1,20 +1,12 @@
 """Z-Image."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from scoreward.models.diffusers.family import (
-    Family,
-    Network,
-    Size,
-    divided,
-    flow_grid,
-    image_scale,
-    shift_of_tokens,
-)
+from scoreward.models.diffusers.family import Family, Network, Size, Upstream, image_scale, sides
 from scoreward.models.diffusers.text import Text, padded
 
 
@@ -26,22 +18,17 @@ class ZImage(Family):
 
     pipelines: ClassVar = ("ZImagePipeline",)
     tokens: ClassVar = 512
+    even: ClassVar = True
+    patch: ClassVar = 2
     since: ClassVar = (0, 39)  # before, the pipeline spent its last step at t = 0
 
-    def size(self, pipe: Any) -> Size:
+    def size(self, pipe: Upstream) -> Size:
         return Size(1024, 1024)
 
-    def shape(self, pipe: Any, size: Size) -> tuple[int, ...]:
-        least = 2 * image_scale(pipe)
-        height, width = divided(size.height, least, "heights"), divided(size.width, least, "widths")
-        return (pipe.transformer.config.in_channels, 2 * height, 2 * width)
+    def shape(self, pipe: Upstream, size: Size) -> tuple[int, ...]:
+        return (pipe.transformer.config.in_channels, *sides(size, image_scale(pipe), 2))
 
-    def grid(self, pipe: Any, steps: int, size: Size) -> tuple[float, ...]:
-        _, height, width = self.shape(pipe, size)
-        mu = shift_of_tokens(pipe.scheduler, height * width // 4)
-        return flow_grid(pipe.scheduler, steps, mu, even=True)
-
-    def text(self, pipe: Any, prompts: Sequence[str], tokens: int) -> Text:
+    def text(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
         device = pipe.text_encoder.device
         rows, _ = pipe.encode_prompt(
             list(prompts), device, do_classifier_free_guidance=False, max_sequence_length=tokens

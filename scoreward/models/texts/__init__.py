@@ -1,0 +1,1 @@
+"""Language models: loading them, what they say of texts, and texts they write."""

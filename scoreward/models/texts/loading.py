@@ -112,7 +112,8 @@ class _Saving:
             plain = {n.replace(".default.", "."): t.contiguous() for n, t in trained.items()}
             plain = {f"base_model.model.{n}": t for n, t in plain.items()}
             save_file(plain, folder / "adapter_model.safetensors")
-            _adapter_config(self.network, folder)
+            config: Any = self.network.peft_config["default"]  # pyright: ignore
+            config.save_pretrained(str(folder))
             return
         state = {
             name: tensor.to(self.stored) if tensor.is_floating_point() else tensor
@@ -130,11 +131,6 @@ def _says(config: Path, kind: torch.dtype) -> None:
     known = "torch_dtype" if "torch_dtype" in entries else "dtype"
     entries[known] = str(kind).removeprefix("torch.")
     config.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
-
-
-def _adapter_config(network: nn.Module, folder: Path) -> None:
-    config: Any = network.peft_config["default"]  # pyright: ignore
-    config.save_pretrained(str(folder))
 
 
 def merged_state(network: nn.Module, trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -284,7 +280,9 @@ def fingerprints(model: LanguageModel, reference: Mapping[str, Tensor]) -> dict[
     are left out.
     """
     digest = hashlib.sha256()
-    silent = {n for n in reference if ".lora_" in n} if _silent(reference) else set()
+    ups = [t for n, t in reference.items() if ".lora_B." in n]
+    unchanged = bool(ups) and not any(bool(t.any()) for t in ups)
+    silent = {n for n in reference if ".lora_" in n} if unchanged else set()
     for name, value in model.network.state_dict(keep_vars=True).items():
         if name not in silent:
             tensor = reference.get(name, value.detach()).cpu().contiguous()
@@ -297,11 +295,6 @@ def fingerprints(model: LanguageModel, reference: Mapping[str, Tensor]) -> dict[
         "chat template": _short(str(model.tokenizer.chat_template)),
         "truncation": _short(f"{model.context} keep the start"),
     }
-
-
-def _silent(reference: Mapping[str, Tensor]) -> bool:
-    ups = [t for n, t in reference.items() if ".lora_B." in n]
-    return bool(ups) and not any(bool(t.any()) for t in ups)
 
 
 def _short(text: str) -> str:

@@ -35,16 +35,14 @@ def vectors(prompts: Sequence[str]) -> list[Float[Tensor, "vectors 384"]]:
     )
     with torch.no_grad():
         states = network(**batch).last_hidden_state
-    pieces = [batch.word_ids(i) for i in range(len(prompts))]
-    return [_of_words(s, m.bool(), p) for s, m, p in zip(states, batch["attention_mask"], pieces)]
-
-
-def _of_words(states: Tensor, used: Tensor, pieces: list[int | None]) -> Tensor:
-    """The whole text's vector and its words'; `pieces` says which word a token belongs to."""
-    words = sorted({word for word in pieces if word is not None})
-    where = [[i for i, p in enumerate(pieces) if p == word] for word in words]
-    means = torch.stack([states[used].mean(0), *(states[rows].mean(0) for rows in where)])
-    return means / means.square().mean(1, keepdim=True).sqrt()
+    found = []
+    for i, (state, used) in enumerate(zip(states, batch["attention_mask"])):
+        pieces = batch.word_ids(i)  # which word a token belongs to
+        words = sorted({word for word in pieces if word is not None})
+        where = [[k for k, p in enumerate(pieces) if p == word] for word in words]
+        means = torch.stack([state[used.bool()].mean(0), *(state[rows].mean(0) for rows in where)])
+        found.append(means / means.square().mean(1, keepdim=True).sqrt())
+    return found
 
 
 @cache

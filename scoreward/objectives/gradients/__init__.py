@@ -1,0 +1,1 @@
+"""Objectives that differentiate the reward through the chain that drew the sample."""

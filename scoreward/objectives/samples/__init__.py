@@ -1,0 +1,1 @@
+"""Objectives that learn from finished samples, which are noised anew."""

@@ -1,0 +1,1 @@
+"""Objectives that learn from stored texts, by the log-probabilities of their tokens."""

@@ -1,0 +1,1 @@
+"""The page that sets several runs side by side, with intervals over seeds."""

@@ -1,0 +1,1 @@
+"""The page of one run, from the files in its folder."""

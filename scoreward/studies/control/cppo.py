@@ -54,7 +54,9 @@ class CPPO:
     ) -> dict[str, float]:
         old = deepcopy(policy).requires_grad_(False)
         norm, passes = 0.0, 0
-        while passes < self.epochs and not self._far(policy, old, rows):
+        while passes < self.epochs:
+            if self.stop is not None and distance(policy, old, rows) > self.stop * self.radius:
+                break
             for part, weights in self._parts(rows, advantage, key / passes):
                 norm = descend(optimizer, self.loss(env, policy, old, part, weights), self.max_norm)
             passes += 1
@@ -68,9 +70,6 @@ class CPPO:
             return
         for index in key.permutation(len(rows)).chunk(self.parts):
             yield rows[index], advantage[index]
-
-    def _far(self, policy: nn.Module, old: nn.Module, rows: PathSteps) -> bool:
-        return self.stop is not None and distance(policy, old, rows) > self.stop * self.radius
 
     def loss(
         self,

@@ -34,13 +34,9 @@ def quadratic(x: Float[Tensor, "batch n"], t: Float[Tensor, " batch"]) -> Float[
 
 def rates(env: Environment, rows: PathSteps) -> Float[Tensor, " rows"]:
     """r − γ log π + what the horizon pays, per unit time."""
-    paid = _payable(env, rows) / rows.dt
+    # the terminal reward, discounted over the last step
+    paid = (-env.discount * rows.dt).exp() * rows.bonus / rows.dt
     return rows.reward - env.temperature * rows.log_prob + paid
-
-
-def _payable(env: Environment, rows: PathSteps) -> Tensor:
-    """The terminal reward, discounted over the last step."""
-    return (-env.discount * rows.dt).exp() * rows.bonus
 
 
 def excess(env: Environment, rows: PathSteps, critic: Critic) -> Float[Tensor, " rows"]:

@@ -96,18 +96,15 @@ class Learner:
             self.env, self.policy, self.optimizer, rows, advantage, key / "update"
         )
         self.done += 1
-        return Round(self.done, self._metrics(rows, advantage) | metrics)
-
-    def _metrics(self, rows: PathSteps, advantage: Tensor) -> dict[str, float]:
         total = rates(self.env, rows).mean() * self.env.mass
-        simulated = self.done * self.sampling.paths * self.sampling.steps * self.sampling.dt
-        return {
+        told = {
             "objective/estimate": total.item(),  # η of the round's policy, entropy included
             "reward/mean": rows.reward.mean().item(),  # per unit time
             "entropy/nats": -rows.log_prob.mean().item(),
             "advantage/std": advantage.std().item(),  # per unit time; grows as 1/√dt
-            "time/simulated": simulated,
+            "time/simulated": self.done * size.paths * size.steps * size.dt,
         }
+        return Round(self.done, told | metrics)
 
     def state_dict(self) -> dict:
         """What a run needs to go on with the same numbers."""

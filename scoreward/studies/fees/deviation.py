@@ -41,7 +41,7 @@ class Deviation:
         values = ", ".join(map(str, self.values))
         bids = ", ".join(map(str, self.entries)) or "nothing"
         who = " and ".join(f"{value}" for value in self.colluders)
-        users = f"{_owner(self.colluders)} who value{'s' * (len(self.colluders) == 1)} {who}"
+        users = f"user who values {who}" if len(self.colluders) == 1 else f"users who value {who}"
         utility = f"utility {self.users_before} -> {self.users_after}"
         if self.rule == "UIC":
             return (
@@ -69,10 +69,6 @@ class Deviation:
             "users": [str(self.users_before), str(self.users_after)],
             "sentence": str(self),
         }
-
-
-def _owner(colluders: tuple[int, ...]) -> str:
-    return "user" if len(colluders) == 1 else "users"
 
 
 @dataclass(frozen=True)

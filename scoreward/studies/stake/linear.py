@@ -40,7 +40,7 @@ def crossing(function: Function, low: Number, high: Number) -> Float[Tensor, "*b
 
 def _linear(utility: Utility) -> None:
     if utility.shape is not linear:
-        raise ValueError("this closed form is for linear utility; use stake_optimum.solve")
+        raise ValueError("this closed form is for linear utility; use optimum.solve")
 
 
 def marginal_value(
@@ -108,7 +108,7 @@ def _one_switch(problem: StakeProblem) -> None:
     if not problem.rising():
         raise ValueError(
             "the valuation exp(−βt) E P(t) falls somewhere, so that there may be several switches; "
-            "use stake_optimum.solve"
+            "use optimum.solve"
         )
 
 
@@ -143,6 +143,6 @@ def value(
     most = double(x) / problem.issuance.total(t) + double(problem.rate) * (
         problem.issuance.bought(t, s)
     )
-    require(most <= 1 + ROOM, "the agent would own all stakes there are; use stake_optimum.solve")
+    require(most <= 1 + ROOM, "the agent would own all stakes there are; use optimum.solve")
     trade = gained(problem, utility, t, s) - gained(problem, utility, s, end)
     return marginal_value(problem, utility, t) * double(x) + double(problem.rate) * trade

@@ -1,0 +1,1 @@
+"""What is measured between rounds, on what is held out."""

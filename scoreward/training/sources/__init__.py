@@ -1,0 +1,1 @@
+"""Where rounds of data come from: drawn and scored, or read."""
