@@ -12,8 +12,8 @@ from scoreward.data import lettering as data
 from scoreward.methods.base import Setting
 from scoreward.models.builtin import lettering as built_in
 from scoreward.rewards.base import Reward
-from scoreward.rewards.nearest import least_distance
 from scoreward.rewards.ocr import Confidence, ExactText, Legible, PaddleReader, TesseractReader
+from scoreward.rewards.pictures import least_distance
 from scoreward.tasks.builtin import BuiltIn, Pretraining, from_scratch
 
 DRAWN = 4  # pictures of a training word, each in another look
