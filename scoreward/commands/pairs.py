@@ -141,7 +141,7 @@ def inspect(options: Inspect) -> dict[str, object]:
     out = options.out or Path(f"{Path(options.source).name}.html")
     write_pairs_page(out, options.source, numbers, summary.gaps, cards)
     _tell(options, f"{numbers['records']} records, {counted(records.dropped)}", f"page: {out}")
-    return numbers | {"page": str(out)}
+    return {**numbers, "page": str(out)}
 
 
 def convert(options: Convert) -> dict[str, object]:
@@ -199,11 +199,10 @@ def cut(options: Split) -> dict[str, object]:
     held = parts.count("prompts")
     _tell(options, held.sentence)
     return {
-        name: _written(options, path, records.select(side), records)
-        for name, path, side in (
-            ("train", options.train, parts.kept), ("test", options.test, parts.away)
-        )
-    } | {"held_out": held.told}  # fmt: skip
+        "train": _written(options, options.train, records.select(parts.kept), records),
+        "test": _written(options, options.test, records.select(parts.away), records),
+        "held_out": held.told,
+    }
 
 
 def _written(

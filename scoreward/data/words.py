@@ -58,10 +58,8 @@ def phrases(prompt: str) -> list[tuple[str, ...]]:
     A phrase of something absent ("no hat", "without glasses") begins with "no".
     """
     marked = _ABSENT.sub(" , no ", prompt.lower())
-    found = [
-        tuple(SYNONYMS.get(word, word) for word in _WORD.findall(part) if word not in IGNORED)
-        for part in _BREAK.split(marked)
-    ]
+    spoken: list[list[str]] = [_WORD.findall(part) for part in _BREAK.split(marked)]
+    found = [tuple(SYNONYMS.get(w, w) for w in part if w not in IGNORED) for part in spoken]
     return [words for words in found if words and words != ("no",)]
 
 

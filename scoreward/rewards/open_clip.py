@@ -5,15 +5,11 @@ stores its two projections transposed. Sizes are read off the tensors, the heads
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from scoreward.rewards.weights import needs
-
-if TYPE_CHECKING:
-    from transformers import CLIPModel
 
 HEADS = 16  # of both towers of ViT-H/14; the tensors do not say
 SINGLE = {
@@ -44,7 +40,7 @@ IN_A_BLOCK = {
 TOWERS = {"visual.transformer.resblocks.": "vision_model", "transformer.resblocks.": "text_model"}
 
 
-def clip_of(reward: str, state: Mapping[str, Tensor]) -> tuple["CLIPModel", dict[str, Tensor]]:
+def clip_of(reward: str, state: Mapping[str, Tensor]) -> tuple[nn.Module, dict[str, Tensor]]:
     """(an empty CLIPModel of the right size, the state in its names)."""
     needs(reward, "transformers", "rewards")
     from transformers import CLIPConfig, CLIPModel
