@@ -58,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(__version__)
         return 0
     if words[0] not in COMMANDS:
-        return refuse(f"unknown command {words[0]!r}{_suggest(words[0])}")
+        close = get_close_matches(words[0], COMMANDS, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        return refuse(f"unknown command {words[0]!r}{hint}; commands are {', '.join(COMMANDS)}")
     try:
         module = import_module(f"scoreward.commands.{COMMANDS[words[0]][0]}")
         return getattr(module, words[0].replace("-", "_"))(words[1:])
@@ -75,9 +77,3 @@ def refuse(sentence: str) -> int:
     """One sentence on standard error."""
     print(f"scoreward: {sentence}", file=sys.stderr)
     return 2
-
-
-def _suggest(word: str) -> str:
-    close = get_close_matches(word, COMMANDS, 1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{hint}; commands are {', '.join(COMMANDS)}"

@@ -255,8 +255,8 @@ def every() -> list[Recipe]:
     return known + [joined(f"{r.method}_{r.variant}", r.task) for r in ROWS if r.variant]
 
 
-def of_function(function: Callable[..., Run]) -> Mapping[str, Setting]:
-    """The settings of a recipe that is a function of the user's own.
+def of_function(function: Callable[..., object], what: str = "recipe") -> Mapping[str, Setting]:
+    """The settings of a recipe, or `what` it is, that is a function of the user's own.
 
     Raises ValueError for one without a type, for it cannot become an option.
     """
@@ -264,7 +264,7 @@ def of_function(function: Callable[..., Run]) -> Mapping[str, Setting]:
     parameters = inspect.signature(function).parameters
     if bare := [name for name in parameters if name not in hints]:
         raise ValueError(
-            f"setting {bare[0]!r} of the recipe has no type, so it cannot become an option; write "
+            f"setting {bare[0]!r} of the {what} has no type, so it cannot become an option; write "
             f"{bare[0]}: int = 3, for example"
         )
     return {

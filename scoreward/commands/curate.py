@@ -1,22 +1,22 @@
 """`scoreward curate`: rich preference pairs by critique and editing, with live counts."""
 
-import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, cast, get_type_hints
+from typing import Any, cast
 
-import tyro
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from scoreward.commands.recipes import read_settings
 from scoreward.curation.finish import finish
 from scoreward.curation.records import STAGES
 from scoreward.curation.run import Curation, Progress
 from scoreward.curation.stages import Pipeline
 from scoreward.own import own
+from scoreward.recipes import of_function
 from scoreward.report.curation import write_curation
 from scoreward.tasks.curating import portraits
 
@@ -93,27 +93,9 @@ def found(name: str) -> Callable[..., Pipeline]:
 
 def parsed(name: str, words: list[str]) -> tuple[CurateOptions, dict[str, Any]]:
     """Our options, and the arguments of the pipeline's function, from one command line."""
-    function = found(name)
-    hints = get_type_hints(function, include_extras=True)
-    parameters = inspect.signature(function).parameters
-    if bare := [n for n in parameters if n not in hints]:
-        raise ValueError(
-            f"setting {bare[0]!r} of the pipeline has no type, so it cannot become an option; "
-            f"write {bare[0]}: int = 3, for example"
-        )
-    flat = Annotated[CurateOptions, tyro.conf.arg(prefix_name=False, name="")]
-    settings = [(n, hints[n], _default(p)) for n, p in parameters.items()]
-    whole = make_dataclass("Settings", [("own_options", flat), *settings])
-    whole.__doc__ = function.__doc__
-    given: Any = tyro.cli(whole, args=words, prog=f"scoreward curate {name}")
-    return given.own_options, {n: getattr(given, n) for n in parameters}
-
-
-def _default(parameter: inspect.Parameter) -> Any:
-    value = parameter.default
-    if value is inspect.Parameter.empty:
-        return field()
-    return field(default_factory=lambda: value)
+    function, program = found(name), f"scoreward curate {name}"
+    settings = of_function(function, "pipeline")
+    return read_settings(settings, function.__doc__ or "", CurateOptions, words, program)
 
 
 def watch(curation: Curation) -> Progress:
@@ -121,8 +103,8 @@ def watch(curation: Curation) -> Progress:
     steps = curation.steps()
     last = next(steps)
     if last.finished:
-        said = "finished already" if last.kept >= last.wanted else "no prompts are left"
-        console.print(f"{curation.folder}: {said}, {last.kept} pairs kept")
+        state = "finished already" if last.kept >= last.wanted else "no prompts are left"
+        console.print(f"{curation.folder}: {state}, {last.kept} pairs kept")
         return last
     if last.entries:
         console.print(f"going on in {curation.folder}, where {last.kept} pairs are kept")
@@ -148,16 +130,16 @@ def counts(now: Progress) -> Table:
 
 def conclude(summary: dict[str, Any], page: Path) -> None:
     """The result in a few lines."""
-    wanted, made = summary["asked_for"], summary["pairs"]
-    if made < wanted:
-        console.print(f"[yellow]only {made} of {wanted} pairs: no prompts are left[/yellow]")
-    for name, said in summary["judges"].items():
-        if said["share"] is not None:
+    wanted, count = summary["asked_for"], summary["pairs"]
+    if count < wanted:
+        console.print(f"[yellow]only {count} of {wanted} pairs: no prompts are left[/yellow]")
+    for name, judge in summary["judges"].items():
+        if judge["share"] is not None:
             console.print(
-                f"{name}, which decided nothing: the winner is better in {said['share']:.1%} "
-                f"[{said['low']:.1%}, {said['high']:.1%}], as good in {said['equal']}, "
-                f"worse in {said['worse']} of {made}"
+                f"{name}, which decided nothing: the winner is better in {judge['share']:.1%} "
+                f"[{judge['low']:.1%}, {judge['high']:.1%}], as good in {judge['equal']}, "
+                f"worse in {judge['worse']} of {count}"
             )
-    if made:
+    if count:
         console.print(f"pairs: {page.parent / 'pairs.parquet'}")
     console.print(f"report: {page}")

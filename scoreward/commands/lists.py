@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.table import Table
 
 from scoreward.methods import methods as every_method
-from scoreward.methods.base import Method
 from scoreward.methods.drawn import Drawn
 from scoreward.recipes import Recipe, unknown
 from scoreward.rewards.catalogue import NAMES
@@ -38,25 +37,20 @@ def methods(words: list[str]) -> int:
     table = Table("method", "learns from", *(["settings"] if place else []), "what it is", box=None)
     for one in every_method().values():
         pair = None if place is None else Recipe(one, place)
-        if not _wanted(one, options) or (pair and pair.refusal):
+        online = isinstance(one, Drawn)
+        needs = {
+            None: True,
+            "gradient": one.differentiates,
+            "pairs": one.data.startswith("pairs"),
+            "pictures": one.data == "captioned pictures",
+        }[options.needs]
+        other_kind = (options.online and not online) or (options.offline and online)
+        if other_kind or not needs or (pair and pair.refusal):
             continue
-        needs = ", reward with a gradient" if one.differentiates else ""
-        table.add_row(one.name, one.data + needs, *([pair.standing] if pair else []), one.about)
+        reward = ", reward with a gradient" if one.differentiates else ""
+        table.add_row(one.name, one.data + reward, *([pair.standing] if pair else []), one.about)
     console.print(table)
     return 0
-
-
-def _wanted(one: Method, options: MethodsOptions) -> bool:
-    online = isinstance(one, Drawn)
-    if (options.online and not online) or (options.offline and online):
-        return False
-    needs = {
-        None: True,
-        "gradient": one.differentiates,
-        "pairs": one.data.startswith("pairs"),
-        "pictures": one.data == "captioned pictures",
-    }
-    return needs[options.needs]
 
 
 @dataclass(frozen=True)
@@ -89,7 +83,7 @@ def rewards(words: list[str]) -> int:
     for name, entry in NAMES.items():
         if entry.gradient or not options.gradient:
             shown = f"{name}[=…]" if entry.takes else name
-            said = f"{entry.what}; takes {entry.takes}" if entry.takes else entry.what
-            table.add_row(shown.replace("[", "\\["), "yes" if entry.gradient else "no", said)
+            what = f"{entry.what}; takes {entry.takes}" if entry.takes else entry.what
+            table.add_row(shown.replace("[", "\\["), "yes" if entry.gradient else "no", what)
     console.print(table)
     return 0

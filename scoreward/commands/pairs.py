@@ -121,13 +121,13 @@ def pairs(words: list[str]) -> int:
         )
     settings, act = ACTIONS[words[0]]
     options = tyro.cli(settings, args=words[1:], prog=f"scoreward pairs {words[0]}")
-    said = act(options)
+    facts = act(options)
     if options.json:
-        print(json.dumps(said))
+        print(json.dumps(facts))
     return 0
 
 
-def inspect(options: Inspect) -> dict[str, Any]:
+def inspect(options: Inspect) -> dict[str, object]:
     """Write the page; returns its numbers."""
     if options.shown < 1:
         raise ValueError(f"--shown must be at least 1, got {options.shown}")
@@ -141,14 +141,15 @@ def inspect(options: Inspect) -> dict[str, Any]:
     out = options.out or Path(f"{Path(options.source).name}.html")
     write_pairs_page(out, options.source, numbers, summary.gaps, cards)
     _tell(options, f"{numbers['records']} records, {counted(records.dropped)}", f"page: {out}")
-    return numbers | {"page": str(out)}
+    return {**numbers, "page": str(out)}
 
 
-def convert(options: Convert) -> dict[str, Any]:
+def convert(options: Convert) -> dict[str, object]:
     """Write the file; returns what was written and left out."""
     records = options.read()
-    if options.once or options.halves:
-        _only_pairs(records[0], "--once" if options.once else "--halves")
+    if (options.once or options.halves) and not isinstance(records[0], ImagePair | TextPair):
+        option, kind = "--once" if options.once else "--halves", type(records[0]).__name__
+        raise ValueError(f"{option} is for pairs, and this file holds {kind}")
     if options.once:
         before = len(records)
         records = records.select(once(records))
@@ -160,7 +161,7 @@ def convert(options: Convert) -> dict[str, Any]:
     return _written(options, options.to, found, records)
 
 
-def make(options: Make) -> dict[str, Any]:
+def make(options: Make) -> dict[str, object]:
     """Write the pairs; returns their summary and the tally of groups."""
     kind = kind_of(options.source, options.how, (ImageGroup, TextGroup))
     if kind not in (ImageGroup, TextGroup):
@@ -169,24 +170,24 @@ def make(options: Make) -> dict[str, Any]:
             f"completions and rewards, or prompt, images and scores"
         )
     groups = options.read(kind)
-    made = PairMaker(
+    maker = PairMaker(
         groups, options.rule_(), options.reward, options.calibrated, options.most, options.seed
     )
-    said = _written(options, options.to, made, groups)
-    tally = made.tally
+    facts = _written(options, options.to, maker, groups)
+    tally = maker.tally
     _tell(
         options,
         f"{tally.groups} groups gave {tally.pairs} pairs; {tally.barren} gave none, and "
         f"{tally.over} pairs are over --most",
     )
-    return said | {"tally": vars(tally)}
+    return facts | {"tally": vars(tally)}
 
 
-def cut(options: Split) -> dict[str, Any]:
+def cut(options: Split) -> dict[str, object]:
     """Write both sides; returns the summary of each."""
     records = options.read()
-    made = parted(records, options.held_out, "pairs split")
-    if not made.held:
+    parts = parted(records, options.held_out, "pairs split")
+    if not parts.held:
         out = len(records) if share_of(key_of(records[0].prompt)) < options.held_out else 0
         raise ValueError(
             f"a share of {options.held_out:g} leaves {len(records) - out} records to train on and "
@@ -195,29 +196,23 @@ def cut(options: Split) -> dict[str, Any]:
         )
     if options.train.resolve() == options.test.resolve():
         raise ValueError(f"--train and --test are the same file, {options.train}")
-    held = made.count("prompts")
+    held = parts.count("prompts")
     _tell(options, held.sentence)
     return {
-        name: _written(options, path, records.select(side), records)
-        for name, path, side in (
-            ("train", options.train, made.kept), ("test", options.test, made.away)
-        )
-    } | {"held_out": held.told}  # fmt: skip
+        "train": _written(options, options.train, records.select(parts.kept), records),
+        "test": _written(options, options.test, records.select(parts.away), records),
+        "held_out": held.told,
+    }
 
 
 def _written(
     options: From, path: Path, found: Iterable[Record], read_from: Stored[Any]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     if path.suffix != ".parquet":
         raise ValueError(f"files of ours are Parquet; call it {path.with_suffix('.parquet')}")
     count = write(path, found)
     _tell(options, f"{path}: {count} records, {counted(read_from.dropped)}")
     return {"file": str(path), "records": count, **left_out(read_from.dropped)}
-
-
-def _only_pairs(record: Record, option: str) -> None:
-    if not isinstance(record, ImagePair | TextPair):
-        raise ValueError(f"{option} is for pairs, and this file holds {type(record).__name__}")
 
 
 def _tell(options: From, *lines: str) -> None:
@@ -286,12 +281,12 @@ def _text_binary(one: TextBinary) -> PairCard:
 
 
 def _image_group(group: ImageGroup) -> PairCard:
-    panes = [Pane(_scored(group, i), picture=_uri(image)) for i, image in enumerate(group.images)]
+    rows = group.scores.items()
+    panes = [
+        Pane(", ".join(f"{name} {values[i]:.3g}" for name, values in rows), picture=_uri(image))
+        for i, image in enumerate(group.images)
+    ]
     return PairCard(_prompt(group.prompt), panes, group.id)
-
-
-def _scored(group: ImageGroup, i: int) -> str:
-    return ", ".join(f"{name} {values[i]:.3g}" for name, values in group.scores.items())
 
 
 def _text_group(group: TextGroup) -> PairCard:
@@ -308,7 +303,7 @@ CARDS: dict[type, Callable[[Any], PairCard]] = {
     ImageGroup: _image_group,
     TextGroup: _text_group,
 }
-ACTIONS: dict[str, tuple[type[Any], Callable[[Any], dict[str, Any]]]] = {
+ACTIONS: dict[str, tuple[type[Any], Callable[[Any], dict[str, object]]]] = {
     "inspect": (Inspect, inspect),
     "convert": (Convert, convert),
     "make": (Make, make),

@@ -3,7 +3,6 @@
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -93,10 +92,10 @@ def _card(words: list[str]) -> tuple[int | None, list[str]]:
     if "--card" not in words:
         return None, words
     at = words.index("--card")
-    given = words[at + 1] if at + 1 < len(words) else "nothing"
-    if not given.isdigit() or int(given) < 1:
-        raise ValueError(f"--card takes the memory of a card in whole GB, got {given}")
-    return int(given), words[:at] + words[at + 2 :]
+    memory = words[at + 1] if at + 1 < len(words) else "nothing"
+    if not memory.isdigit() or int(memory) < 1:
+        raise ValueError(f"--card takes the memory of a card in whole GB, got {memory}")
+    return int(memory), words[:at] + words[at + 2 :]
 
 
 def fitting(recipe: str, words: list[str], card: int) -> tuple[Rung, ...] | None:
@@ -123,16 +122,18 @@ def cost_of(run: Run, processes: int = 1) -> RoundCost:
     geometry, objective = run.source.geometry, run.objective
     sampler: Sampler = run.source.sampler(0)
     samples = max(len(geometry.share(r, processes)) for r in range(processes))
-    rows, others, kept = _rows(run, sampler)
+    rows, others, latents = _rows(run, sampler)
     drawn, trained = _shared(run, sampler, samples, samples * rows)
     twice = 1 if run.guidance == 1 else 2
+    # rows of the network in one row of a micro-batch: pairs of a sample are asked together
+    at_once = 1 if isinstance(objective, PathObjective) else rows
     sizes = Sizes(
         samples=samples,
         prompts=-(-samples // geometry.group),
         rollout=min(geometry.rollout_batch, samples),
         scored=min(samples, geometry.group * max(1, geometry.rollout_batch // geometry.group)),
-        train=min(run.source.micro(run.objective.needs), trained) * _at_once(objective, rows),
-        stored=kept,
+        train=min(run.source.micro(objective.needs), trained) * at_once,
+        stored=latents,
         snapshots=3 + (objective.slow_decay(0) is not None),
         guidance=run.guidance,
     )
@@ -173,11 +174,6 @@ def _rows(run: Run, sampler: Sampler) -> tuple[int, int, int]:
         others += objective.slow_anchor > 0
         return rows, others, rows * (2 + others)
     return getattr(objective, "last", sampler.steps), 0, 0
-
-
-def _at_once(objective: Any, rows: int) -> int:
-    """Rows of the network in one row of a micro-batch: pairs of a sample are asked together."""
-    return 1 if isinstance(objective, PathObjective) else rows
 
 
 def _show(memory: Memory, cost: RoundCost) -> None:

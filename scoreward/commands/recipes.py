@@ -42,8 +42,8 @@ def find(words: Sequence[str]) -> tuple[Command, list[str]]:
     return _command(recipe(name, on)), rest
 
 
-def _command(made: Recipe) -> Command:
-    return Command(made.settings, made.run, made.about, made.task.renamed)
+def _command(pair: Recipe) -> Command:
+    return Command(pair.settings, pair.run, pair.about, pair.task.renamed)
 
 
 def _from_file(name: str, on: str | None) -> Command:
@@ -53,7 +53,11 @@ def _from_file(name: str, on: str | None) -> Command:
     if isinstance(found, type) and issubclass(found, Objective):
         found = found()
     if isinstance(found, Objective):
-        found = _drawn(function, found)
+        # a method of the user's own: noise at every step if it learns from paths
+        about = (type(found).__doc__ or function).strip().split("\n")[0]
+        steps = Noisy("ddim", 1.0) if found.needs.data == "paths" else Sampling()
+        smooth = found.needs.data == "starts"
+        found = Drawn(function.lower(), about, found, steps=steps, smooth=smooth)
     if isinstance(found, Method):
         place = joined("vgrpo", on or "portraits").task
         return _command(Recipe(found, place))
@@ -64,16 +68,8 @@ def _from_file(name: str, on: str | None) -> Command:
             f"{name} is a function that makes a whole run, so there is nothing to put it --on; an "
             "objective or a Method of your own takes --on TASK"
         )
-    made = cast(Callable[..., Run], found)
-    return Command(of_function(made), made, made.__doc__ or "")
-
-
-def _drawn(name: str, objective: Objective) -> Drawn:
-    """A method of the user's own: noise at every step if it learns from paths."""
-    about = (type(objective).__doc__ or name).strip().split("\n")[0]
-    steps = Noisy("ddim", 1.0) if objective.needs.data == "paths" else Sampling()
-    smooth = objective.needs.data == "starts"
-    return Drawn(name.lower(), about, objective, steps=steps, smooth=smooth)
+    make = cast(Callable[..., Run], found)
+    return Command(of_function(make), make, make.__doc__ or "")
 
 
 def taken(words: list[str], option: str) -> tuple[str | None, list[str]]:
@@ -90,15 +86,15 @@ def taken(words: list[str], option: str) -> tuple[str | None, list[str]]:
 
 def renewed(words: Sequence[str], renamed: Mapping[str, str]) -> list[str]:
     """Options by their present names."""
-    return [_renewed(word, renamed) for word in words]
-
-
-def _renewed(word: str, renamed: Mapping[str, str]) -> str:
-    name, equals, value = word.partition("=")
-    for before, now in renamed.items():
-        if name == before or (before.endswith(".") and name.startswith(before)):
-            return now + name.removeprefix(before) + equals + value
-    return word
+    present = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        for before, now in renamed.items():
+            if name == before or (before.endswith(".") and name.startswith(before)):
+                word = now + name.removeprefix(before) + equals + value
+                break
+        present.append(word)
+    return present
 
 
 def parse(command: Command, options: type[T], words: list[str], program: str) -> tuple[T, Run]:
@@ -106,16 +102,28 @@ def parse(command: Command, options: type[T], words: list[str], program: str) ->
 
     Exits with tyro's message for unknown options, which suggests the nearest one.
     """
-    flat = Annotated[options, tyro.conf.arg(prefix_name=False, name="")]
-    fields = [(name, s.hint, _default(s.default)) for name, s in command.settings.items()]
-    whole = make_dataclass("Settings", [("own_options", flat), *fields], kw_only=True)
-    whole.__doc__ = command.about
-    parsed: Any = tyro.cli(whole, args=renewed(words, command.renamed), prog=program)
-    run = command.run(**{name: getattr(parsed, name) for name in command.settings})
+    words = renewed(words, command.renamed)
+    parsed, settings = read_settings(command.settings, command.about, options, words, program)
+    run = command.run(**settings)
     if not isinstance(run, Run):
         raise ValueError(f"the recipe returned a {type(run).__name__}; it must return a Run")
-    return parsed.own_options, run
+    return parsed, run
 
 
-def _default(value: Any) -> Any:
-    return field() if value is ... else field(default_factory=lambda: value)
+def read_settings(
+    settings: Settings, about: str, options: type[T], words: list[str], program: str
+) -> tuple[T, dict[str, Any]]:
+    """`options`, and beside them settings by name, from one command line."""
+    flat = Annotated[options, tyro.conf.arg(prefix_name=False, name="")]
+    fields = [
+        (
+            name,
+            s.hint,
+            field() if s.default is ... else field(default_factory=lambda s=s: s.default),
+        )
+        for name, s in settings.items()
+    ]
+    whole = make_dataclass("Settings", [("own_options", flat), *fields], kw_only=True)
+    whole.__doc__ = about
+    parsed: Any = tyro.cli(whole, args=words, prog=program)
+    return parsed.own_options, {name: getattr(parsed, name) for name in settings}

@@ -13,10 +13,9 @@ from rich.console import Console
 from scoreward.core.device import chosen
 from scoreward.rewards.base import Reward
 from scoreward.rewards.batching import Batching
-from scoreward.rewards.remote.secret import Secret
 from scoreward.rewards.remote.server import create_app, is_loopback, listen, serve
 from scoreward.rewards.remote.service import Serving
-from scoreward.rewards.remote.wire import Limits
+from scoreward.rewards.remote.wire import Limits, Secret
 
 console = Console(soft_wrap=True)
 TOKEN = "SCOREWARD_TOKEN"

@@ -1,5 +1,6 @@
 """Commands that train: `train`, `resume`, `demo`, `pretrain`."""
 
+import json
 import shlex
 import shutil
 import sys
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import torch
 import tyro
 from rich.console import Console
+from rich.table import Table
 
 from scoreward.commands.live import say_held_out, watch
 from scoreward.commands.recipes import find, parse, taken
@@ -49,10 +51,10 @@ def train(words: list[str]) -> int:
 
 def pretrain(words: list[str]) -> int:
     """scoreward pretrain [options]: the method on the portraits, and its weights as one file."""
-    run, own = build("pretrain", words, "scoreward pretrain")
-    code = _start(run, own)
+    run, options = build("pretrain", words, "scoreward pretrain")
+    code = _start(run, options)
     last = newest(run.folder / "checkpoints")
-    if last is not None and not own.plan and run.team().leads:
+    if last is not None and not options.plan and run.team().leads:
         export(last, run.folder / "model.safetensors")
         console.print(f"weights: {run.folder / 'model.safetensors'}")
     return code
@@ -64,10 +66,11 @@ def resume(words: list[str]) -> int:
     folder = RunFolder(options.folder)
     about = folder.about()
     torch.set_num_threads(int(about.get("threads", torch.get_num_threads())))
-    run, own = build(*command_of(folder, "resume it there with run.resume()"), "scoreward resume")
+    command = command_of(folder, "resume it there with run.resume()")
+    run, shown = build(*command, "scoreward resume")
     run = replace(run, folder=options.folder, device=options.device or run.device)
     _explain(run)
-    return _show(run, run.resume(), own)
+    return _show(run, run.resume(), shown)
 
 
 @dataclass(frozen=True)
@@ -95,13 +98,23 @@ def demo(words: list[str]) -> int:
     torch.set_num_threads(options.threads)
     arguments = ["--seed", str(options.seed), "--budget.seconds", str(options.seconds)]
     arguments += ["--device", options.device]
-    run, own = build("portraits_vgrpo", arguments, "scoreward demo")
+    run, shown = build("portraits_vgrpo", arguments, "scoreward demo")
     run = replace(run, folder=options.folder, origin=dict(run.origin, demo=True))
     run.team()  # a device that there is not is refused before an earlier demo is gone
     if (options.folder / "run.json").exists():
-        _replace_demo(options.folder)
-    _introduce(run)
-    code = _show(run, run.start(), replace(own, beside=lesson()))
+        if not RunFolder(options.folder).about().get("demo"):
+            raise RunFolderError(
+                f"{options.folder} holds a run that is not a demo; choose another folder with "
+                "--folder"
+            )
+        shutil.rmtree(options.folder)
+    console.print(
+        "Online reinforcement learning (V-GRPO) of the built-in text-to-image model, pixel "
+        "portraits.\nThe reward is verifier A's opinion; verifier B judges and never trains "
+        "anything.\nFirst the model is measured as it is, then it is trained, then measured again."
+    )
+    _explain(run)
+    code = _show(run, run.start(), replace(shown, beside=lesson()))
     _before_after(options.folder)
     return code
 
@@ -117,7 +130,7 @@ def build(recipe: str, words: list[str], program: str) -> tuple[Run, Options]:
     if Path(recipe).name == "run.json":
         recipe, words = repeated(Path(recipe), words)
     command, rest = find([recipe, *words])
-    own, run = parse(command, Options, rest, program)
+    options, run = parse(command, Options, rest, program)
     known = {n: v for n, v in run.origin.items() if n not in ("made", "unspoken")}
     origin = {
         **known,  # what a task knows of its data
@@ -126,10 +139,17 @@ def build(recipe: str, words: list[str], program: str) -> tuple[Run, Options]:
         "arguments": words,
         "command": f"scoreward train {recipe} {shlex.join(words)}".strip(),
     }
-    folder = own.folder or Path("runs") / run.name
-    guards = run.guards if own.guards == Guards() else own.guards  # a recipe may have its own
-    given = {"seed": own.seed, "device": own.device, "guards": guards}
-    return replace(run, folder=folder, origin=origin, **given), own
+    # a recipe may have guards of its own
+    guards = run.guards if options.guards == Guards() else options.guards
+    run = replace(
+        run,
+        folder=options.folder or Path("runs") / run.name,
+        origin=origin,
+        seed=options.seed,
+        device=options.device,
+        guards=guards,
+    )
+    return run, options
 
 
 def repeated(record: Path, words: list[str]) -> tuple[str, list[str]]:
@@ -163,10 +183,10 @@ def export(path: Path, target: Path) -> None:
     save_file(read_snapshot(path, "ema"), target)
 
 
-def _start(run: Run, own: Options) -> int:
+def _start(run: Run, options: Options) -> int:
     """Explain the plan and, unless only that was asked for, train."""
     _explain(run)
-    return 0 if own.plan else _show(run, run.start(), own)
+    return 0 if options.plan else _show(run, run.start(), options)
 
 
 def _explain(run: Run) -> None:
@@ -179,17 +199,22 @@ def _explain(run: Run) -> None:
     say_held_out(run, console)
 
 
-def _show(run: Run, moments: Iterator[Moment], own: Options) -> int:
+def _show(run: Run, moments: Iterator[Moment], options: Options) -> int:
     """Run to the end with the live view, then the report."""
     try:
         watch(run, moments, console)
     except Exception:
-        _try_report(run, own)
+        _try_report(run, options)
         raise
     status = RunFolder(run.folder).about().get("status")
-    path = _try_report(run, own)
-    if own.profile:
-        _print_profile(run.folder)
+    path = _try_report(run, options)
+    profiles = RunFolder(run.folder).records("profile") if options.profile else ()
+    if profiles:
+        last = profiles[-1]
+        seconds = last["seconds"] if isinstance(last["seconds"], dict) else {}
+        for name, spent in sorted(seconds.items()):
+            console.print(f"  {name:10} {spent:8.1f} s")
+        console.print(f"  inside the network: {last['share_in_network']:.1%} of training time")
     if status == "stopped":
         console.print(f"stopped; go on with: scoreward resume {run.folder}")
     if path is not None:
@@ -197,51 +222,18 @@ def _show(run: Run, moments: Iterator[Moment], own: Options) -> int:
     return 0
 
 
-def _try_report(run: Run, own: Options) -> Path | None:
+def _try_report(run: Run, options: Options) -> Path | None:
     if not run.team().leads:
         return None
     try:
-        return write_report(run.folder, own.beside)
+        return write_report(run.folder, options.beside)
     except (ValueError, OSError) as error:
         print(f"scoreward: no report: {error}", file=sys.stderr)
         return None
 
 
-def _print_profile(folder: Path) -> None:
-    profiles = RunFolder(folder).records("profile")
-    if not profiles:
-        return
-    last = profiles[-1]
-    for name, seconds in sorted(
-        last["seconds"].items() if isinstance(last["seconds"], dict) else []
-    ):
-        console.print(f"  {name:10} {seconds:8.1f} s")
-    console.print(f"  inside the network: {last['share_in_network']:.1%} of training time")
-
-
-def _replace_demo(folder: Path) -> None:
-    if not RunFolder(folder).about().get("demo"):
-        raise RunFolderError(
-            f"{folder} holds a run that is not a demo; choose another folder with --folder"
-        )
-    shutil.rmtree(folder)
-
-
-def _introduce(run: Run) -> None:
-    console.print(
-        "Online reinforcement learning (V-GRPO) of the built-in text-to-image model, pixel "
-        "portraits.\nThe reward is verifier A's opinion; verifier B judges and never trains "
-        "anything.\nFirst the model is measured as it is, then it is trained, then measured again."
-    )
-    _explain(run)
-
-
 def _before_after(folder: Path) -> None:
     """The numbers of summary.json as a table."""
-    import json
-
-    from rich.table import Table
-
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
     names = list(summary["before"]["ode"])
     table = Table("held-out prompts", *names, title="before and after")

@@ -29,8 +29,10 @@ class PipelineEditor:
         return self.editing.evaluations
 
     def __call__(self, edits: Sequence[Edit], keys: Sequence[Key]) -> list[Image]:
-        told = [". ".join(line.rstrip(".") for line in edit.instructions) for edit in edits]
-        return self.editing([edit.image for edit in edits], told, [key.generator() for key in keys])
+        texts = [". ".join(line.rstrip(".") for line in edit.instructions) for edit in edits]
+        return self.editing(
+            [edit.image for edit in edits], texts, [key.generator() for key in keys]
+        )
 
 
 @dataclass(frozen=True)

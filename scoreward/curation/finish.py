@@ -71,7 +71,7 @@ def pairs(
         yield ImagePair(one.prompt, winner, loser, *scores, one.id, "curation")
 
 
-def funnel(entries: Sequence[PairEntry]) -> list[dict[str, Any]]:
+def funnel(entries: Sequence[PairEntry]) -> list[dict[str, object]]:
     """How many passed each stage, and why those that stopped there went no further."""
     rows, left = [], len(entries)
     for i, stage in enumerate(STAGES):
@@ -92,7 +92,7 @@ class Verdicts:
     worse: int
 
 
-def judged(chosen: Sequence[PairEntry], name: str) -> dict[str, Any]:
+def judged(chosen: Sequence[PairEntry], name: str) -> dict[str, object]:
     """A reward's opinion of the labels, with the 95 % interval of the share of better ones."""
     signs = [one.margins[name] * (1 if one.label == "edited" else -1) for one in chosen]
     better, worse = sum(s > TIE for s in signs), sum(s < -TIE for s in signs)
@@ -103,7 +103,7 @@ def judged(chosen: Sequence[PairEntry], name: str) -> dict[str, Any]:
     return {**vars(counts), "share": share, "low": low, "high": high, "gain": _mean(signs)}
 
 
-def cost(entries: Sequence[PairEntry], pairs: int, curation: Curation) -> dict[str, Any]:
+def cost(entries: Sequence[PairEntry], pairs: int, curation: Curation) -> dict[str, object]:
     """Seconds of every stage, over all processes, and network evaluations."""
     seconds: Counter[str] = Counter()
     path = curation.folder / COSTS

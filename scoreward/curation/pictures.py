@@ -73,9 +73,9 @@ def scores(
     result: list[dict[str, float]] = [{} for _ in images]
     for size in dict.fromkeys(image.size for image in images):
         rows = [i for i, image in enumerate(images) if image.size == size]
-        batch, said = media([images[i] for i in rows]).to(device), [prompts[i] for i in rows]
+        batch, texts = media([images[i] for i in rows]).to(device), [prompts[i] for i in rows]
         for name, reward in rewards.items():
-            for i, value in zip(rows, scored(name, reward, batch, said).tolist()):
+            for i, value in zip(rows, scored(name, reward, batch, texts).tolist()):
                 result[i][name] = value
     return result
 
@@ -84,11 +84,9 @@ def same_pixels(
     one: Sequence[Image.Image], other: Sequence[Image.Image], within: int = 8
 ) -> list[float]:
     """Share of pixels whose colours differ by at most `within` of 255 in every channel."""
-    return [_same(a, b, within) for a, b in zip(one, other, strict=True)]
-
-
-def _same(one: Image.Image, other: Image.Image, within: int) -> float:
-    if one.size != other.size:
-        other = other.resize(one.size, Image.Resampling.BICUBIC)
-    a, b = (np.asarray(image.convert("RGB")).astype(np.int16) for image in (one, other))
-    return float((np.abs(a - b).max(-1) <= within).mean())
+    shares = []
+    for a, b in zip(one, other, strict=True):
+        resized = b if a.size == b.size else b.resize(a.size, Image.Resampling.BICUBIC)
+        x, y = (np.asarray(image.convert("RGB")).astype(np.int16) for image in (a, resized))
+        shares.append(float((np.abs(x - y).max(-1) <= within).mean()))
+    return shares

@@ -104,18 +104,16 @@ class AttributeCritic:
         found = torch.stack(
             [logits.argmax(1) for logits in self.verifier(media(images).to(self.device))], 1
         )
-        return [_critique(*row) for row in zip(labels_of(prompts).tolist(), found.tolist())]
-
-
-def _critique(wanted: Sequence[int], found: Sequence[int]) -> Critique:
-    rows = zip(FIELDS.items(), wanted, found, strict=True)
-    wrong = [
-        complaint(name, values[there], values[asked])
-        for (name, values), asked, there in rows
-        if asked not in (UNSAID, there)
-    ]
-    asked = sum(label != UNSAID for label in wanted)
-    return Critique(tuple(wrong), 10 - 9 * len(wrong) / max(asked, 1))
+        critiques = []
+        for labels, shown in zip(labels_of(prompts).tolist(), found.tolist()):
+            wrong = tuple(
+                complaint(name, values[value], values[label])
+                for (name, values), label, value in zip(FIELDS.items(), labels, shown, strict=True)
+                if label not in (UNSAID, value)
+            )
+            named = sum(label != UNSAID for label in labels)
+            critiques.append(Critique(wrong, 10 - 9 * len(wrong) / max(named, 1)))
+        return critiques
 
 
 @dataclass(frozen=True)
@@ -185,9 +183,9 @@ class ModelEditor:
     def __call__(self, edits: Sequence[Edit], keys: Sequence[Key]) -> list[Image]:
         x0 = media([edit.image for edit in edits]).to(self.model.device) * 2 - 1
         is_now, should_be = zip(*(descriptions(edit) for edit in edits), strict=True)
-        source, target = (_encoded(self.model, said) for said in (is_now, should_be))
+        source, target = (_encoded(self.model, texts) for texts in (is_now, should_be))
         eps = normal_each((key / "start" for key in keys), self.model.shape).to(x0)
-        denoiser = self._guided(source)
+        denoiser = self.guided(source)
         if self.editing.masked:
             mask = self._region(x0, source, target, keys)
             denoiser = InpaintingDenoiser(denoiser, mask, x0, eps)
@@ -195,7 +193,8 @@ class ModelEditor:
         edited = draw(self.editing.sampler, denoiser, x, keys, target)
         return [picture(one) for one in self.model.decode(edited)]
 
-    def _guided(self, source: Cond) -> Denoiser:
+    def guided(self, source: Cond) -> Denoiser:
+        """The network's answer to a description, led away from `source`."""
         plain = self.model.denoiser
         if self.editing.guidance == 1:
             return plain
@@ -262,12 +261,12 @@ class InpaintingDenoiser:
     eps: Float[Tensor, "batch channels height width"]
 
     def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Prediction:
-        said = self.denoiser(x_t, t, cond)
+        prediction = self.denoiser(x_t, t, cond)
         x0, eps = (
             torch.where(self.mask > 0, new, old)
-            for new, old in ((said.x0, self.x0), (said.eps, self.eps))
+            for new, old in ((prediction.x0, self.x0), (prediction.eps, self.eps))
         )
-        return Prediction(x_t, t, x0, eps, said.process)
+        return Prediction(x_t, t, x0, eps, prediction.process)
 
     @cached_property
     def share(self) -> Float[Tensor, " batch"]:

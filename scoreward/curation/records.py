@@ -108,16 +108,17 @@ class PairEntry:
 
 def entry(content: Mapping[str, Any]) -> PairEntry:
     """The record of a line.  Raises TypeError or KeyError where it is not one."""
-    given = dict(content)
-    if given["critique"] is not None:
-        given["critique"] = critique(given["critique"])
-    given["candidates"] = tuple(Candidate(**one) for one in given["candidates"])
-    given["instructions"] = tuple(given["instructions"])
-    return PairEntry(**given)
+    fields = dict(content)
+    if fields["critique"] is not None:
+        fields["critique"] = critique(fields["critique"])
+    fields["candidates"] = tuple(Candidate(**one) for one in fields["candidates"])
+    fields["instructions"] = tuple(fields["instructions"])
+    return PairEntry(**fields)
 
 
 def critique(content: Mapping[str, Any]) -> Critique:
     """A critique from its JSON."""
     complaints: Sequence[Mapping[str, str]] = content["complaints"]
-    said = tuple(Complaint(**one) for one in complaints)
-    return Critique(said, content.get("score"), content.get("raw", ""))
+    return Critique(
+        tuple(Complaint(**one) for one in complaints), content.get("score"), content.get("raw", "")
+    )

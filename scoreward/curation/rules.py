@@ -61,7 +61,10 @@ class Rules:
         A deciding reward votes if its gap is large enough; more than half of all must vote alike.
         """
         gaps = self.gap * len(deciding) if len(self.gap) == 1 else self.gap
-        votes = [_vote(margins[name], gap) for name, gap in zip(deciding, gaps)]
+        votes = []
+        for name, gap in zip(deciding, gaps):
+            margin = margins[name]
+            votes.append(0 if margin == 0 or abs(margin) < gap else 1 if margin > 0 else -1)
         if not any(votes):
             return "", CLOSE
         if abs(sum(votes)) == 0 or 2 * votes.count(1 if sum(votes) > 0 else -1) <= len(votes):
@@ -72,8 +75,3 @@ class Rules:
         if sign < 0 and self.mode == "improve_only":
             return "", WORSE
         return ("edited" if sign > 0 else "original"), ""
-
-
-def _vote(margin: float, gap: float) -> int:
-    """1 for the edited picture, −1 for the original, 0 for neither."""
-    return 0 if margin == 0 or abs(margin) < gap else 1 if margin > 0 else -1

@@ -101,16 +101,19 @@ class Curation:
 
     def _work(self, ledger: "Ledger", done: int) -> Iterator[Progress]:
         """Batches come back in order, so the manifest does not depend on who was faster."""
-        with self._crew() as crew, (self.folder / COSTS).open("a", encoding="utf-8") as costs:
-            waiting: deque[Future[Made]] = deque()
+        with (
+            self._crew() as (send, ahead),
+            (self.folder / COSTS).open("a", encoding="utf-8") as costs,
+        ):
+            waiting: deque[Future[BatchResult]] = deque()
             sent = done
             for number in range(done, len(self.agenda.batches)):
-                while sent < len(self.agenda.batches) and len(waiting) < crew.ahead:
-                    waiting.append(crew.send(self.agenda.batches[sent]))
+                while sent < len(self.agenda.batches) and len(waiting) < ahead:
+                    waiting.append(send(self.agenda.batches[sent]))
                     sent += 1
-                made = waiting.popleft().result()
-                ledger.admit(made.entries)
-                costs.write(json.dumps({"batch": number, "seconds": made.seconds}) + "\n")
+                result = waiting.popleft().result()
+                ledger.admit(result.entries)
+                costs.write(json.dumps({"batch": number, "seconds": result.seconds}) + "\n")
                 costs.flush()
                 progress = self._progress(ledger, number + 1)
                 yield progress
@@ -127,6 +130,8 @@ class Curation:
         return len(self.agenda.batches)
 
     def _progress(self, ledger: "Ledger", batch: int) -> Progress:
+        # entries are written in the order of the agenda
+        begun = ceil(len(ledger.manifest.entries) / self.pipeline.plan.batch)
         return Progress(
             batch,
             len(self.agenda.batches),
@@ -135,12 +140,8 @@ class Curation:
             ledger.reasons,
             ledger.kept,
             self.wanted,
-            max(batch, self._begun(ledger)),
+            max(batch, begun),
         )
-
-    def _begun(self, ledger: "Ledger") -> int:
-        known, size = ledger.manifest.entries, self.pipeline.plan.batch
-        return ceil(len(known) / size)  # they are written in the order of the agenda
 
     def _describe(self) -> None:
         """Write what is made here, or check that the folder holds the same."""
@@ -148,7 +149,8 @@ class Curation:
         if not path.exists():
             if (self.folder / MANIFEST).exists():
                 raise CurationError(f"{self.folder} has a manifest and no {ABOUT}")
-            write_aside(self.folder / "held_out.txt", _lines(self.agenda.held_out))
+            held_out = "".join(f"{text}\n" for text in self.agenda.held_out)
+            write_aside(self.folder / "held_out.txt", held_out)
             write_aside(path, json.dumps(mine, indent=1, ensure_ascii=False))
             return
         there = about(self.folder)
@@ -160,10 +162,10 @@ class Curation:
             )
 
     @property
-    def about(self) -> dict[str, Any]:
+    def about(self) -> dict[str, object]:
         """Everything that the result depends on, as JSON holds it."""
         pipeline = self.pipeline
-        told = {
+        facts = {
             "name": pipeline.name,
             "seed": self.seed,
             "threads": self.threads,
@@ -180,13 +182,34 @@ class Curation:
             "rules": asdict(pipeline.rules),
             "plan": asdict(pipeline.plan),
         }
-        return json.loads(json.dumps(told))
+        return json.loads(json.dumps(facts))
 
-    def _crew(self) -> "Crew":
+    @contextmanager
+    def _crew(self) -> Iterator[tuple["Send", int]]:
+        """What does a batch, here or in processes that build the pipeline; how many to send ahead.
+
+        Each of the processes does whole batches.
+        """
         store = PictureStore(self.folder / PICTURES)
         if self.workers == 1:
-            return Alone(self.pipeline, self.seed, store)
-        return Pool(self.build, self.workers, self.threads, self.seed, store)
+
+            def here(items: tuple[Item, ...]) -> Future[BatchResult]:
+                future: Future[BatchResult] = Future()
+                future.set_result(_done_batch(self.pipeline, items, self.seed, store))
+                return future
+
+            yield here, 1
+            return
+        pool = ProcessPoolExecutor(
+            self.workers,
+            get_context("spawn"),
+            initializer=_begin,
+            initargs=(self.build, self.threads),
+        )
+        try:
+            yield lambda items: pool.submit(_in_worker, items, self.seed, store), 2 * self.workers
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 class Ledger:
@@ -209,16 +232,15 @@ class Ledger:
         """Append those that are not there yet."""
         for one in entries:
             if one.id not in self.manifest.entries:
-                settled = self._settled(one)
-                self.manifest.append([settled])
-                self._count(settled)
-
-    def _settled(self, one: PairEntry) -> PairEntry:
-        if one.image in self.pictures or (one.kept and one.edited in self.pictures):
-            return replace(one, stage="judged" if one.kept else one.stage, reason=DUPLICATE)
-        if one.kept and self.prompts[one.prompt] >= self.per_prompt:
-            return replace(one, stage="judged", reason=ENOUGH)
-        return one
+                reason = ""
+                if one.image in self.pictures or (one.kept and one.edited in self.pictures):
+                    reason = DUPLICATE
+                elif one.kept and self.prompts[one.prompt] >= self.per_prompt:
+                    reason = ENOUGH
+                if reason:
+                    one = replace(one, stage="judged" if one.kept else one.stage, reason=reason)
+                self.manifest.append([one])
+                self._count(one)
 
     def _count(self, one: PairEntry) -> None:
         self.stages[one.stage] += 1
@@ -231,55 +253,14 @@ class Ledger:
 
 
 @dataclass(frozen=True)
-class Made:
+class BatchResult:
     """A batch that was worked, and the time of each stage."""
 
     entries: list[PairEntry]
     seconds: dict[str, float]
 
 
-class Alone:
-    """This process does the work itself."""
-
-    ahead = 1
-
-    def __init__(self, pipeline: Pipeline, seed: int, store: PictureStore) -> None:
-        self.pipeline, self.seed, self.store = pipeline, seed, store
-
-    def __enter__(self) -> "Alone":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def send(self, items: tuple[Item, ...]) -> "Future[Made]":
-        future: Future[Made] = Future()
-        future.set_result(_made(self.pipeline, items, self.seed, self.store))
-        return future
-
-
-class Pool:
-    """Processes that do whole batches; each builds the pipeline for itself."""
-
-    def __init__(
-        self, build: Build, workers: int, threads: int, seed: int, store: PictureStore
-    ) -> None:
-        self.ahead, self.seed, self.store = 2 * workers, seed, store
-        self.pool = ProcessPoolExecutor(
-            workers, get_context("spawn"), initializer=_begin, initargs=(build, threads)
-        )
-
-    def __enter__(self) -> "Pool":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.pool.shutdown(cancel_futures=True)
-
-    def send(self, items: tuple[Item, ...]) -> "Future[Made]":
-        return self.pool.submit(_in_worker, items, self.seed, self.store)
-
-
-Crew = Alone | Pool
+Send = Callable[[tuple[Item, ...]], Future[BatchResult]]
 _PIPELINE: list[Pipeline] = []  # of a worker process
 
 
@@ -297,14 +278,16 @@ def _leave_with_parent() -> None:
         os._exit(1)
 
 
-def _in_worker(items: tuple[Item, ...], seed: int, store: PictureStore) -> Made:
-    return _made(_PIPELINE[0], items, seed, store)
+def _in_worker(items: tuple[Item, ...], seed: int, store: PictureStore) -> BatchResult:
+    return _done_batch(_PIPELINE[0], items, seed, store)
 
 
-def _made(pipeline: Pipeline, items: tuple[Item, ...], seed: int, store: PictureStore) -> Made:
+def _done_batch(
+    pipeline: Pipeline, items: tuple[Item, ...], seed: int, store: PictureStore
+) -> BatchResult:
     seconds = Seconds()
     entries = worked(pipeline, items, seed, store, seconds)
-    return Made(entries, seconds.spent)
+    return BatchResult(entries, seconds.spent)
 
 
 def about(folder: Path) -> dict[str, Any]:
@@ -313,10 +296,6 @@ def about(folder: Path) -> dict[str, Any]:
         return json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CurationError(f"{folder / ABOUT} cannot be read: {error}") from None
-
-
-def _lines(texts: tuple[str, ...]) -> str:
-    return "".join(f"{text}\n" for text in texts)
 
 
 @contextmanager

@@ -42,7 +42,7 @@ class Questions:
     endpoint: Endpoint
     retries: int = 2
 
-    def asked(
+    def readings(
         self, questions: Sequence[str], images: Sequence[Image], read: Callable[[str], T]
     ) -> list[T | Rejected]:
         """One reading, or the reason why there is none, per picture.  Raises JudgeError."""
@@ -107,8 +107,8 @@ class VisionCritic:
     def __call__(
         self, prompts: Sequence[str], images: Sequence[Image]
     ) -> list[Critique | Rejected]:
-        asked = [self.text.replace("{prompt}", prompt) for prompt in prompts]
-        return self.questions.asked(asked, images, read_critique)
+        questions = [self.text.replace("{prompt}", prompt) for prompt in prompts]
+        return self.questions.readings(questions, images, read_critique)
 
 
 @dataclass(frozen=True)
@@ -135,20 +135,19 @@ class VisionInstructor:
         self, prompts: Sequence[str], images: Sequence[Image], critiques: Sequence[Critique]
     ) -> list[Instructions | Rejected]:
         rows = [i for i, one in enumerate(critiques) if one.complaints]
-        asked = [self._asked(prompts[i], critiques[i]) for i in rows]
-        said = self.questions.asked(
-            asked, [images[i] for i in rows], lambda answer: read_instructions(answer, self.most)
+        text, questions = self.text.replace("{most}", str(self.most)), []
+        for i in rows:
+            complaints = [asdict(one) for one in critiques[i].complaints]
+            critique = json.dumps(complaints, ensure_ascii=False)
+            question = text.replace("{critique}", critique).replace("{prompt}", prompts[i])
+            questions.append(question)
+        answers = self.questions.readings(
+            questions, [images[i] for i in rows], lambda text: read_instructions(text, self.most)
         )
         result: list[Instructions | Rejected] = [Instructions(()) for _ in critiques]
-        for i, one in zip(rows, said):
-            result[i] = one
+        for i, answer in zip(rows, answers):
+            result[i] = answer
         return result
-
-    def _asked(self, prompt: str, critique: Critique) -> str:
-        complaints = [asdict(one) for one in critique.complaints]
-        told = json.dumps(complaints, ensure_ascii=False)
-        text = self.text.replace("{most}", str(self.most)).replace("{critique}", told)
-        return text.replace("{prompt}", prompt)
 
 
 def question(path: Path | None, default: str, needed: Sequence[str]) -> str:
@@ -170,12 +169,12 @@ def _named(questions: Questions, text: str) -> str:
 
 def read_critique(answer: str) -> Critique:
     """The critique in an answer, whatever stands around it.  Raises Unreadable."""
-    said = object_with(answer, "complaints")
-    listed = said["complaints"]
+    content = object_with(answer, "complaints")
+    listed = content["complaints"]
     if not isinstance(listed, list):
         raise Unreadable('"complaints" is not a list')
     complaints = tuple(_complaint(one) for one in listed)
-    score = said.get("score")
+    score = content.get("score")
     if isinstance(score, bool) or not isinstance(score, int | float) or not 1 <= score <= 10:
         raise Unreadable(f'"score" is {score!r}, expected a number from 1 to 10')
     return Critique(complaints, float(score), answer)

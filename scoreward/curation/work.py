@@ -15,7 +15,7 @@ from PIL.Image import Image
 
 from scoreward.core.keys import Key
 from scoreward.curation.pictures import PictureStore, scores
-from scoreward.curation.records import Candidate, Instructions, PairEntry, Rejected
+from scoreward.curation.records import Candidate, PairEntry, Rejected
 from scoreward.curation.stages import Edit, Pipeline, Plan
 from scoreward.data.holding import Held, cut, plain, share_of
 
@@ -34,7 +34,8 @@ class Item:
 
     @property
     def id(self) -> str:
-        return f"{_digest(self.prompt)[:16]}-{self.attempt}"
+        digest = hashlib.sha256(self.prompt.encode()).hexdigest()
+        return f"{digest[:16]}-{self.attempt}"
 
     def key(self, seed: int) -> Key:
         return Key(("curate", seed, "prompt", self.prompt, "attempt", self.attempt))
@@ -56,16 +57,12 @@ def agenda(prompts: Sequence[str], plan: Plan) -> Agenda:
     first = [once[plain] for plain in dict.fromkeys(plain(p) for p in prompts)]
     if not first:
         raise ValueError("curation needs at least one prompt, got none")
-    made = cut([plain(p) for p in first], plan.held_out, USE)
-    aside, used = tuple(first[i] for i in made.away), [first[i] for i in made.kept]
+    parts = cut([plain(p) for p in first], plan.held_out, USE)
+    aside, used = tuple(first[i] for i in parts.away), [first[i] for i in parts.kept]
     items = [Item(prompt, attempt) for attempt in range(plan.attempts) for prompt in used]
     size = plan.batch
     batches = tuple(tuple(items[i : i + size]) for i in range(0, len(items), size))
-    return Agenda(batches, aside, len(prompts) - len(first), made.count("prompts"))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return Agenda(batches, aside, len(prompts) - len(first), parts.count("prompts"))
 
 
 def held_out(prompt: str, share: float) -> bool:
@@ -90,26 +87,27 @@ def worked(
     pipeline: Pipeline, items: Sequence[Item], seed: int, store: PictureStore, seconds: Seconds
 ) -> list[PairEntry]:
     """The entries of one batch, in order, their pictures in the store."""
-    batch = _Batch(pipeline, seed, store)
-    with seconds.of("generate"):
-        batch.generate(items)
-    with seconds.of("critique"):
-        batch.criticise()
-    with seconds.of("instruct"):
-        batch.instruct()
-    with seconds.of("edit"):
-        batch.edit()
-    with seconds.of("judge"):
-        batch.judge()
+    batch = _Batch(pipeline, items, seed, store)
+    stages = {
+        "generate": batch.generate,
+        "critique": batch.criticise,
+        "instruct": batch.instruct,
+        "edit": batch.edit,
+        "judge": batch.judge,
+    }
+    for name, work in stages.items():
+        with seconds.of(name):
+            work()
     return batch.entries
 
 
 class _Batch:
     """The entries of a batch as they grow; those with a reason go no further."""
 
-    def __init__(self, pipeline: Pipeline, seed: int, store: PictureStore) -> None:
-        self.pipeline, self.seed, self.store = pipeline, seed, store
-        self.items: Sequence[Item] = ()
+    def __init__(
+        self, pipeline: Pipeline, items: Sequence[Item], seed: int, store: PictureStore
+    ) -> None:
+        self.pipeline, self.items, self.seed, self.store = pipeline, items, seed, store
         self.entries: list[PairEntry] = []
         self.images: list[Image] = []
         self.edits: dict[int, list[Image]] = {}
@@ -124,8 +122,8 @@ class _Batch:
     def _of(self, rows: Sequence[int]) -> tuple[list[str], list[Image]]:
         return [self.entries[i].prompt for i in rows], [self.images[i] for i in rows]
 
-    def generate(self, items: Sequence[Item]) -> None:
-        self.items = items
+    def generate(self) -> None:
+        items = self.items
         prompts, keys = [i.prompt for i in items], [i.key(self.seed) / "generate" for i in items]
         self.images = _as_many("generator", self.pipeline.generator(prompts, keys), len(items))
         made_by = self.pipeline.made_by
@@ -145,8 +143,8 @@ class _Batch:
 
     def criticise(self) -> None:
         rows = self.live
-        said = self.pipeline.critic(*self._of(rows)) if rows else []
-        for i, critique in zip(rows, _as_many("critic", said, len(rows))):
+        critiques = self.pipeline.critic(*self._of(rows)) if rows else []
+        for i, critique in zip(rows, _as_many("critic", critiques, len(rows))):
             if isinstance(critique, Rejected):
                 self._set(i, reason=f"critique: {critique.reason}", critique_raw=critique.raw)
             else:
@@ -156,40 +154,37 @@ class _Batch:
     def instruct(self) -> None:
         rows = self.live
         critiques = [c for i in rows if (c := self.entries[i].critique) is not None]
-        said = self.pipeline.instructor(*self._of(rows), critiques) if rows else []
-        for i, answer in zip(rows, _as_many("instructor", said, len(rows))):
+        answers = self.pipeline.instructor(*self._of(rows), critiques) if rows else []
+        for i, answer in zip(rows, _as_many("instructor", answers, len(rows))):
             if isinstance(answer, Rejected):
                 reason = f"instructions: {answer.reason}"
                 self._set(i, reason=reason, instructions_raw=answer.raw)
             else:
-                self._instructed(i, answer)
-
-    def _instructed(self, i: int, answer: Instructions) -> None:
-        self._set(i, instructions=answer.lines, instructions_raw=answer.raw)
-        self._set(i, **({"stage": "instructed"} if answer.lines else {"reason": NOTHING}))
+                self._set(i, instructions=answer.lines, instructions_raw=answer.raw)
+                self._set(i, **({"stage": "instructed"} if answer.lines else {"reason": NOTHING}))
 
     def edit(self) -> None:
         """All candidates of all entries in one call."""
         rows, plan = self.live, self.pipeline.plan
         pairs = [(i, n) for i in rows for n in range(plan.candidates)]
         keys = [self.items[i].key(self.seed) / "edit" / n for i, n in pairs]
-        wanted = [self._wanted(i) for i, _ in pairs]
-        made = self.pipeline.editor(wanted, keys) if pairs else []
-        made = _as_many("editor", made, len(pairs))
-        alike = self.pipeline.similarity([self.images[i] for i, _ in pairs], made) if pairs else []
+        edits = []
+        for i, _ in pairs:
+            one = self.entries[i]
+            if one.critique is None:
+                raise TypeError(f"entry {one.id} has instructions and no critique")
+            edits.append(Edit(self.images[i], one.prompt, one.critique, one.instructions))
+        edited = self.pipeline.editor(edits, keys) if pairs else []
+        edited = _as_many("editor", edited, len(pairs))
+        before = [edit.image for edit in edits]
+        alike = self.pipeline.similarity(before, edited) if pairs else []
         alike = _as_many("similarity", alike, len(pairs))
         for i in rows:
             mine = [k for k, (row, _) in enumerate(pairs) if row == i]
-            self.edits[i] = [made[k] for k in mine]
-            names = [self.store.put(made[k]) for k in mine]
+            self.edits[i] = [edited[k] for k in mine]
+            names = [self.store.put(edited[k]) for k in mine]
             tried = [Candidate(name, pairs[k][1], alike[k]) for name, k in zip(names, mine)]
             self._set(i, stage="edited", candidates=tuple(tried))
-
-    def _wanted(self, i: int) -> Edit:
-        one = self.entries[i]
-        if one.critique is None:
-            raise TypeError(f"entry {one.id} has instructions and no critique")
-        return Edit(self.images[i], one.prompt, one.critique, one.instructions)
 
     def judge(self) -> None:
         """The best candidate that is an edit at all, then the verdict of the rules."""
@@ -205,20 +200,32 @@ class _Batch:
             scores(judging, some, prompts, self.pipeline.device) if rows else []
             for some in (images, edited)
         )
-        for i, one, other in zip(rows, before, after):
-            self._verdict(i, one, other)
+        rules, deciding = self.pipeline.rules, list(self.pipeline.deciding)
+        for i, original, edit in zip(rows, before, after):
+            one = self.entries[i]
+            label, reason = rules.label(one.margins, deciding, list(self.pipeline.auditing or {}))
+            independent = {name: value - original[name] for name, value in edit.items()}
+            self._set(
+                i,
+                stage="judged" if reason else "kept",
+                reason=reason,
+                label=label,
+                scores_original={**one.scores_original, **original},
+                scores_edited={**one.scores_edited, **edit},
+                margins={**one.margins, **independent},
+            )
 
     def _score_candidates(self) -> None:
         rows = self.live
-        wanted = {**self.pipeline.deciding, **(self.pipeline.auditing or {})}
+        rewards = {**self.pipeline.deciding, **(self.pipeline.auditing or {})}
         count, device = self.pipeline.plan.candidates, self.pipeline.device
         prompts = [self.entries[i].prompt for i in rows]
-        before = scores(wanted, [self.images[i] for i in rows], prompts, device)
+        before = scores(rewards, [self.images[i] for i in rows], prompts, device)
         edits = [image for i in rows for image in self.edits[i]]
-        after = scores(wanted, edits, [p for p in prompts for _ in range(count)], device)
+        after = scores(rewards, edits, [p for p in prompts for _ in range(count)], device)
         for k, i in enumerate(rows):
             mine = zip(self.entries[i].candidates, after[k * count : (k + 1) * count])
-            tried = tuple(replace(one, scores=said) for one, said in mine)
+            tried = tuple(replace(one, scores=values) for one, values in mine)
             self._set(i, candidates=tried, scores_original=before[k])
 
     def _choose(self, i: int) -> None:
@@ -245,29 +252,14 @@ class _Batch:
         names = [one.image for one in self.entries[i].candidates]
         return self.edits[i][names.index(self.entries[i].edited)]
 
-    def _verdict(self, i: int, before: Mapping[str, float], after: Mapping[str, float]) -> None:
-        one, rules = self.entries[i], self.pipeline.rules
-        audits = list(self.pipeline.auditing or {})
-        label, reason = rules.label(one.margins, list(self.pipeline.deciding), audits)
-        independent = {name: value - before[name] for name, value in after.items()}
-        self._set(
-            i,
-            stage="judged" if reason else "kept",
-            reason=reason,
-            label=label,
-            scores_original={**one.scores_original, **before},
-            scores_edited={**one.scores_edited, **after},
-            margins={**one.margins, **independent},
-        )
 
-
-def _best(said: Sequence[Mapping[str, float]], deciding: Sequence[str]) -> int:
+def _best(values: Sequence[Mapping[str, float]], deciding: Sequence[str]) -> int:
     """The first with the best mean rank over the deciding rewards: their units may differ."""
-    ranks = [sum(sum(a[n] > b[n] for b in said) for n in deciding) for a in said]
+    ranks = [sum(sum(a[n] > b[n] for b in values) for n in deciding) for a in values]
     return ranks.index(max(ranks))
 
 
-def _as_many(stage: str, made: Sequence[T], wanted: int) -> list[T]:
-    if len(made) != wanted:
-        raise ValueError(f"the {stage} returned {len(made)} for {wanted}; expected as many")
-    return list(made)
+def _as_many(stage: str, results: Sequence[T], count: int) -> list[T]:
+    if len(results) != count:
+        raise ValueError(f"the {stage} returned {len(results)} for {count}; expected as many")
+    return list(results)

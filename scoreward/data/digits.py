@@ -8,8 +8,6 @@ their pixels are not 0 and it does not.
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-PACK = Path(str(files("scoreward"))) / "assets" / "digits" / "pack.npz"
+from scoreward.data.packs import ASSETS, arrays, number_of
+
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SPLITS = ("train", "test")
 TRAINING = 1400  # the first digits; the writers of the others are mostly different ones
@@ -40,27 +39,22 @@ class Digits:
         return len(self.labels)
 
 
-@cache
-def _pack() -> tuple[np.ndarray, np.ndarray]:
-    with np.load(PACK) as pack:
-        return pack["pixels"].T.reshape(-1, SIDE, SIDE), pack["labels"]
-
-
 def load(split: str | None = None, enlarged: int = 1) -> Digits:
     """The digits of "train" or "test", or all of them in their published order for None.
 
     `enlarged` repeats every pixel so often along both sides.
     """
-    if split is not None and split not in SPLITS:
-        raise ValueError(f'unknown split "{split}"; choose one of {", ".join(SPLITS)}')
+    if split is not None:
+        number_of(split, SPLITS)
     if enlarged < 1:
         raise ValueError(f"`enlarged` must be at least 1, got {enlarged}")
     rows = {None: slice(None), "train": slice(TRAINING), "test": slice(TRAINING, None)}[split]
-    pixels, labels = (part[rows] for part in _pack())
+    pack = arrays(ASSETS / "digits" / "pack.npz")
+    pixels = pack["pixels"].T.reshape(-1, SIDE, SIDE)[rows]
     images = torch.from_numpy(pixels.astype(np.float32) / 16)[:, None]
     for axis in (2, 3):
         images = images.repeat_interleave(enlarged, axis)
-    return Digits(images, torch.from_numpy(labels.astype(np.int64)))
+    return Digits(images, torch.from_numpy(pack["labels"][rows].astype(np.int64)))
 
 
 def numbers(prompts: Sequence[str]) -> Int[Tensor, " batch"]:

@@ -8,19 +8,18 @@ split: no caption of "validation" or "test" is trained on, by a model or by a re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-FOLDER = Path(str(files("scoreward"))) / "assets" / "emoji"
+from scoreward.data.packs import ASSETS, arrays, share_of_texts
+
+FOLDER = ASSETS / "emoji"
 SIDE = 32
 STYLES = ("noto", "twemoji", "fluent")
 JUDGE_STYLE = "openmoji"
-SPLITS = ("train", "validation", "test")
 HELD_OUT = 128  # captions of "validation", and of "test"
 DIM = 384  # of a vector
 VECTORS = 5  # of a prompt: the whole text, then at most four words
@@ -37,10 +36,8 @@ class Emoji:
         return len(self.captions)
 
 
-@cache
 def _pack() -> dict[str, np.ndarray]:
-    with np.load(FOLDER / "pack.npz") as pack:
-        return {name: pack[name] for name in pack.files}
+    return arrays(FOLDER / "pack.npz")
 
 
 @cache
@@ -52,11 +49,7 @@ def every_caption() -> tuple[str, ...]:
 @cache
 def captions(split: str) -> tuple[str, ...]:
     """The captions of "train", "validation" or "test" in a fixed random order."""
-    if split not in SPLITS:
-        raise ValueError(f'unknown split "{split}"; choose one of {", ".join(SPLITS)}')
-    every = np.random.default_rng(0).permutation(np.array(every_caption()))
-    parts = np.split(every, [len(every) - 2 * HELD_OUT, len(every) - HELD_OUT])
-    return tuple(str(caption) for caption in parts[SPLITS.index(split)])
+    return share_of_texts(every_caption(), split, HELD_OUT)
 
 
 @cache
@@ -69,8 +62,7 @@ def _numbers() -> dict[str, int]:
 def drawings(style: str) -> Float[Tensor, "n 3 32 32"]:
     """All pictures of a style, in [-1, 1]; the files hold differences to the left neighbour."""
     if style == JUDGE_STYLE:
-        with np.load(FOLDER / "openmoji" / "pack.npz") as pack:
-            steps = pack[JUDGE_STYLE]
+        steps = arrays(FOLDER / "openmoji" / "pack.npz")[JUDGE_STYLE]
     elif style in STYLES:
         steps = _pack()[style]
     else:
@@ -82,10 +74,10 @@ def drawings(style: str) -> Float[Tensor, "n 3 32 32"]:
 
 def load(split: str, styles: Sequence[str] = STYLES) -> Emoji:
     """The pictures of a split in some styles, style after style."""
-    wanted = captions(split)
-    rows = [_numbers()[caption] for caption in wanted]
+    texts = captions(split)
+    rows = [_numbers()[caption] for caption in texts]
     images = torch.cat([drawings(style)[rows] for style in styles])
-    return Emoji(images, list(wanted) * len(styles))
+    return Emoji(images, list(texts) * len(styles))
 
 
 def cleaned(prompt: str) -> str:

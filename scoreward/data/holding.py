@@ -60,13 +60,13 @@ class Held:
             )
         count = self.measured or "none"
         some = "" if self.measured >= self.held else f", and {count} of them measured on"
-        told = f"{self.held} of {self.of} {self.unit} are held out{some}"
+        start = f"{self.held} of {self.of} {self.unit} are held out{some}"
         if self.trained:
-            return f"{told}; {self.trained} more that are measured on are trained on as well."
+            return f"{start}; {self.trained} more that are measured on are trained on as well."
         if not self.few or not self.measured:
-            return f"{told}."
+            return f"{start}."
         return (
-            f"{told}: too few to tell much, for a mean over {self.measured} has a standard error "
+            f"{start}: too few to tell much, for a mean over {self.measured} has a standard error "
             f"of {self.measured**-0.5:.2f} of the spread between {self.unit}."
         )
 
@@ -128,8 +128,8 @@ def _alike(texts: Sequence[str], marks: Sequence[Sequence[Hashable]] | None) -> 
 
     seen: dict[Hashable, int] = {}
     for i, text in enumerate(texts):
-        own = () if marks is None else marks[i]
-        for mark in [("text", plain(text)), *(("mark", m) for m in own)]:
+        others = () if marks is None else marks[i]
+        for mark in [("text", plain(text)), *(("mark", m) for m in others)]:
             a, b = sorted((root(i), root(seen.setdefault(mark, i))))
             parent[b] = a
     return [root(i) for i in range(len(texts))]

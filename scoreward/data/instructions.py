@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
+from scoreward.data.packs import SPLITS
+
 TOPICS = (  # parted by bars
     "the sea|a cat|bread|rain|the moon|a forest|coffee|a bicycle|winter|music|an old house|bees|"
     "a river|chocolate|a library|the sun|a horse|tea|a garden|snow|a train|football|a mountain|"
@@ -107,8 +109,8 @@ def complete(text: str) -> bool:
 
 def lettered(text: str) -> float:
     """Share of characters that are ASCII letters or spaces."""
-    kept = sum(c.isascii() and (c.isalpha() or c.isspace()) for c in text)
-    return kept / max(len(text), 1)
+    count = sum(c.isascii() and (c.isalpha() or c.isspace()) for c in text)
+    return count / max(len(text), 1)
 
 
 def mentions(text: str, topic: str) -> bool:
@@ -132,30 +134,6 @@ def near(value: float, low: float, high: float, slack: float) -> float:
 
 def _count_sentences(count: int) -> Check:
     return lambda text: near(len(sentences(text)), count, count, 2)
-
-
-def _at_most(count: int) -> Check:
-    return lambda text: near(len(words(text)), 1, count, count)
-
-
-def _at_least(count: int) -> Check:
-    return lambda text: near(len(words(text)), count, 10**6, count)
-
-
-def _no_commas(text: str) -> float:
-    return near(text.count(","), 0, 0, 3)
-
-
-def _exclaims(text: str) -> float:
-    return float("!" in text)
-
-
-def _starts(word: str) -> Check:
-    return lambda text: float([w.lower() for w in words(text)[:1]] == [word])
-
-
-def _digit(text: str) -> float:
-    return float(any(c.isdigit() for c in text))
 
 
 def _uses(word: str) -> Check:
@@ -185,15 +163,32 @@ def _result(value: int) -> Check:
 CONSTRAINTS = (
     Constraint("one sentence", "Answer in exactly one sentence.", _count_sentences(1)),
     Constraint("two sentences", "Answer in exactly two sentences.", _count_sentences(2)),
-    Constraint("at most 12 words", "Use at most 12 words.", _at_most(12)),
-    Constraint("at least 20 words", "Use at least 20 words.", _at_least(20), long=True),
-    Constraint("no commas", "Do not use commas.", _no_commas),
-    Constraint("exclaim", "Sound excited and use an exclamation mark!", _exclaims),
-    Constraint("digit", "Use a number written in digits.", _digit),
+    Constraint(
+        "at most 12 words", "Use at most 12 words.", lambda text: near(len(words(text)), 1, 12, 12)
+    ),
+    Constraint(
+        "at least 20 words",
+        "Use at least 20 words.",
+        lambda text: near(len(words(text)), 20, 10**6, 20),
+        long=True,
+    ),
+    Constraint("no commas", "Do not use commas.", lambda text: near(text.count(","), 0, 0, 3)),
+    Constraint(
+        "exclaim", "Sound excited and use an exclamation mark!", lambda text: float("!" in text)
+    ),
+    Constraint(
+        "digit",
+        "Use a number written in digits.",
+        lambda text: float(any(c.isdigit() for c in text)),
+    ),
     Constraint("because", "Use the word 'because'.", _uses("because")),
     Constraint("beautiful", "Use the word 'beautiful'.", _uses("beautiful")),
     Constraint("like", "Use the word 'like'.", _uses("like")),
-    Constraint("the", "Start with the word 'The'.", _starts("the")),
+    Constraint(
+        "the",
+        "Start with the word 'The'.",
+        lambda text: float([w.lower() for w in words(text)[:1]] == ["the"]),
+    ),
     Constraint("simple", "Use only short, simple words.", _simple),
     Constraint("numbered", "Make a list of three items, numbered 1. 2. 3.", _numbered, bare=True),
 )
@@ -226,17 +221,17 @@ def tasks() -> tuple[Exercise, ...]:
     sets = [(c,) for c in CONSTRAINTS] + [tuple(named[n] for n in pair) for pair in TOGETHER]
     found: list[Exercise] = []
     for i, topic in enumerate(TOPICS.split("|")):
-        for j, asked in enumerate(sets):
-            openings = OPEN if any(c.long for c in asked) else BRIEF
+        for j, constraints in enumerate(sets):
+            openings = OPEN if any(c.long for c in constraints) else BRIEF
             opening = openings[(i + j) % len(openings)].format(topic)
-            prompt = " ".join([opening, *(c.asks for c in asked)])
-            found.append(Exercise(prompt, topic.split()[-1], asked))
+            prompt = " ".join([opening, *(c.asks for c in constraints)])
+            found.append(Exercise(prompt, topic.split()[-1], constraints))
     return (*found, *_sums())
 
 
 def split(name: str) -> list[Exercise]:
     """The tasks of train, validation or test."""
-    if name not in ("train", "validation", "test"):
+    if name not in SPLITS:
         raise ValueError(f"expected the split train, validation or test, got {name!r}")
     return [t for t in tasks() if t.split == name]
 

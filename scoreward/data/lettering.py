@@ -8,7 +8,6 @@ English list, split by word, so that no word of "validation" or "test" occurs in
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,13 +17,13 @@ from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from scoreward.data.quotes import quoted
+from scoreward.data.packs import ASSETS, SPLITS, number_of, share_of_texts
+from scoreward.data.prompts import quoted
 from scoreward.data.waves import place_waves
 
 HEIGHT, WIDTH = 32, 64
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LONGEST = 5  # letters of a word
-SPLITS = ("train", "validation", "test")
 HELD_OUT = 400  # words of "validation", and of "test"
 FONTS = (  # of fixed width: a letter's place depends on its number and on the word's length
     "DejaVuSansMono",
@@ -68,12 +67,8 @@ class Lettering:
 @lru_cache(maxsize=len(SPLITS))
 def words(split: str) -> tuple[str, ...]:
     """The words of "train", "validation" or "test" in a fixed random order, in lower case."""
-    if split not in SPLITS:
-        raise ValueError(f'unknown split "{split}"; choose one of {", ".join(SPLITS)}')
-    path = files("scoreward") / "assets" / "lettering" / "words.txt"
-    every = np.random.default_rng(0).permutation(path.read_text().split())
-    parts = np.split(every, [len(every) - 2 * HELD_OUT, len(every) - HELD_OUT])
-    return tuple(str(word) for word in parts[SPLITS.index(split)])
+    every = (ASSETS / "lettering" / "words.txt").read_text().split()
+    return share_of_texts(every, split, HELD_OUT)
 
 
 def captions(split: str) -> list[str]:
@@ -164,7 +159,7 @@ def _font(index: int) -> ImageFont.FreeTypeFont:
 def load(split: str, each: int = 1) -> Lettering:
     """`each` pictures of every word of a split, in fixed random looks."""
     every = [word for word in words(split) for _ in range(each)]
-    drawn = looks(len(every), SPLITS.index(split))
+    drawn = looks(len(every), number_of(split))
     pictures = np.stack([draw(word, look) for word, look in zip(every, drawn)])
     images = torch.from_numpy(pictures.astype(np.float32)) * 2 - 1
     return Lettering(images[:, None], every, [caption(word) for word in every])

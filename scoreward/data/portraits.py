@@ -9,7 +9,6 @@ made of the same words. The pack is split by attribute combination, so that no c
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from math import factorial
 
 import numpy as np
@@ -17,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from scoreward.data.packs import ASSETS, SPLITS, arrays, number_of
 from scoreward.data.words import phrases
 
 FIELDS: dict[str, tuple[str, ...]] = {
@@ -28,7 +28,6 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "mouth": ("happy", "sad"),
     "earrings": ("no", "yes"),
 }
-SPLITS = ("train", "validation", "test")
 UNSAID = -1  # the label of an attribute that a prompt does not mention
 PHRASES = 5  # phrases after "with": hair, shirt, glasses, hat, earrings
 ORDERS = factorial(PHRASES)  # number of phrase orders
@@ -46,23 +45,14 @@ class Portraits:
         return len(self.captions)
 
 
-@lru_cache(maxsize=1)
-def _pack() -> dict[str, np.ndarray]:
-    path = files("scoreward") / "assets" / "portraits" / "pack.npz"
-    with path.open("rb") as stream, np.load(stream) as pack:
-        return dict(pack)
-
-
 @lru_cache(maxsize=len(SPLITS))
 def load(split: str) -> Portraits:
     """The pictures of "train", "validation" or "test", in a fixed random order.
 
     The pack itself is sorted by looks (for a small file), so its first rows are all alike.
     """
-    if split not in SPLITS:
-        raise ValueError(f'unknown split "{split}"; choose one of {", ".join(SPLITS)}')
-    pack = _pack()
-    rows = np.flatnonzero(pack["split"] == SPLITS.index(split))
+    number, pack = number_of(split), arrays(ASSETS / "portraits" / "pack.npz")
+    rows = np.flatnonzero(pack["split"] == number)
     rows = np.random.default_rng(0).permutation(rows)
     shade = np.take_along_axis(pack["palette"][rows], pack["pixels"][rows].astype(np.int64), 1)
     images = torch.from_numpy(pack["colors"][shade]).reshape(-1, 16, 16, 3).permute(0, 3, 1, 2)
@@ -103,17 +93,17 @@ def named(labels_row: Int[Tensor, " 7"] | Sequence[int]) -> dict[str, str]:
 
 def caption(labels_row: Int[Tensor, " 7"] | Sequence[int], order: int) -> str:
     """The labels in words; `order` (0 to ORDERS - 1) permutes the phrases after "with"."""
-    said = named(labels_row)
+    value = named(labels_row)
     glasses = {"none": "", "dark": "sunglasses", "light": "clear glasses"}
     phrases = [
-        f"{said['hair']} {said['hair_color']} hair",
-        f"a {said['clothes']} shirt",
-        glasses[said["glasses"]],
-        "" if said["hat"] == "none" else f"a {said['hat']} hat",
-        "earrings" if said["earrings"] == "yes" else "",
+        f"{value['hair']} {value['hair_color']} hair",
+        f"a {value['clothes']} shirt",
+        glasses[value["glasses"]],
+        "" if value["hat"] == "none" else f"a {value['hat']} hat",
+        "earrings" if value["earrings"] == "yes" else "",
     ]
     ordered = (phrases[i] for i in _permutation(order))
-    return f"a {said['mouth']} person with " + ", ".join(p for p in ordered if p)
+    return f"a {value['mouth']} person with " + ", ".join(p for p in ordered if p)
 
 
 def _permutation(order: int) -> list[int]:
@@ -141,14 +131,22 @@ def parse(prompt: str) -> tuple[int, ...]:
     What is not said is UNSAID for hair, hair colour, clothes, mouth and the colour of a hat;
     unmentioned glasses, hat and earrings are absent: that is what a caption without them means.
     """
-    said = {"glasses": "none", "hat": "none", "earrings": "no"}
+    found = {"glasses": "none", "hat": "none", "earrings": "no"}
     for words in phrases(prompt):
-        said.update(_one_of("mouth", words))
-        for noun in words:
-            if noun in _NOUNS and words[0] != "no":
-                said.update(_READ[_NOUNS[noun]](noun, words))
+        found |= _one_of("mouth", words)
+        for noun in words if words[0] != "no" else ():
+            field = _NOUNS.get(noun)
+            if field == "hair":
+                found |= _one_of("hair", words)
+                found["hair_color"] = _color("hair_color", noun, words)
+            elif field in ("clothes", "hat"):
+                found[field] = _color(field, noun, words)
+            elif field == "glasses":
+                found[field] = "dark" if noun == "sunglasses" or "dark" in words else "light"
+            elif field == "earrings":
+                found[field] = "yes"
     return tuple(
-        values.index(said[field]) if said.get(field) in values else UNSAID
+        values.index(found[field]) if found.get(field) in values else UNSAID
         for field, values in FIELDS.items()
     )
 
@@ -159,41 +157,14 @@ def _one_of(field: str, words: tuple[str, ...]) -> dict[str, str]:
     return {field: found[-1]} if found else {}
 
 
-def _read_hair(noun: str, words: tuple[str, ...]) -> dict[str, str]:
-    return _one_of("hair", words) | {"hair_color": _color("hair_color", noun, words)}
-
-
-def _read_clothes(noun: str, words: tuple[str, ...]) -> dict[str, str]:
-    return {"clothes": _color("clothes", noun, words)}
-
-
-def _read_hat(noun: str, words: tuple[str, ...]) -> dict[str, str]:
-    return {"hat": _color("hat", noun, words)}
-
-
-def _read_glasses(noun: str, words: tuple[str, ...]) -> dict[str, str]:
-    return {"glasses": "dark" if noun == "sunglasses" or "dark" in words else "light"}
-
-
-def _read_earrings(noun: str, words: tuple[str, ...]) -> dict[str, str]:
-    return {"earrings": "yes"}
-
-
-_READ = {
-    "hair": _read_hair,
-    "clothes": _read_clothes,
-    "hat": _read_hat,
-    "glasses": _read_glasses,
-    "earrings": _read_earrings,
-}
 _COLORS = {value for field in ("hair_color", "clothes", "hat") for value in FIELDS[field]}
 
 
 def _color(field: str, noun: str, words: tuple[str, ...]) -> str:
-    """The colour said of a noun, "" for none; a colour that it never has is refused."""
-    said = [word for word in words if word in _COLORS]
-    for word in said:
+    """The colour of a noun in a phrase, "" for none; a colour that it never has is refused."""
+    colors = [word for word in words if word in _COLORS]
+    for word in colors:
         if word not in FIELDS[field]:
             known = ", ".join(value for value in FIELDS[field] if value != "none")
             raise ValueError(f'there is no "{word} {noun}" in the portraits; choose one of {known}')
-    return said[-1] if said else ""
+    return colors[-1] if colors else ""

@@ -5,6 +5,7 @@ pictures, `image` (relative to the file). A share of the prompts, chosen by thei
 """
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ ANIMALS = (
 SIGNS = "OPEN SALE CAFE EXIT HELLO STOP PARIS TAXI HOTEL MUSIC BREAD PIZZA BOOKS WATER GARDEN NORTH"
 SURFACES = ("a neon sign", "a chalkboard", "a wooden sign", "a birthday cake", "a coffee cup")
 BUILT_IN = ("animals", "signs")
+QUOTED = re.compile(r'"([^"]*)"|“([^”]*)”|(?<!\w)\'([^\']*)\'(?!\w)')
 
 
 class PromptsError(ValueError):
@@ -33,9 +35,9 @@ class Instruction(str):
     image: Path
 
     def __new__(cls, text: str, image: Path | str) -> "Instruction":
-        made = super().__new__(cls, text)
-        made.image = Path(image)
-        return made
+        instruction = super().__new__(cls, text)
+        instruction.image = Path(image)
+        return instruction
 
     def __reduce__(self) -> tuple[type, tuple[str, Path]]:
         return Instruction, (str(self), self.image)
@@ -63,8 +65,8 @@ def read(source: str, held_out: float = 0.1) -> PromptSplit:
             f"{source} has no prompt left to train on with a share of {held_out:g} held out; give "
             "a share from 0 to below 1"
         )
-    made = cut(found, held_out)
-    return PromptSplit([found[i] for i in made.kept], [found[i] for i in made.away], made)
+    parts = cut(found, held_out)
+    return PromptSplit([found[i] for i in parts.kept], [found[i] for i in parts.away], parts)
 
 
 def listed(name: str) -> list[str]:
@@ -104,3 +106,9 @@ def _prompt(path: Path, number: int, line: str) -> str:
     if not picture.is_file():
         raise PromptsError(f"line {number} of {path} names a picture that is not there: {picture}")
     return Instruction(str(text), picture)
+
+
+def quoted(prompt: str) -> str | None:
+    """The text a prompt asks for: the last in quotation marks, None for a prompt without any."""
+    found = [part for groups in QUOTED.findall(prompt) for part in groups if part]
+    return found[-1].strip() if found else None

@@ -58,13 +58,9 @@ def phrases(prompt: str) -> list[tuple[str, ...]]:
     A phrase of something absent ("no hat", "without glasses") begins with "no".
     """
     marked = _ABSENT.sub(" , no ", prompt.lower())
-    found = [_words(part) for part in _BREAK.split(marked)]
+    spoken: list[list[str]] = [_WORD.findall(part) for part in _BREAK.split(marked)]
+    found = [tuple(SYNONYMS.get(w, w) for w in part if w not in IGNORED) for part in spoken]
     return [words for words in found if words and words != ("no",)]
-
-
-def _words(text: str | None) -> tuple[str, ...]:
-    words: list[str] = _WORD.findall(text or "")
-    return tuple(SYNONYMS.get(word, word) for word in words if word not in IGNORED)
 
 
 @lru_cache(maxsize=1)
@@ -87,7 +83,9 @@ def _vector(words: tuple[str, ...]) -> Float[Tensor, "dim"]:
     return mean / mean.std(correction=0)
 
 
-def _check(prompt: str, found: list[tuple[str, ...]], tokens: int) -> None:
+@lru_cache(maxsize=65536)
+def _encode(prompt: str, tokens: int) -> Float[Tensor, "tokens dim"]:
+    found = [words for words in phrases(prompt) if words[0] != "no"]
     for word in (word for words in found for word in words):
         if word not in _table()[1]:
             near = get_close_matches(word, known_words(), n=3, cutoff=0.0)
@@ -100,12 +98,6 @@ def _check(prompt: str, found: list[tuple[str, ...]], tokens: int) -> None:
             f'the prompt "{prompt}" has {len(found)} phrases and the model reads {tokens}; '
             f"say less, or join phrases"
         )
-
-
-@lru_cache(maxsize=65536)
-def _encode(prompt: str, tokens: int) -> Float[Tensor, "tokens dim"]:
-    found = [words for words in phrases(prompt) if words[0] != "no"]
-    _check(prompt, found, tokens)
     out = torch.zeros(tokens, DIM)
     for i, words in enumerate(found):
         out[i] = _vector(words)

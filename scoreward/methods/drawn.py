@@ -7,7 +7,7 @@ from scoreward.core.chain import Sampler, Tree
 from scoreward.core.windows import Window
 from scoreward.methods.base import Given, Method, Place, Setting, Settings, Shared
 from scoreward.methods.sampling import Forked, Noisy, Sampling, Windowed
-from scoreward.rewards.variety import Variety
+from scoreward.rewards.rules import Variety
 from scoreward.training.run import Keeping, Run
 from scoreward.training.sources.online import Online, Source
 

@@ -49,6 +49,15 @@ class Job:
     arrived: float = field(default_factory=time.monotonic)
     answer: Future[list[float]] = field(default_factory=Future)
 
+    def claimed(self) -> bool:
+        """False if the client has gone or waits no longer."""
+        if not self.answer.set_running_or_notify_cancel():
+            return False
+        if time.monotonic() <= self.until:
+            return True
+        self.answer.set_exception(Refusal(504, "the time of the request passed while it waited"))
+        return False
+
     def kind(self) -> tuple[object, ...]:
         """Only media of the same kind can be joined."""
         return (self.media.dtype, *self.media.shape[1:])
@@ -123,12 +132,18 @@ class Batcher:
 
     def _gather(self) -> None:
         """The first thread: makes batches ready, one ahead."""
-        while self._free.acquire() and (jobs := self._take()):
-            ready = self._prepared([job for job in jobs if _wanted(job)])
-            if ready is None:
+        while self._free.acquire() and (taken := self._take()):
+            jobs = [job for job in taken if job.claimed()]
+            if not jobs:
                 self._free.release()
-            else:
-                self._ready.put(ready)
+                continue
+            try:
+                media = torch.cat([job.media for job in jobs]) if len(jobs) > 1 else jobs[0].media
+                self._ready.put(Ready(jobs, restored(media.to(self.how.device))))
+            except BaseException as error:  # the thread goes on, and the clients hear
+                for job in jobs:
+                    job.answer.set_exception(error)
+                self._free.release()
         self._ready.put(None)
 
     def _work(self) -> None:
@@ -137,45 +152,30 @@ class Batcher:
             self._free.release()
             self._answer(ready)
 
-    def _prepared(self, jobs: list[Job]) -> Ready | None:
-        """The jobs' media as the reward gets them; None if there are no jobs, or it fails."""
-        if not jobs:
-            return None
-        try:
-            media = jobs[0].media if len(jobs) == 1 else torch.cat([job.media for job in jobs])
-            return Ready(jobs, restored(media.to(self.how.device)))
-        except BaseException as error:  # the thread goes on, and the clients hear
-            for job in jobs:
-                job.answer.set_exception(error)
-            return None
-
     def _take(self) -> list[Job]:
-        """Jobs of one kind that make a batch, the oldest first; none when closed."""
+        """Jobs of one kind, the oldest first, up to a batch; none when closed."""
         with self._change:
             while not self._jobs and not self._closed:
                 self._change.wait()
             if self._closed:
                 return []
             kind, end = self._jobs[0].kind(), self._jobs[0].arrived + self.how.wait
-            while self._gathered(kind) < self.how.batch and not self._closed:
+
+            def alike() -> list[Job]:
+                return [job for job in self._jobs if job.kind() == kind]
+
+            while sum(len(job.prompts) for job in alike()) < self.how.batch and not self._closed:
                 left = end - time.monotonic()
                 if left <= 0 or not self._change.wait(left):
                     break
-            return self._picked(kind)
-
-    def _gathered(self, kind: tuple[object, ...]) -> int:
-        return sum(len(job.prompts) for job in self._jobs if job.kind() == kind)
-
-    def _picked(self, kind: tuple[object, ...]) -> list[Job]:
-        """Takes jobs of this kind out of the queue, up to a batch; one larger goes alone."""
-        picked, count = [], 0
-        for job in [j for j in self._jobs if j.kind() == kind]:
-            if picked and count + len(job.prompts) > self.how.batch:
-                break
-            picked.append(job)
-            count += len(job.prompts)
-            self._jobs.remove(job)
-        return picked
+            picked, count = [], 0
+            for job in alike():  # one larger than a batch goes alone
+                if picked and count + len(job.prompts) > self.how.batch:
+                    break
+                picked.append(job)
+                count += len(job.prompts)
+                self._jobs.remove(job)
+            return picked
 
     def _answer(self, ready: Ready) -> None:
         """Answers every job; if a batch of several fails, each alone: one harms no other."""
@@ -201,13 +201,3 @@ class Batcher:
             parts.append(scored(self.name, self.reward, piece, words).cpu())
             self.note(len(words), time.perf_counter() - begun)
         return torch.cat(parts)
-
-
-def _wanted(job: Job) -> bool:
-    """False for a job whose client has gone or waits no longer."""
-    if not job.answer.set_running_or_notify_cancel():
-        return False
-    if time.monotonic() <= job.until:
-        return True
-    job.answer.set_exception(Refusal(504, "the time of the request passed while it waited"))
-    return False

@@ -25,13 +25,11 @@ class Entry(NamedTuple):
 
 FOLDER = "FOLDER_OR_HUB_ID"
 NAMES: dict[str, Entry] = {
-    "legible": Entry(
-        "catalogue", "legible", "share of the quoted text that OCR reads", gradient=False
-    ),
+    "legible": Entry("ocr", "Legible", "share of the quoted text that OCR reads", gradient=False),
     "exact_text": Entry(
-        "catalogue", "exact_text", "1 where OCR reads exactly the quoted text", gradient=False
+        "ocr", "ExactText", "1 where OCR reads exactly the quoted text", gradient=False
     ),
-    "portraits": Entry("catalogue", "portraits", "attributes of the pixel portraits, probability"),
+    "portraits": Entry("portraits", "portraits", "attributes of the pixel portraits, probability"),
     "jpeg_compressibility": Entry(
         "rules", "Compressible", "minus kB as JPEG of quality 95", gradient=False
     ),
@@ -78,58 +76,36 @@ NAMES: dict[str, Entry] = {
     "imagenet_class": Entry(
         "imagenet", "imagenet_class", "p(class) of EfficientNet-lite0", "NUMBER"
     ),
-    "variety": Entry("variety", "Variety", "distance to the other samples of the prompt"),
+    "variety": Entry("rules", "Variety", "distance to the other samples of the prompt"),
 }
 
 
 def find(name: str) -> Reward:
     """The reward that `name` means: NAME, NAME=WEIGHTS or FILE.py:FUNCTION."""
-    known, equals, given = name.partition("=")
+    known, equals, weights = name.partition("=")
+    if known not in NAMES and ".py:" in name:
+        reward = own(name, "reward")
+        path, _, function = name.rpartition(":")
+        if not callable(reward) or isinstance(reward, type):
+            raise ValueError(
+                f"{path!r} has no function {function!r}; expected a function or object that takes "
+                "(media, prompts) and returns one number per sample"
+            )
+        return cast(Reward, reward)
     if known not in NAMES:
-        return _from_file(name) if ".py:" in name else _unknown(name, known)
+        near = get_close_matches(known, NAMES, 3, 0.5)
+        hint = f"; the nearest are {', '.join(near)}" if near else ""
+        raise ValueError(
+            f"unknown reward {name!r}{hint}; `scoreward rewards` lists them all, and one of your "
+            "own is a function in a file: my_reward.py:score"
+        )
     entry = NAMES[known]
     if equals and not entry.takes:
-        raise ValueError(f"reward {known!r} takes nothing after `=`, got {given!r}; write {known}")
-    if equals and not given:
+        raise ValueError(
+            f"reward {known!r} takes nothing after `=`, got {weights!r}; write {known}"
+        )
+    if equals and not weights:
         raise ValueError(f"nothing follows `=` in {name!r}; expected {known}={entry.takes}")
     module = importlib.import_module(f"scoreward.rewards.{entry.module}")
     build = getattr(module, entry.constructor)
-    return build(given) if equals else build()
-
-
-def _unknown(name: str, known: str) -> Reward:
-    near = get_close_matches(known, NAMES, 3, 0.5)
-    hint = f"; the nearest are {', '.join(near)}" if near else ""
-    raise ValueError(
-        f"unknown reward {name!r}{hint}; `scoreward rewards` lists them all, and one of your own "
-        "is a function in a file: my_reward.py:score"
-    )
-
-
-def _from_file(name: str) -> Reward:
-    reward = own(name, "reward")
-    path, _, function = name.rpartition(":")
-    if not callable(reward) or isinstance(reward, type):
-        raise ValueError(
-            f"{path!r} has no function {function!r}; expected a function or object that takes "
-            "(media, prompts) and returns one number per sample"
-        )
-    return cast(Reward, reward)
-
-
-def legible() -> Reward:
-    from scoreward.rewards.ocr import Legible, PaddleReader
-
-    return Legible(PaddleReader())
-
-
-def exact_text() -> Reward:
-    from scoreward.rewards.ocr import ExactText, PaddleReader
-
-    return ExactText(PaddleReader())
-
-
-def portraits() -> Reward:
-    from scoreward.rewards.portraits import AttributeReward, Verifier
-
-    return AttributeReward(Verifier.load("a"))
+    return build(weights) if equals else build()

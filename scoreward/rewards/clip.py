@@ -89,8 +89,8 @@ class Towers:
             return_tensors="pt",
         )
         names = ["input_ids"] if self.kind == "SiglipModel" else ["input_ids", "attention_mask"]
-        given = {name: ids[name].to(device) for name in names}
-        return _unit(self.model.to(device).get_text_features(**given))
+        inputs = {name: ids[name].to(device) for name in names}
+        return _unit(self.model.to(device).get_text_features(**inputs))
 
     @property
     def scale(self) -> float:

@@ -9,7 +9,7 @@ differentiable.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -17,10 +17,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scoreward.rewards.clip import CLIP_L, Towers
-from scoreward.rewards.geneval import COLORS, Detection, Scene, graded, kept, read_metadata, strict
+from scoreward.rewards.geneval import (
+    COLORS,
+    Detection,
+    Scene,
+    confident,
+    graded,
+    read_metadata,
+    strict,
+)
 from scoreward.rewards.pictures import checked, eight_bit
 from scoreward.rewards.rules import pixels_of
-from scoreward.rewards.weights import first_line, missing, needs, pretrained
+from scoreward.rewards.weights import pretrained, reading
 
 OWL = "google/owlvit-base-patch32"
 DETR = "facebook/detr-resnet-50"
@@ -53,20 +61,14 @@ class OpenDetector:
             same = [i for i, row in enumerate(kinds) if len(row) == count]
             for start in range(0, len(same), self.batch):
                 part = same[start : start + self.batch]
-                for i, row in zip(part, self._some(media[part], [kinds[i] for i in part])):
-                    found[i] = row
+                texts = [[self.phrase.replace("{kind}", k) for k in kinds[i]] for i in part]
+                inputs = self._processor(
+                    text=texts, images=eight_bit(media[part]), return_tensors="pt", truncation=True
+                )
+                rows = _boxes(self._model, inputs, self._processor.image_processor, media[part])
+                for i, row in zip(part, rows):
+                    found[i] = _detections(row, dict(enumerate(kinds[i])))
         return found
-
-    def _some(self, media: Tensor, kinds: Sequence[Sequence[str]]) -> list[list[Detection]]:
-        """Of pictures with equally many kinds."""
-        texts = [[self.phrase.replace("{kind}", kind) for kind in row] for row in kinds]
-        pictures = eight_bit(media)
-        given = self._processor(text=texts, images=pictures, return_tensors="pt", truncation=True)
-        output = self._model.to(media.device)(**given.to(media.device))
-        rows = self._processor.image_processor.post_process_object_detection(
-            output, threshold=LEAST, target_sizes=_sizes(media)
-        )
-        return [_listed(row, dict(enumerate(names))) for row, names in zip(rows, kinds)]
 
     @cached_property
     def _model(self) -> Any:
@@ -90,21 +92,16 @@ class TrainedDetector:
     def find(
         self, media: Float[Tensor, "batch 3 height width"], kinds: Sequence[Sequence[str]]
     ) -> list[list[Detection]]:
-        model, found = self._model.to(media.device), []
-        names = model.config.id2label
+        names, found = self._model.config.id2label, []
         if unknown := {kind for row in kinds for kind in row} - set(names.values()):
             raise ValueError(
                 f"{self.weights!r} knows no {sorted(unknown)[0]!r}; it knows "
                 f"{', '.join(sorted(names.values()))}; or use OpenDetector"
             )
-        for i in range(0, len(media), self.batch):
-            part = media[i : i + self.batch]
-            given = self._processor(images=eight_bit(part), return_tensors="pt")
-            output = model(**given.to(media.device))
-            rows = self._processor.post_process_object_detection(
-                output, threshold=LEAST, target_sizes=_sizes(part)
-            )
-            found += [_listed(row, names) for row in rows]
+        for part in media.split(self.batch) if len(media) else ():
+            inputs = self._processor(images=eight_bit(part), return_tensors="pt")
+            rows = _boxes(self._model, inputs, self._processor, part)
+            found += [_detections(row, names) for row in rows]
         return found
 
     @cached_property
@@ -117,20 +114,20 @@ class TrainedDetector:
 
 
 def _processor(kind: str, where: str) -> Any:
-    needs("geneval", "transformers", "rewards")
-    import transformers
+    with reading("geneval", where, "processor", ImportError):
+        import transformers
 
-    try:
         return getattr(transformers, kind).from_pretrained(where)
-    except (OSError, ValueError, ImportError) as error:
-        raise missing("geneval", where, f"no processor ({first_line(error)})") from error
 
 
-def _sizes(media: Tensor) -> list[tuple[int, int]]:
-    return [(media.shape[2], media.shape[3])] * len(media)
+def _boxes(model: Any, inputs: Any, processor: Any, media: Tensor) -> list[Mapping[str, Tensor]]:
+    """What the network finds in each picture, as its processor reads the answer."""
+    output = model.to(media.device)(**inputs.to(media.device))
+    sizes = [(media.shape[2], media.shape[3])] * len(media)
+    return processor.post_process_object_detection(output, threshold=LEAST, target_sizes=sizes)
 
 
-def _listed(row: Mapping[str, Tensor], names: Mapping[int, str]) -> list[Detection]:
+def _detections(row: Mapping[str, Tensor], names: Mapping[int, str]) -> list[Detection]:
     boxes = [tuple(box) for box in row["boxes"].tolist()]
     triples = zip(row["labels"].tolist(), row["scores"].tolist(), boxes)
     return [Detection(names[label], score, box) for label, score, box in triples]
@@ -199,23 +196,16 @@ class GenEval:
     overlap: float = 1.0  # two of a kind that share this much are one; 1 for never
 
     def __call__(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
-        pictures, asked = checked(media, prompts), [self.asked(prompt) for prompt in prompts]
-        all_found = self.detector.find(pictures, [wanted.kinds for wanted in asked])
-        values = [self._one(*each) for each in zip(pictures, asked, all_found, strict=True)]
+        pictures, scenes = checked(media, prompts), [self.scene(prompt) for prompt in prompts]
+        detected = self.detector.find(pictures, [scene.kinds for scene in scenes])
+        grade, values = graded if self.partial else strict, []
+        for picture, scene, found in zip(pictures, scenes, detected, strict=True):
+            least = self.counting_threshold if scene.tag == "counting" else self.threshold
+            sure = confident(found, least, self.overlap)
+            values.append(float(grade(sure, scene, partial(self.color, picture))))
         return torch.tensor(values, device=media.device)
 
-    def _one(self, picture: Tensor, wanted: Scene, found: list[Detection]) -> float:
-        least = self.counting_threshold if wanted.tag == "counting" else self.threshold
-        sure = kept(found, least, self.overlap)
-
-        def color_of(one: Detection) -> str:
-            return self.color(picture, one)
-
-        if self.partial:
-            return graded(sure, wanted, color_of)
-        return float(strict(sure, wanted, color_of))
-
-    def asked(self, prompt: str) -> Scene:
+    def scene(self, prompt: str) -> Scene:
         if prompt in self.wanted:
             return self.wanted[prompt]
         if not prompt.lstrip().startswith("{"):
@@ -226,17 +216,13 @@ class GenEval:
         return Scene.read(json.loads(prompt))
 
 
-def geneval(metadata: str = "") -> GenEval:
-    """Strict, with OWL-ViT; its thresholds are ours, and not tuned on its real weights."""
-    return _with_owl(metadata, partial=False)
-
-
-def geneval_graded(metadata: str = "") -> GenEval:
-    return _with_owl(metadata, partial=True)
-
-
-def _with_owl(metadata: str, partial: bool) -> GenEval:
+def geneval(metadata: str = "", partial: bool = False) -> GenEval:
+    """With OWL-ViT, strict or not; its thresholds are ours, and not tuned on its real weights."""
     wanted = read_metadata(metadata) if metadata else {}
     return GenEval(
         OpenDetector(), wanted, partial, threshold=0.2, counting_threshold=0.3, overlap=0.5
     )
+
+
+def geneval_graded(metadata: str = "") -> GenEval:
+    return geneval(metadata, partial=True)

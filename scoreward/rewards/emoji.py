@@ -37,7 +37,7 @@ def features(
     network = lite0().to(media.device)
     size = (side, side)
     fitted = F.interpolate(media.float(), size, mode="bilinear", antialias=True)
-    return network.extract_features((fitted * 255 - 127) / 128).mean((2, 3))  # pyright: ignore
+    return network.extract_features((fitted * 255 - 127) / 128).mean((2, 3))
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,10 @@ class Heads:
         return F.normalize(((seen - mean) / std) @ image.mT, dim=-1)
 
     def of_texts(
-        self, told: Float[Tensor, "batch words"], count: int
+        self, vectors: Float[Tensor, "batch words"], count: int
     ) -> Float[Tensor, "count batch shared"]:
         """Unit vectors of texts, by the first `count` heads."""
-        return F.normalize(told @ self.text[:count].to(told).mT, dim=-1)
+        return F.normalize(vectors @ self.text[:count].to(vectors).mT, dim=-1)
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ class EmojiMatch:
         self, seen: Float[Tensor, "batch features"], prompts: Sequence[str]
     ) -> Float[Tensor, " batch"]:
         """The same from features that were already computed."""
-        told = self.heads.of_texts(self.encode(list(prompts)).to(seen.device), self.count)
-        cosines = (self.heads.of_pictures(seen, self.count) * told).sum(-1)
+        vectors = self.heads.of_texts(self.encode(list(prompts)).to(seen.device), self.count)
+        cosines = (self.heads.of_pictures(seen, self.count) * vectors).sum(-1)
         if not self.caution:
             return cosines.mean(0)
         return cosines.mean(0) - self.caution * cosines.var(0, correction=0).add(1e-8).sqrt()
@@ -133,11 +133,11 @@ class Retrieval:
     ) -> Float[Tensor, " batch"]:
         """How many captions fit the pictures, given by their features, better than their own."""
         pictures = self.heads.of_pictures(seen, 1)[0]
-        asked, others = (
-            self.heads.of_texts(self.encode(texts).to(seen.device), 1)[0]
-            for texts in (list(prompts), list(self.captions))
+        texts, others = (
+            self.heads.of_texts(self.encode(list(lines)).to(seen.device), 1)[0]
+            for lines in (prompts, self.captions)
         )
-        mine = (pictures * asked).sum(-1, keepdim=True)
+        mine = (pictures * texts).sum(-1, keepdim=True)
         return (pictures @ others.T > mine + 1e-6).sum(1).float()
 
 
@@ -163,13 +163,13 @@ class Likeness:
                 f"{len(every):,} captions that ship with scoreward"
             )
         pictures = F.avg_pool2d(media.float().cpu() * 2 - 1, 2).flatten(1)
-        drawn = _pooled(self.styles)
-        distance = torch.stack([torch.cdist(pictures, style) for style in drawn]).min(0).values
-        own = distance.gather(1, torch.tensor([[number[text]] for text in texts]))
-        return (distance > own).sum(1).div(len(every) - 1).to(media.device)
+        pooled = [_pooled(style) for style in self.styles]
+        distance = torch.stack([torch.cdist(pictures, style) for style in pooled]).min(0).values
+        nearest = distance.gather(1, torch.tensor([[number[text]] for text in texts]))
+        return (distance > nearest).sum(1).div(len(every) - 1).to(media.device)
 
 
 @cache
-def _pooled(styles: tuple[str, ...]) -> tuple[Tensor, ...]:
-    """Every style's drawings of all captions, as vectors."""
-    return tuple(F.avg_pool2d(drawings(style), 2).flatten(1) for style in styles)
+def _pooled(style: str) -> Tensor:
+    """A style's drawings of all captions, as vectors."""
+    return F.avg_pool2d(drawings(style), 2).flatten(1)

@@ -75,12 +75,11 @@ def png(picture: np.ndarray) -> bytes:
     rows[:, 1:] = picture.reshape(height, -1)
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows.data, 0)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    check = zlib.crc32(data, zlib.crc32(kind))
-    return b"".join((struct.pack(">I", len(data)), kind, data, struct.pack(">I", check)))
+    parts = [b"\x89PNG\r\n\x1a\n"]
+    for kind, data in chunks:
+        check = zlib.crc32(data, zlib.crc32(kind))
+        parts += [struct.pack(">I", len(data)), kind, data, struct.pack(">I", check)]
+    return b"".join(parts)
 
 
 def webp(picture: np.ndarray) -> bytes:
@@ -115,12 +114,8 @@ def opened(blob: memoryview) -> PictureHeader:
         raise ValueError("it is animated; send the frames of a video one by one")
     if image.mode != "RGB":
         raise ValueError(f"its mode is {image.mode}; expected RGB with 8 bits, without alpha")
-    return PictureHeader(image.height, image.width, lambda: _pixels(image))
-
-
-def _pixels(image: Image.Image) -> UInt8[Tensor, "3 height width"]:
-    array = np.array(image)
-    return torch.from_numpy(array).permute(2, 0, 1)
+    decode = lambda: torch.from_numpy(np.array(image)).permute(2, 0, 1)  # noqa: E731
+    return PictureHeader(image.height, image.width, decode)
 
 
 def _opened_npy(blob: memoryview) -> PictureHeader:

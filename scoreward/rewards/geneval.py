@@ -97,7 +97,7 @@ def read_metadata(file: str | Path) -> dict[str, Scene]:
     return {row["prompt"]: Scene.read(row) for row in rows}
 
 
-def kept(
+def confident(
     found: Iterable[Detection], threshold: float, overlap: float = 1.0, most: int = 16
 ) -> list[Detection]:
     """Objects surer than `threshold`, surest first, at most `most` of a kind.
@@ -136,18 +136,18 @@ def relations(a: Detection, b: Detection) -> set[str]:
         return set()
     length = (offset[0] ** 2 + offset[1] ** 2) ** 0.5
     right, down = apart[0] / length, apart[1] / length
-    held = {"left of": right < -0.5, "right of": right > 0.5, "above": down < -0.5}
-    held["below"] = down > 0.5
-    return {name for name, holds in held.items() if holds}
+    holds = {"left of": right < -0.5, "right of": right > 0.5, "above": down < -0.5}
+    holds["below"] = down > 0.5
+    return {name for name, true in holds.items() if true}
 
 
-def strict(found: Sequence[Detection], wanted: Scene, color_of: ColorOf) -> bool:
+def strict(found: Sequence[Detection], scene: Scene, color_of: ColorOf) -> bool:
     """Every clause holds. More objects than asked for are right unless `exclude` forbids them.
 
     Colour and position are those of the surest objects.
     """
     groups: list[list[Detection]] = []  # empty where a clause failed
-    for clause in wanted.include:
+    for clause in scene.include:
         chosen = [f for f in found if f.label == clause.kind][: clause.count]
         holds = len(chosen) == clause.count
         if holds and clause.color is not None:
@@ -156,11 +156,11 @@ def strict(found: Sequence[Detection], wanted: Scene, color_of: ColorOf) -> bool
             relation, other = clause.position
             holds = _all_in(relation, chosen, groups[other])
         groups.append(chosen if holds else [])
-    forbidden = (len([f for f in found if f.label == c.kind]) >= c.count for c in wanted.exclude)
+    forbidden = (len([f for f in found if f.label == c.kind]) >= c.count for c in scene.exclude)
     return all(groups) and not any(forbidden)
 
 
-def graded(found: Sequence[Detection], wanted: Scene, color_of: ColorOf) -> float:
+def graded(found: Sequence[Detection], scene: Scene, color_of: ColorOf) -> float:
     """Mean credit over counts, colours and positions, in [0, 1].
 
     A count earns 1 − |found − asked| / asked; colour and position are looked at only where the
@@ -169,7 +169,7 @@ def graded(found: Sequence[Detection], wanted: Scene, color_of: ColorOf) -> floa
     """
     credits: list[float] = []
     groups: list[list[Detection]] = []
-    for clause in wanted.include:
+    for clause in scene.include:
         chosen = [f for f in found if f.label == clause.kind]
         credits.append(max(0.0, 1 - abs(len(chosen) - clause.count) / clause.count))
         holds = len(chosen) == clause.count

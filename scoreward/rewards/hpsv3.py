@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from scoreward.rewards.image_reward import CLIP_MEAN, CLIP_STD
-from scoreward.rewards.pictures import Preparation, checked
-from scoreward.rewards.weights import checkpoint, filled, first_line, frozen, missing, needs
+from scoreward.rewards.pictures import CLIP_MEAN, CLIP_STD, Preparation, in_batches
+from scoreward.rewards.weights import checkpoint, filled, frozen, needs, reading, tokenizer
 
 WEIGHTS, FILE = "MizzenAI/HPSv3", "HPSv3.safetensors"
 BASE = "Qwen/Qwen2-VL-7B-Instruct"  # its configuration and tokenizer
@@ -43,12 +42,9 @@ class HPSv3:
     pixels: int = PIXELS
 
     def __call__(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
-        pictures, parts = checked(media, prompts), []
-        for i in range(0, len(pictures), self.batch):
-            parts.append(self._some(pictures[i : i + self.batch], prompts[i : i + self.batch]))
-        return torch.cat(parts) if parts else media.new_zeros(0)
+        return in_batches(self.batch, media, prompts, self._means)
 
-    def _some(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
+    def _means(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
         model, head = self._network
         for part in self._network:
             part.to(media.device)
@@ -58,13 +54,16 @@ class HPSv3:
         pixels = Preparation(size, None, CLIP_MEAN, CLIP_STD)(media)
         grid = [1, size[0] // eyes.patch_size, size[1] // eyes.patch_size]
         places = grid[1] * grid[2] // eyes.spatial_merge_size**2
-        words = self._words(
-            [self._text(prompt, places) for prompt in prompts],
-            padding=True,
-            padding_side="right",
-            return_tensors="pt",
-        ).to(media.device)
+        texts = [self._text(prompt, places) for prompt in prompts]
+        words = self._tokenizer(
+            texts, padding=True, padding_side="right", return_tensors="pt"
+        ).to(media.device)  # fmt: skip
         ids: Tensor = words["input_ids"]
+        marked = ids == self._tokenizer.convert_tokens_to_ids(MARK)
+        if not bool((marked.sum(1) == 1).all()):
+            raise ValueError(
+                f"each text must hold {MARK} once; the prompt was too long or holds it"
+            )
         state = model.model(
             input_ids=ids,
             attention_mask=words["attention_mask"],
@@ -72,14 +71,14 @@ class HPSv3:
             pixel_values=patches(pixels, eyes).to(self.dtype),
             image_grid_thw=torch.tensor([grid] * len(media), device=ids.device),
         ).last_hidden_state
-        return head(_marked(state, ids, self._mark).float())[:, 0]
+        return head(state[marked].float())[:, 0]
 
     def _text(self, prompt: str, places: int) -> str:
         """The chat, with as many places as the picture has tokens."""
-        asked = self._instruction.replace("{text_prompt}", prompt.replace(MARK, "")) + ENDING
-        content = [{"type": "image"}, {"type": "text", "text": asked.replace(PAD, "")}]
+        question = self._instruction.replace("{text_prompt}", prompt.replace(MARK, "")) + ENDING
+        content = [{"type": "image"}, {"type": "text", "text": question.replace(PAD, "")}]
         chat = [{"role": "user", "content": content}]
-        text = self._words.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        text = self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         return text.replace(PAD, PAD * places)
 
     @cached_property
@@ -94,10 +93,8 @@ class HPSv3:
                 f"reward 'hpsv3': {self.weights!r} has no 'rm_head.0.weight'; expected {FILE} of "
                 f"{WEIGHTS}"
             )
-        try:
+        with reading("hpsv3", self.base):
             config = transformers.AutoConfig.from_pretrained(self.base)
-        except (OSError, ValueError) as error:
-            raise missing("hpsv3", self.base, first_line(error)) from error
         config.get_text_config().vocab_size = len(rows)  # with the marks that were added
         rest = {k: v for k, v in state.items() if not k.startswith("rm_head.")}
         build: Any = transformers.Qwen2VLForConditionalGeneration
@@ -107,24 +104,19 @@ class HPSv3:
         if wrong := sorted([*info["missing_keys"], *info["unexpected_keys"]]):
             raise ValueError(f"reward 'hpsv3': {self.weights!r} and {BASE} differ at {wrong[0]!r}")
         head = head_of(rows.shape[1])
-        own = {k.removeprefix("rm_head."): v for k, v in state.items() if k.startswith("rm_head.")}
-        filled("hpsv3", head, own, self.weights)
+        filled(
+            "hpsv3",
+            head,
+            {k.removeprefix("rm_head."): v for k, v in state.items() if k.startswith("rm_head.")},
+            self.weights,
+        )
         return frozen(model), frozen(head)
 
     @cached_property
-    def _words(self) -> Any:
-        from transformers import AutoTokenizer
-
-        try:
-            words = AutoTokenizer.from_pretrained(self.base)
-        except (OSError, ValueError) as error:
-            raise missing("hpsv3", self.base, first_line(error)) from error
+    def _tokenizer(self) -> Any:
+        words = tokenizer("hpsv3", self.base)
         words.add_special_tokens({"additional_special_tokens": [MARK]})
         return words
-
-    @property
-    def _mark(self) -> int:
-        return self._words.convert_tokens_to_ids(MARK)
 
     @cached_property
     def _instruction(self) -> str:
@@ -169,13 +161,3 @@ def patches(pixels: Float[Tensor, "batch 3 height width"], eyes: Any) -> Float[T
     x = x.permute(0, 2, 5, 3, 6, 1, 4, 7)  # places, then those merged, then colours and pixels
     x = x[..., None, :, :].expand(*x.shape[:6], times, size, size)
     return x.reshape(batch * tall * wide * merged**2, channels * times * size**2)
-
-
-def _marked(
-    state: Float[Tensor, "batch length width"], ids: Int[Tensor, "batch length"], mark: int
-) -> Float[Tensor, "batch width"]:
-    """The state of each text's one marked token."""
-    here = ids == mark
-    if not bool((here.sum(1) == 1).all()):
-        raise ValueError(f"each text must hold {MARK} once; the prompt was too long or holds it")
-    return state[here]

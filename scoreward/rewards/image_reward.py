@@ -15,17 +15,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from scoreward.rewards.clip import linear_head
-from scoreward.rewards.pictures import Preparation, checked
+from scoreward.rewards.pictures import CLIP_MEAN, CLIP_STD, Preparation, in_batches
 from scoreward.rewards.weights import checkpoint, filled, frozen, needs, tokenizer
 
 WEIGHTS, FILE = "THUDM/ImageReward", "ImageReward.pt"
 WORDS = "google-bert/bert-base-uncased"
 LENGTH = 35  # tokens of a prompt
 MEAN, STD = 0.16717362830052426, 1.0333394966054072  # of the published code
-CLIP_MEAN, CLIP_STD = (
-    (0.48145466, 0.4578275, 0.40821073),
-    (0.26862954, 0.26130258, 0.27577711),
-)
 HEADS = {"vision": 16, "text": 12}  # of BLIP large; the tensors do not say
 IN_A_BLOCK = {
     "norm1": "layer_norm1",
@@ -60,18 +56,17 @@ class ImageReward:
 
     def __call__(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
         network = self._network.to(media.device)
-        pictures, parts = checked(media, prompts), []
-        for i in range(0, len(pictures), self.batch):
-            words = self._words(
-                list(prompts[i : i + self.batch]),
-                padding="max_length",
-                truncation=True,
-                max_length=LENGTH,
-                return_tensors="pt",
+        side = network.vision.config.image_size
+        preparation = Preparation(side, (side, side), CLIP_MEAN, CLIP_STD)
+
+        def look(pictures: Tensor, texts: list[str]) -> Tensor:
+            words = self._tokenizer(
+                texts, padding="max_length", truncation=True, max_length=LENGTH, return_tensors="pt"
             ).to(media.device)
-            pixels = self._preparation(pictures[i : i + self.batch]).to(self.dtype)
-            parts.append(network(pixels, words["input_ids"], words["attention_mask"]))
-        return torch.cat(parts) if parts else media.new_zeros(0)
+            pixels = preparation(pictures).to(self.dtype)
+            return network(pixels, words["input_ids"], words["attention_mask"])
+
+        return in_batches(self.batch, media, prompts, look)
 
     @cached_property
     def _network(self) -> "ImageRewardNetwork":
@@ -83,13 +78,8 @@ class ImageReward:
         return frozen(network)
 
     @cached_property
-    def _words(self) -> Any:
+    def _tokenizer(self) -> Any:
         return tokenizer("image_reward", self.words)
-
-    @cached_property
-    def _preparation(self) -> Preparation:
-        side = self._network.vision.config.image_size
-        return Preparation(side, (side, side), CLIP_MEAN, CLIP_STD)
 
 
 class ImageRewardNetwork(nn.Module):
@@ -151,19 +141,17 @@ def _layers(state: Mapping[str, Tensor], start: str) -> int:
 
 def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The checkpoint's names → ours; unknown ones stay as they are, and are refused."""
-    return {_name(key): value for key, value in state.items() if not key.startswith(UNUSED)}
-
-
-def _name(key: str) -> str:
-    if key.startswith("mlp.layers."):
-        return key.replace("mlp.layers.", "head.")
-    if key.startswith("blip.text_encoder."):
-        return key.replace("blip.text_encoder.", "text.")
-    if not key.startswith("blip.visual_encoder."):
-        return key
-    rest = key.removeprefix("blip.visual_encoder.")
-    if not rest.startswith("blocks."):
-        return f"vision.{VISION.get(rest, rest)}"
-    _, number, layer = rest.split(".", 2)
-    layer, _, part = layer.rpartition(".")
-    return f"vision.encoder.layers.{number}.{IN_A_BLOCK.get(layer, layer)}.{part}"
+    mapped = {}
+    for key, value in state.items():
+        if key.startswith(UNUSED):
+            continue
+        name = key.replace("mlp.layers.", "head.").replace("blip.text_encoder.", "text.")
+        if key.startswith("blip.visual_encoder."):
+            rest = key.removeprefix("blip.visual_encoder.")
+            name = f"vision.{VISION.get(rest, rest)}"
+            if rest.startswith("blocks."):
+                _, number, layer = rest.split(".", 2)
+                layer, _, part = layer.rpartition(".")
+                name = f"vision.encoder.layers.{number}.{IN_A_BLOCK.get(layer, layer)}.{part}"
+        mapped[name] = value
+    return mapped

@@ -94,7 +94,7 @@ class Endpoint:
             raise next((e for e in errors if not isinstance(e, GaveUp)), errors[0])
         return [future.result() for future in futures]
 
-    def _answer(self, body: dict[str, Any], end: float, failed: threading.Event) -> str:
+    def _answer(self, body: dict[str, object], end: float, failed: threading.Event) -> str:
         reply = self._until(end, failed, "/chat/completions", body)
         try:
             text = reply["choices"][0]["message"]["content"]
@@ -105,7 +105,7 @@ class Endpoint:
         return text
 
     def _until(
-        self, end: float, failed: threading.Event, path: str, body: dict[str, Any] | None
+        self, end: float, failed: threading.Event, path: str, body: dict[str, object] | None
     ) -> Any:
         """Ask until there is a reply, an error that will stay, or the deadline."""
         wait = self.first_wait
@@ -123,7 +123,7 @@ class Endpoint:
                     raise GaveUp("another question to the judge failed") from busy
                 wait = min(30.0, wait * 2)
 
-    def _once(self, path: str, body: dict[str, Any] | None, seconds: float) -> Any:
+    def _once(self, path: str, body: dict[str, object] | None, seconds: float) -> Any:
         headers = {"Content-Type": "application/json"}
         secret = os.environ.get(self.key, "") if self.key else ""
         if secret:
@@ -134,8 +134,7 @@ class Endpoint:
             with self._opener.open(request, timeout=seconds) as reply:
                 return json.loads(reply.read())
         except urllib.error.HTTPError as error:
-            said = error.read().decode(errors="replace")
-            text = f"status {error.code}, {_short(said)}"
+            text = f"status {error.code}, {_short(error.read().decode(errors='replace'))}"
             text = text.replace(secret, "***") if secret else text
             if error.code in BUSY:
                 raise Busy(text, error.headers.get("Retry-After")) from None
@@ -160,7 +159,7 @@ class Endpoint:
     @cached_property
     def _opener(self) -> urllib.request.OpenerDirector:
         """Follows no redirection, which could carry the secret elsewhere."""
-        handlers: list[Any] = [_Stay()]
+        handlers: list[urllib.request.BaseHandler] = [_Stay()]
         if urlsplit(self.url).hostname in LOOPBACK:
             handlers.append(urllib.request.ProxyHandler({}))
         return urllib.request.build_opener(*handlers)
@@ -169,16 +168,16 @@ class Endpoint:
 class Busy(JudgeError):
     """Not now; `after` is the server's wish in seconds."""
 
-    def __init__(self, said: str, after: str | None = None) -> None:
-        super().__init__(said)
+    def __init__(self, sentence: str, after: str | None = None) -> None:
+        super().__init__(sentence)
         self.after = float(after) if after and re.fullmatch(r"\d+(\.\d+)?", after) else 0.0
 
 
 class Refused(JudgeError):
     """The server will not answer this, with its status."""
 
-    def __init__(self, said: str, status: int) -> None:
-        super().__init__(said)
+    def __init__(self, sentence: str, status: int) -> None:
+        super().__init__(sentence)
         self.status = status
 
 
@@ -191,11 +190,11 @@ class GaveUp(JudgeError):
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *given: Any, **named: Any) -> None:
+    def redirect_request(self, *_: object, **__: object) -> None:
         return None
 
 
-def _message(model: str, tokens: int, question: str, picture: np.ndarray) -> dict[str, Any]:
+def _message(model: str, tokens: int, question: str, picture: np.ndarray) -> dict[str, object]:
     from PIL import Image
 
     file = io.BytesIO()
@@ -248,11 +247,9 @@ class FinalScore:
 
     def __call__(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
         pictures = eight_bit(checked(media, prompts))
-        asked = [self.question.replace("{prompt}", prompt) for prompt in prompts]
-        scores = [
-            final_score(text) / 5 for text in self.endpoint.answers(list(zip(asked, pictures)))
-        ]
-        return torch.tensor(scores, device=media.device)
+        questions = [self.question.replace("{prompt}", prompt) for prompt in prompts]
+        answers = self.endpoint.answers(list(zip(questions, pictures)))
+        return torch.tensor([final_score(text) / 5 for text in answers], device=media.device)
 
 
 @dataclass(frozen=True)
@@ -274,36 +271,32 @@ class Checklist:
             raise ValueError(f"weights are {self.weights}; expected none below 0, and some above")
 
     def __call__(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
-        return self.parts(media, prompts) @ self._shares.to(media.device)
+        weights = torch.tensor(self.weights or [1.0] * len(self.questions))
+        return self.parts(media, prompts) @ (weights / weights.sum()).to(media.device)
 
     def parts(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, "batch questions"]:
         """1 for yes, 0 for no, one column per question."""
         pictures = eight_bit(checked(media, prompts))
-        asked = [
+        questions = [
             (question.replace("{prompt}", prompt) + STRICTLY, picture)
             for prompt, picture in zip(prompts, pictures)
             for question in self.questions
         ]
-        said = [float(yes(answer)) for answer in self.endpoint.answers(asked)]
-        return torch.tensor(said, device=media.device).reshape(len(prompts), len(self.questions))
-
-    @property
-    def _shares(self) -> Tensor:
-        weights = torch.tensor(self.weights or [1.0] * len(self.questions))
-        return weights / weights.sum()
+        ones = [float(yes(answer)) for answer in self.endpoint.answers(questions)]
+        return torch.tensor(ones, device=media.device).reshape(len(prompts), len(self.questions))
 
 
 def unified_reward(url: str = "") -> FinalScore:
-    return FinalScore(Endpoint(_given("unified_reward", url)))
+    return FinalScore(_endpoint("unified_reward", url))
 
 
 def checklist(url: str = "") -> Checklist:
-    return Checklist(Endpoint(_given("checklist", url)))
+    return Checklist(_endpoint("checklist", url))
 
 
-def _given(name: str, url: str) -> str:
+def _endpoint(name: str, url: str) -> Endpoint:
     if not url:
         raise ValueError(
             f"reward {name!r} is a judge on a server; say where: {name}=http://127.0.0.1:8000/v1"
         )
-    return url
+    return Endpoint(url)

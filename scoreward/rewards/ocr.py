@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from scoreward.data.quotes import quoted
+from scoreward.data.prompts import quoted
 
 MODEL = "PP-OCRv6_rec_small.onnx"
 HEIGHT = 48  # pixels of a line, as the recogniser was trained
@@ -40,7 +40,7 @@ class Reader(Protocol):
     def read(self, media: Float[Tensor, "batch 3 height width"]) -> list[str]: ...
 
 
-def asked(prompt: str) -> str:
+def wanted_text(prompt: str) -> str:
     """The text that a prompt asks for."""
     return quoted(prompt) or prompt
 
@@ -159,20 +159,17 @@ class TesseractReader:
             names = [str(Path(folder) / f"{i}.png") for i in range(len(media))]
             for picture, name in zip(media.detach().float().cpu(), names):
                 enlarged(picture).save(name)
-            return self._pages(names, Path(folder) / "list")
-
-    def _pages(self, names: list[str], listing: Path) -> list[str]:
-        """What it says of each picture, one call for all."""
-        listing.write_text("\n".join(names))
-        off = [f"load_{which}_dawg=0" for which in ("system", "freq")]
-        if self.characters:
-            off.append(f"tessedit_char_whitelist={self.characters}")
-        switches = [word for setting in off for word in ("-c", setting)]
-        call = ["tesseract", str(listing), "-", "--psm", "8", "-l", "eng", *switches]
-        alone = dict(os.environ, OMP_THREAD_LIMIT="1")
-        done = subprocess.run(
-            call, capture_output=True, text=True, timeout=self.seconds, env=alone, check=False
-        )
+            listing = Path(folder) / "list"
+            listing.write_text("\n".join(names))
+            settings = [f"load_{which}_dawg=0" for which in ("system", "freq")]
+            if self.characters:
+                settings.append(f"tessedit_char_whitelist={self.characters}")
+            switches = [word for setting in settings for word in ("-c", setting)]
+            call = ["tesseract", str(listing), "-", "--psm", "8", "-l", "eng", *switches]
+            alone = dict(os.environ, OMP_THREAD_LIMIT="1")
+            done = subprocess.run(
+                call, capture_output=True, text=True, timeout=self.seconds, env=alone, check=False
+            )
         pages = [page.strip() for page in done.stdout.split("\f")][: len(names)]
         if done.returncode or len(pages) != len(names):
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -194,7 +191,7 @@ def enlarged(picture: Float[Tensor, "3 height width"]) -> Image.Image:
 class Legible:
     """1 − edit distance / length of the text asked for, at least 0.  [flow-grpo] (text reward)"""
 
-    reader: Reader
+    reader: Reader = PaddleReader()
 
     def __call__(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
         both = pairs(self.reader, media, prompts)
@@ -206,7 +203,7 @@ class Legible:
 class ExactText:
     """1 where exactly the text asked for is read, else 0."""
 
-    reader: Reader
+    reader: Reader = PaddleReader()
 
     def __call__(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
         same = [float(a == b) for a, b in pairs(self.reader, media, prompts)]
@@ -220,14 +217,14 @@ class Confidence:
     reader: PaddleReader
 
     def __call__(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
-        texts = [asked(prompt).upper() for prompt in prompts]
+        texts = [wanted_text(prompt).upper() for prompt in prompts]
         lengths = torch.tensor([len(text) for text in texts], device=media.device)
         return (self.reader.log_likelihood(media, texts) / lengths).exp()
 
 
 def pairs(reader: Reader, media: Tensor, prompts: Sequence[str]) -> list[tuple[str, str]]:
     """(asked for, read), made comparable."""
-    texts = [asked(prompt) for prompt in prompts]
+    texts = [wanted_text(prompt) for prompt in prompts]
     digits = [any(c.isdigit() for c in text) for text in texts]
     rows = zip(texts, reader.read(media), digits, strict=True)
     return [(folded(text, d), folded(line, d)) for text, line, d in rows]

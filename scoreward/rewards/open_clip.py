@@ -5,10 +5,9 @@ stores its two projections transposed. Sizes are read off the tensors, the heads
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from scoreward.rewards.weights import needs
 
@@ -41,7 +40,7 @@ IN_A_BLOCK = {
 TOWERS = {"visual.transformer.resblocks.": "vision_model", "transformer.resblocks.": "text_model"}
 
 
-def clip_of(reward: str, state: Mapping[str, Tensor]) -> tuple[Any, dict[str, Tensor]]:
+def clip_of(reward: str, state: Mapping[str, Tensor]) -> tuple[nn.Module, dict[str, Tensor]]:
     """(an empty CLIPModel of the right size, the state in its names)."""
     needs(reward, "transformers", "rewards")
     from transformers import CLIPConfig, CLIPModel
@@ -51,29 +50,21 @@ def clip_of(reward: str, state: Mapping[str, Tensor]) -> tuple[Any, dict[str, Te
             f"reward {reward!r}: the checkpoint has no 'visual.proj'; expected open_clip's layout, "
             "as in HPS_v2.1_compressed.pt"
         )
-    vision, text = _vision(state), _text(state)
-    joint = state["visual.proj"].shape[1]
+    width, joint = state["visual.proj"].shape
+    patch = state["visual.conv1.weight"].shape[-1]
+    side = round((len(state["visual.positional_embedding"]) - 1) ** 0.5)
+    vision = _tower(state, "visual.transformer.resblocks.", width)
+    vision |= {"patch_size": patch, "image_size": side * patch}
+    words, width = state["token_embedding.weight"].shape
+    text = _tower(state, "transformer.resblocks.", width)
+    # the end of a text is its largest id, and the last of the vocabulary
+    text |= {"vocab_size": words, "bos_token_id": words - 2, "eos_token_id": words - 1}
+    text |= {"max_position_embeddings": len(state["positional_embedding"]), "pad_token_id": 0}
     model = CLIPModel(CLIPConfig(vision_config=vision, text_config=text, projection_dim=joint))
     return model, renamed(state)
 
 
-def _vision(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    width, patch = state["visual.proj"].shape[0], state["visual.conv1.weight"].shape[-1]
-    side = round((len(state["visual.positional_embedding"]) - 1) ** 0.5)
-    size = {"patch_size": patch, "image_size": side * patch}
-    return {**size, **_tower(state, "visual.transformer.resblocks.", width)}
-
-
-def _text(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    words, width = state["token_embedding.weight"].shape
-    length = len(state["positional_embedding"])
-    # the end of a text is its largest id, and the last of the vocabulary
-    size = {"vocab_size": words, "max_position_embeddings": length, "eos_token_id": words - 1}
-    size |= {"bos_token_id": words - 2, "pad_token_id": 0}
-    return {**size, **_tower(state, "transformer.resblocks.", width)}
-
-
-def _tower(state: Mapping[str, Tensor], blocks: str, width: int) -> dict[str, Any]:
+def _tower(state: Mapping[str, Tensor], blocks: str, width: int) -> dict[str, int | str]:
     return {
         "hidden_size": width,
         "intermediate_size": len(state[f"{blocks}0.mlp.c_fc.weight"]),
@@ -90,20 +81,17 @@ def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for key, value in state.items():
         tower = next((prefix for prefix in TOWERS if key.startswith(prefix)), None)
         if tower is not None:
-            mapped |= _in_block(tower, key.removeprefix(tower), value)
+            number, _, rest = key.removeprefix(tower).partition(".")
+            start = f"{TOWERS[tower]}.encoder.layers.{number}"
+            layer, _, part = rest.rpartition(".")
+            if rest.startswith("attn.in_proj_"):
+                part = rest.removeprefix("attn.in_proj_")
+                names = [f"{start}.self_attn.{name}_proj.{part}" for name in "qkv"]
+                mapped |= dict(zip(names, torch.chunk(value, 3)))
+            else:
+                mapped[f"{start}.{IN_A_BLOCK.get(layer, layer)}.{part}"] = value
         elif key in TRANSPOSED:
             mapped[TRANSPOSED[key]] = value.T.contiguous()
         else:
             mapped[SINGLE.get(key, key)] = value
     return mapped
-
-
-def _in_block(tower: str, key: str, value: Tensor) -> dict[str, Tensor]:
-    number, _, rest = key.partition(".")
-    start = f"{TOWERS[tower]}.encoder.layers.{number}"
-    if rest.startswith("attn.in_proj_"):
-        part = rest.removeprefix("attn.in_proj_")
-        names = [f"{start}.self_attn.{name}_proj.{part}" for name in "qkv"]
-        return dict(zip(names, torch.chunk(value, 3)))
-    layer, _, part = rest.rpartition(".")
-    return {f"{start}.{IN_A_BLOCK.get(layer, layer)}.{part}": value}

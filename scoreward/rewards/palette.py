@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from scoreward.data.portraits import FIELDS, UNSAID, load
-from scoreward.rewards.nearest import least_distance
+from scoreward.rewards.pictures import least_distance
 from scoreward.rewards.portraits import labels_of
 
 CHECKED = ("hair_color", "clothes", "hat")
@@ -64,16 +64,16 @@ class PaletteCheck:
         pixels = media.flatten(2).mT.float()
         distance, nearest = torch.cdist(pixels, self.colors.to(media.device)).min(2)
         nearest = torch.where(distance <= TOLERANCE, nearest, -1)
-        return torch.stack([self._winner(field, nearest) for field in CHECKED], 1)
-
-    def _winner(self, field: str, nearest: Int[Tensor, "batch 256"]) -> Int[Tensor, "batch"]:
-        region = self.regions[field]
-        value = torch.where(nearest >= 0, region.value.to(nearest.device)[nearest], UNSAID)
-        weight = region.weight.to(nearest.device)
-        votes = torch.stack([((value == v) * weight).sum(1) for v in range(len(FIELDS[field]))], 1)
-        most, winner = votes.max(1)
-        absent = 0 if field == "hat" else NOT_FOUND
-        return torch.where(most >= region.least, winner, absent)
+        winners = []
+        for field in CHECKED:
+            region, kinds = self.regions[field], range(len(FIELDS[field]))
+            value = torch.where(nearest >= 0, region.value.to(media.device)[nearest], UNSAID)
+            weight = region.weight.to(media.device)
+            votes = torch.stack([((value == kind) * weight).sum(1) for kind in kinds], 1)
+            most, winner = votes.max(1)
+            absent = 0 if field == "hat" else NOT_FOUND
+            winners.append(torch.where(most >= region.least, winner, absent))
+        return torch.stack(winners, 1)
 
     def right(
         self, media: Float[Tensor, "batch 3 16 16"], prompts: Sequence[str]
@@ -88,12 +88,6 @@ class PaletteCheck:
     ) -> Float[Tensor, "batch"]:
         """Share of the checked attributes that are right, in [0, 1]."""
         return self.right(media, prompts).float().mean(1)
-
-    def all_right(
-        self, media: Float[Tensor, "batch 3 16 16"], prompts: Sequence[str]
-    ) -> Float[Tensor, "batch"]:
-        """1 where hair colour, shirt colour and hat are all right, else 0."""
-        return self.right(media, prompts).all(1).float()
 
     def table(
         self, media: Float[Tensor, "batch 3 16 16"], prompts: Sequence[str]

@@ -4,7 +4,7 @@ Encoders were trained on pictures that PIL resized. `Preparation` does the same 
 device of the media is kept and gradients reach them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,10 @@ from torch.nn import functional as F
 
 from scoreward.rewards.base import Reward
 
+CLIP_MEAN, CLIP_STD = (
+    (0.48145466, 0.4578275, 0.40821073),
+    (0.26862954, 0.26130258, 0.27577711),
+)
 MODES = {2: "bilinear", 3: "bicubic"}  # PIL's numbers, as preprocessor_config.json writes them
 
 
@@ -36,10 +40,37 @@ def checked(media: Tensor, prompts: Sequence[str]) -> Float[Tensor, "batch 3 hei
     return media
 
 
+def in_batches(
+    size: int,
+    media: Tensor,
+    prompts: Sequence[str],
+    look: Callable[[Tensor, list[str]], Float[Tensor, " part"]],
+) -> Float[Tensor, " batch"]:
+    """What `look` says of pictures and prompts, so many at a time."""
+    pictures = checked(media, prompts)
+    starts = range(0, len(pictures), size)
+    parts = [look(pictures[i : i + size], list(prompts[i : i + size])) for i in starts]
+    return torch.cat(parts) if parts else media.new_zeros(0)
+
+
 def eight_bit(media: Float[Tensor, "batch 3 height width"]) -> list[np.ndarray]:
     """Pictures as files hold them: height x width x 3, 0 to 255."""
     whole = (media.detach().float().cpu() * 255).round().clamp(0, 255).to(torch.uint8)
     return list(whole.permute(0, 2, 3, 1).numpy())
+
+
+def least_distance(
+    pictures: Float[Tensor, "batch values"],
+    others: Float[Tensor, "n values"],
+    squares: Float[Tensor, " n"],
+) -> Float[Tensor, " batch"]:
+    """L2 distance to the nearest of `others`, whose squared lengths are `squares`."""
+    parts = []
+    for chunk in pictures.split(256):
+        # |a - b|² = |a|² - 2ab + |b|²; the last two are minimised by one matrix product
+        least = torch.addmm(squares, chunk, others.T, alpha=-2).min(1).values
+        parts.append((chunk.square().sum(1) + least).clamp(min=0).sqrt())
+    return torch.cat(parts) if parts else pictures.new_zeros(0)
 
 
 @dataclass(frozen=True)
@@ -74,8 +105,12 @@ class Preparation:
     def __call__(
         self, media: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch 3 fitted_height fitted_width"]:
-        x, size = media.float(), self._resized(media.shape[2], media.shape[3])
-        for part in ((media.shape[2], size[1]), size):  # PIL's order: the width, then the height
+        x, size, (height, width) = media.float(), self.size, media.shape[2:]
+        if isinstance(size, int):
+            short, long = min(height, width), max(height, width)
+            other = int(size * long / short)
+            size = (size, other) if height <= width else (other, size)
+        for part in ((height, size[1]), size):  # PIL's order: the width, then the height
             if part != tuple(x.shape[2:]):
                 x = F.interpolate(x, part, mode=self.mode, antialias=True)
             x = x.clamp(0, 1)  # bicubic overshoots, whole numbers up to 255 cannot
@@ -84,13 +119,6 @@ class Preparation:
             x = x[:, :, top : top + self.crop[0], left : left + self.crop[1]]
         mean, std = (x.new_tensor(c).reshape(3, 1, 1) for c in (self.mean, self.std))
         return (x - mean) / std
-
-    def _resized(self, height: int, width: int) -> tuple[int, int]:
-        if not isinstance(self.size, int):
-            return self.size
-        short, long = min(height, width), max(height, width)
-        other = int(self.size * long / short)
-        return (self.size, other) if height <= width else (other, self.size)
 
 
 def _pair(size: Any) -> tuple[int, int]:

@@ -102,11 +102,11 @@ class Verifier(nn.Module):
     ) -> Float[Tensor, "batch 7"]:
         """The probability of what the prompt asks, per attribute; 1 where it asks nothing."""
         labels = labels_of(prompts).to(media.device)
-        asked = [
+        probabilities = [
             logits.softmax(1).gather(1, label.clamp(min=0)[:, None])[:, 0]
             for logits, label in zip(self(media), labels.unbind(1), strict=True)
         ]
-        return torch.where(labels == UNSAID, 1.0, torch.stack(asked, 1))
+        return torch.where(labels == UNSAID, 1.0, torch.stack(probabilities, 1))
 
     def right(
         self, media: Float[Tensor, "batch 3 16 16"], prompts: Sequence[str]
@@ -124,8 +124,7 @@ class AttributeReward:
     verifier: Verifier
 
     def __call__(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, "batch"]:
-        said = (labels_of(prompts) != UNSAID).to(media)
-        return (self.verifier.probabilities(media, prompts) * said).sum(1) / said.sum(1)
+        return _mean_named(self.verifier.probabilities(media, prompts), prompts, media)
 
 
 @dataclass(frozen=True)
@@ -139,8 +138,13 @@ class ShareRight:
     verifier: Verifier
 
     def __call__(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, "batch"]:
-        said = (labels_of(prompts) != UNSAID).to(media)
-        return (self.verifier.right(media, prompts) * said).sum(1) / said.sum(1)
+        return _mean_named(self.verifier.right(media, prompts), prompts, media)
+
+
+def _mean_named(values: Tensor, prompts: Sequence[str], media: Tensor) -> Float[Tensor, "batch"]:
+    """Mean over the attributes that each prompt names."""
+    named = (labels_of(prompts) != UNSAID).to(media)
+    return (values * named).sum(1) / named.sum(1)
 
 
 @dataclass(frozen=True)
@@ -157,9 +161,14 @@ def attribute_table(
     verifier: Verifier, media: Float[Tensor, "batch 3 16 16"], prompts: Sequence[str]
 ) -> dict[str, float]:
     """Share of pictures that show the right value, per attribute, among prompts that name it."""
-    right, said = verifier.right(media, prompts).cpu(), labels_of(prompts) != UNSAID
+    right, named = verifier.right(media, prompts).cpu(), labels_of(prompts) != UNSAID
     return {
-        field: float(right[:, k][said[:, k]].double().mean())
+        field: float(right[:, k][named[:, k]].double().mean())
         for k, field in enumerate(FIELDS)
-        if said[:, k].any()
+        if named[:, k].any()
     }
+
+
+def portraits() -> AttributeReward:
+    """The reward of that name."""
+    return AttributeReward(Verifier.load("a"))

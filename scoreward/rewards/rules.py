@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -153,7 +154,7 @@ def pixels_of(
     return NAMED[color](_hue(x), _saturation(x), x.amax(1))
 
 
-def asked_color(prompt: str) -> str:
+def named_color(prompt: str) -> str:
     """The first colour that a prompt names."""
     found = re.search(rf"\b({'|'.join([*NAMED, 'grey'])})\b", prompt.lower())
     if found is None:
@@ -168,7 +169,7 @@ class ColorShare:
     """Share of pixels that have the colour the prompt names ("a red circle"), in [0, 1]."""
 
     def __call__(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
-        x, colors = checked(media, prompts), [asked_color(prompt) for prompt in prompts]
+        x, colors = checked(media, prompts), [named_color(prompt) for prompt in prompts]
         shares = [pixels_of(x[i : i + 1], color).float().mean() for i, color in enumerate(colors)]
         return torch.stack(shares) if shares else x.new_zeros(0)
 
@@ -187,14 +188,14 @@ class Counting:
     def __call__(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
         x, values = checked(media, prompts), []
         for i, prompt in enumerate(prompts):
-            asked, mask = asked_number(prompt), pixels_of(x[i : i + 1], asked_color(prompt))[0]
+            count, mask = named_number(prompt), pixels_of(x[i : i + 1], named_color(prompt))[0]
             found = sum(size >= self.least * mask.numel() for size in blobs(mask))
-            graded = max(0.0, 1 - abs(found - asked) / asked)
-            values.append(graded if self.graded else float(found == asked))
+            graded = max(0.0, 1 - abs(found - count) / count)
+            values.append(graded if self.graded else float(found == count))
         return torch.tensor(values, device=media.device)
 
 
-def asked_number(prompt: str) -> int:
+def named_number(prompt: str) -> int:
     """The first number in a prompt, in digits or words up to ten; "a" and "an" are one."""
     for word in re.findall(r"\w+", prompt.lower()):
         if word.isdecimal() and int(word):
@@ -233,3 +234,27 @@ def blobs(mask: Bool[Tensor, "height width"]) -> list[int]:
             current.append((first, last, number))
         above = current
     return sorted((sizes[i] for i in range(len(parent)) if parent[i] == i), reverse=True)
+
+
+@dataclass(frozen=True)
+class Variety:
+    """Root mean square pixel distance to the samples of the same prompt, mean over them.
+
+    Rewards of single pictures have no opinion on variety, so a policy that maximises them may
+    answer a prompt with one picture. A prompt that comes once in a call earns 0, so groups stay
+    whole where they are scored.
+    """
+
+    of_groups: ClassVar[bool] = True  # it says nothing of one sample alone
+
+    def __call__(
+        self, media: Float[Tensor, "batch *shape"], prompts: Sequence[str]
+    ) -> Float[Tensor, " batch"]:
+        flat = media.flatten(1).float()
+        value = flat.new_zeros(len(flat))
+        for prompt in dict.fromkeys(prompts):
+            mine = torch.tensor([i for i, p in enumerate(prompts) if p == prompt])
+            if len(mine) > 1:
+                distance = torch.cdist(flat[mine], flat[mine]) / flat.shape[1] ** 0.5
+                value[mine] = distance.sum(1) / (len(mine) - 1)
+        return value

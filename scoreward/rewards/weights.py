@@ -5,14 +5,16 @@ transformers is imported when weights are read, not before.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+Network = TypeVar("Network", bound=nn.Module)
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -39,16 +41,24 @@ def missing(reward: str, where: str, why: str) -> FileNotFoundError:
     return FileNotFoundError(f"reward {reward!r} {cause}; or name others: {reward}=FOLDER")
 
 
+@contextmanager
+def reading(reward: str, where: str, lacks: str = "", *also: type[Exception]) -> Iterator[None]:
+    """What transformers raises for files that are not there becomes one sentence."""
+    needs(reward, "transformers", "rewards")
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, *also) as error:
+        line = first_line(error)
+        raise missing(reward, where, f"no {lacks} ({line})" if lacks else line) from error
+
+
 def pretrained(reward: str, kind: str, where: str, dtype: torch.dtype) -> Any:
     """A frozen model of transformers whose class is called `kind`, with every weight found."""
-    needs(reward, "transformers", "rewards")
-    import transformers
+    with reading(reward, where):
+        import transformers
 
-    build = getattr(transformers, kind)
-    try:
+        build = getattr(transformers, kind)
         model, info = build.from_pretrained(where, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise missing(reward, where, first_line(error)) from error
     absent = sorted(info["missing_keys"])
     if absent:
         raise ValueError(
@@ -60,26 +70,18 @@ def pretrained(reward: str, kind: str, where: str, dtype: torch.dtype) -> Any:
 
 def tokenizer(reward: str, where: str) -> Any:
     """The tokenizer that the model was trained with."""
-    needs(reward, "transformers", "rewards")
-    from transformers import AutoTokenizer
+    with reading(reward, where, "tokenizer", ImportError, TypeError, AttributeError):
+        from transformers import AutoTokenizer
 
-    try:
         return AutoTokenizer.from_pretrained(where)
-    except (OSError, ValueError, ImportError, TypeError, AttributeError) as error:
-        raise missing(reward, where, f"no tokenizer ({first_line(error)})") from error
 
 
 def preprocessor(reward: str, where: str) -> Mapping[str, Any]:
     """The content of its preprocessor_config.json."""
-    needs(reward, "transformers", "rewards")
-    from transformers.image_processing_base import ImageProcessingMixin
+    with reading(reward, where, "preprocessor_config.json"):
+        from transformers.image_processing_base import ImageProcessingMixin
 
-    try:
         return ImageProcessingMixin.get_image_processor_dict(where)[0]
-    except (OSError, ValueError) as error:
-        raise missing(
-            reward, where, f"no preprocessor_config.json ({first_line(error)})"
-        ) from error
 
 
 def checkpoint(reward: str, where: str, file: str) -> dict[str, Tensor]:
@@ -119,27 +121,24 @@ def _from_hub(reward: str, where: str, file: str) -> Path:
 
 def filled(reward: str, model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Load `state` into `model`; each of its weights is found and none is left over."""
-    own = model.state_dict()
-    _complain(reward, source, own.keys() - state.keys(), "has no")
-    _complain(reward, source, state.keys() - own.keys(), "has an unknown")
+    empty = model.state_dict()
+    absent, unknown = sorted(empty.keys() - state.keys()), sorted(state.keys() - empty.keys())
+    for keys, fault in ((absent, "has no"), (unknown, "has an unknown")):
+        if keys:
+            raise ValueError(
+                f"reward {reward!r}: {source!r} {fault} {keys[0]!r} ({len(keys)} such); it is not "
+                "the checkpoint that this reward reads"
+            )
     for key, value in state.items():
-        if value.shape != own[key].shape:
+        if value.shape != empty[key].shape:
             raise ValueError(
                 f"reward {reward!r}: {key!r} in {source!r} has shape {tuple(value.shape)}; "
-                f"expected {tuple(own[key].shape)}"
+                f"expected {tuple(empty[key].shape)}"
             )
     model.load_state_dict(dict(state))
 
 
-def _complain(reward: str, source: str, keys: Iterable[str], what: str) -> None:
-    if keys := sorted(keys):
-        raise ValueError(
-            f"reward {reward!r}: {source!r} {what} {keys[0]!r} ({len(keys)} such); it is not the "
-            "checkpoint that this reward reads"
-        )
-
-
-def frozen(model: Any) -> Any:
+def frozen(model: Network) -> Network:
     return model.eval().requires_grad_(False)
 
 

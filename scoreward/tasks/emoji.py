@@ -13,7 +13,7 @@ from scoreward.data import emoji as data
 from scoreward.models.builtin import emoji as built_in
 from scoreward.rewards.base import Reward
 from scoreward.rewards.emoji import EmojiMatch, Heads, Likeness, Retrieval
-from scoreward.rewards.nearest import least_distance
+from scoreward.rewards.pictures import least_distance
 from scoreward.tasks.builtin import BuiltIn, from_scratch
 
 

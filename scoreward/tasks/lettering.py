@@ -10,8 +10,8 @@ from torch import Tensor
 from scoreward.data import lettering as data
 from scoreward.models.builtin import lettering as built_in
 from scoreward.rewards.base import Reward
-from scoreward.rewards.nearest import least_distance
 from scoreward.rewards.ocr import Confidence, ExactText, Legible, PaddleReader, TesseractReader
+from scoreward.rewards.pictures import least_distance
 from scoreward.tasks.builtin import BuiltIn, from_scratch
 
 DRAWN = 4  # pictures of a training word, each in another look

@@ -178,7 +178,7 @@ def test_guidance_leads_from_one_description_to_the_other() -> None:
     (one,) = edits(1)
     is_now, should_be = (model.encode([text]) for text in descriptions(one))
     x, t = Key(("x",)).normal(1, 3, 16, 16), torch.tensor([0.6])
-    said = ModelEditor(model, PortraitEditing(guidance=3.0))._guided(is_now)(x, t, should_be)
+    said = ModelEditor(model, PortraitEditing(guidance=3.0)).guided(is_now)(x, t, should_be)
     with torch.no_grad():
         source, target = (
             Prediction.of("velocity", model.network(x, t, c), x, t, RectifiedFlow())

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from scoreward.data import emoji as data
+from scoreward.data.packs import SPLITS
 
 
 def test_no_caption_is_in_two_splits_and_all_are_in_one() -> None:
-    train, validation, test = (set(data.captions(split)) for split in data.SPLITS)
+    train, validation, test = (set(data.captions(split)) for split in SPLITS)
     assert not train & (validation | test)
     assert not validation & test
     assert (len(validation), len(test)) == (data.HELD_OUT, data.HELD_OUT)

@@ -17,7 +17,7 @@ from scoreward.rewards.combine import (
     minimum,
     weighted_sum,
 )
-from scoreward.rewards.variety import Variety
+from scoreward.rewards.rules import Variety
 
 PROMPTS = ["a", "b", "c"]
 

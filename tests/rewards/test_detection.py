@@ -173,7 +173,7 @@ def test_prompts_must_say_what_they_ask_for(tmp_path: Path) -> None:
     row = {"prompt": "a dog", "include": [{"class": "dog"}]}
     (tmp_path / "metadata.jsonl").write_text(json.dumps(row))
     reward: Any = find(f"geneval={tmp_path / 'metadata.jsonl'}")
-    assert reward.asked("a dog").kinds == ("dog",)
+    assert reward.scene("a dog").kinds == ("dog",)
     assert not reward.partial
     graded: Any = find("geneval_graded")
     assert graded.partial

@@ -8,8 +8,8 @@ import pytest
 from scoreward.rewards.geneval import (
     Detection,
     Scene,
+    confident,
     graded,
-    kept,
     read_metadata,
     relations,
     shared,
@@ -76,7 +76,7 @@ def test_colours_must_be_those_of_all_the_chosen() -> None:
     assert not strict(DOGS[:2], two_red, by_place)
     assert graded(DOGS[:2], two_red, by_place) == 0.75  # count 1, colour 1/2
     assert graded(DOGS[:1], two_red, by_place) == 0.25  # count 1/2, colour not looked at
-    surest = kept([at("dog", 80, 50, 0.5), at("dog", 20, 50, 0.9)], 0.3)
+    surest = confident([at("dog", 80, 50, 0.5), at("dog", 20, 50, 0.9)], 0.3)
     assert strict(surest, one_red, by_place)  # the surest is the red one
 
 
@@ -126,13 +126,13 @@ def test_overlap_and_doubles() -> None:
     assert shared(a.box, a.box) == 1
     assert shared(a.box, at("dog", 90, 50).box) == 0
     assert shared((0, 0, 0, 0), (0, 0, 0, 0)) == 0
-    assert kept([b, a], 0.3, overlap=0.5) == [a]
-    assert kept([b, a], 0.3, overlap=0.7) == [a, b]
-    assert kept([b, a], 0.3) == [a, b]
+    assert confident([b, a], 0.3, overlap=0.5) == [a]
+    assert confident([b, a], 0.3, overlap=0.7) == [a, b]
+    assert confident([b, a], 0.3) == [a, b]
     other = at("cat", 50, 50, 0.85)
-    assert kept([b, a, other], 0.3, overlap=0.5) == [a, other]
-    assert kept([b, a], 0.8) == [a]
-    assert kept([a] * 20, 0.3, most=16) == [a] * 16
+    assert confident([b, a, other], 0.3, overlap=0.5) == [a, other]
+    assert confident([b, a], 0.8) == [a]
+    assert confident([a] * 20, 0.3, most=16) == [a] * 16
 
 
 @pytest.mark.parametrize(

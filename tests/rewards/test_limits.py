@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from scoreward.rewards.encodings import encoded, png
+from scoreward.rewards.encodings import PictureHeader, encoded, opened, png
 from scoreward.rewards.remote.wire import Limits, Refusal
 from tests.rewards.serving import QUICK, brightness, running, score
 
@@ -54,7 +54,11 @@ def test_a_size_is_refused_before_any_picture_is_decoded(monkeypatch: pytest.Mon
     from scoreward.rewards.remote import wire
 
     decoded = []
-    monkeypatch.setattr(wire, "_read", lambda number, head: decoded.append(number))
+
+    def watched(picture: memoryview) -> PictureHeader:
+        return replace(opened(picture), read=lambda: decoded.append(picture))
+
+    monkeypatch.setattr(wire, "opened", watched)
     files = [memoryview(p) for p in (*encoded(torch.zeros(1, 3, 8, 8), "png"), unchecked(5000))]
     request = wire.Request(("r",), ["a", "b"], files, None, 1.0)
     with pytest.raises(Refusal, match="picture 1 has 5000 x 5000"):

@@ -19,7 +19,7 @@ from scoreward.rewards.base import RewardError, scored
 from scoreward.rewards.encodings import ENCODINGS, Encoding, quantised, restored
 from scoreward.rewards.remote.client import Remote, remote_rewards, sizes
 from scoreward.rewards.remote.fleet import Asking, RemoteError
-from scoreward.rewards.remote.secret import Secret
+from scoreward.rewards.remote.wire import Secret
 from scoreward.training.about import described
 from tests.rewards.serving import QUICK, Script, brightness, metric, number, running, scripted
 

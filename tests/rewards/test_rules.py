@@ -116,7 +116,7 @@ def test_the_share_of_the_named_colour() -> None:
     media[1, :, :, 8:] = torch.tensor(PAINTS["blue"])[:, None, None] / 255
     value = find("color_share")(media, ["a red circle", "a Blue, not red, square"])
     assert value.tolist() == [1, 0.75]
-    assert rules.asked_color("some grey dust") == "gray"
+    assert rules.named_color("some grey dust") == "gray"
     with pytest.raises(ValueError, match="names no colour; expected one of black"):
         find("color_share")(media, ["a circle", "a predator"])  # "red" inside a word is none
 

@@ -11,8 +11,8 @@ import pytest
 from scoreward.cli import main
 from scoreward.commands import serve as command
 from scoreward.rewards.base import Reward
-from scoreward.rewards.remote.secret import Secret
 from scoreward.rewards.remote.service import Serving
+from scoreward.rewards.remote.wire import Secret
 from tests.rewards.serving import brightness, number
 
 KNOWN: dict[str, Reward] = {"brightness": brightness, "number": number}

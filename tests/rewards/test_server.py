@@ -23,10 +23,9 @@ from scoreward.rewards.encodings import (
     quantised,
     restored,
 )
-from scoreward.rewards.remote.secret import Secret
 from scoreward.rewards.remote.server import create_app, is_loopback, listen
 from scoreward.rewards.remote.service import Service, Serving
-from scoreward.rewards.remote.wire import FRAMED, PLAIN
+from scoreward.rewards.remote.wire import FRAMED, PLAIN, Secret
 from tests.rewards.serving import QUICK, brightness, metric, number, running, score, talk
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scoreward.rewards.variety import Variety
+from scoreward.rewards.rules import Variety
 
 
 def test_it_is_the_mean_distance_to_the_others_of_the_prompt() -> None:

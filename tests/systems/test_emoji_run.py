@@ -12,7 +12,7 @@ from scoreward.commands.train import build
 from scoreward.data import emoji as data
 from scoreward.recipes import recipe
 from scoreward.rewards.emoji import EmojiMatch
-from scoreward.rewards.variety import Variety
+from scoreward.rewards.rules import Variety
 from scoreward.tasks.emoji import nearest_picture
 from scoreward.training.run import Run
 from scoreward.training.sources.online import Online

@@ -12,7 +12,7 @@ from scoreward.commands.train import build
 from scoreward.recipes import recipe
 from scoreward.report.run.tiles import cut
 from scoreward.rewards.ocr import Confidence, Legible
-from scoreward.rewards.variety import Variety
+from scoreward.rewards.rules import Variety
 from scoreward.tasks.lettering import nearest_picture
 from scoreward.training.run import Run
 from scoreward.training.sources.online import Online

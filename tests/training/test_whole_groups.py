@@ -5,7 +5,7 @@ import torch
 
 from scoreward.objectives.gradients.refl import ReFL
 from scoreward.recipes import recipe
-from scoreward.rewards.variety import Variety
+from scoreward.rewards.rules import Variety
 from scoreward.training.geometry import Geometry
 from scoreward.training.run import Run
 from scoreward.training.sources.online import Online

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from scoreward.data import emoji as data
+from scoreward.data.packs import SPLITS
 from scoreward.models.builtin.emoji import whole
 from scoreward.rewards.emoji import HEADS, Heads, Retrieval, features
 
@@ -100,7 +101,7 @@ def retrieval(heads: Heads, emoji: data.Emoji) -> dict[str, float]:
 
 
 def everything(styles: Sequence[str]) -> data.Emoji:
-    parts = [data.load(split, styles) for split in data.SPLITS]
+    parts = [data.load(split, styles) for split in SPLITS]
     captions = [caption for part in parts for caption in part.captions]
     return data.Emoji(torch.cat([part.images for part in parts]), captions)
 
@@ -117,7 +118,7 @@ def main() -> None:
         report[name] = asdict(how) | {
             f"{style}, {split} captions": retrieval(heads, data.load(split, [style]))
             for style in unseen
-            for split in data.SPLITS
+            for split in SPLITS
         }
         print(name, json.dumps(report[name], indent=1), flush=True)
     path = data.FOLDER / "retrieval.json"

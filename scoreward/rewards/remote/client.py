@@ -75,6 +75,13 @@ class AnswerCache:
     prompts: tuple[str, ...] = ()
     answers: dict[str, Tensor] = field(default_factory=dict)
 
+    def hold(
+        self, media: Tensor | None, prompts: Sequence[str], answers: Mapping[str, Tensor]
+    ) -> None:
+        """These instead of what was held; of no media nothing."""
+        self.media, self.version = media, -1 if media is None else version(media)
+        self.prompts, self.answers = tuple(prompts), dict(answers)
+
     def has(self, name: str, media: Tensor, prompts: Sequence[str]) -> bool:
         """The very same tensor, not written to since, with the same prompts."""
         same = self.media is media and self.version == version(media)
@@ -95,28 +102,21 @@ class Common:
     how: Asking
 
     def __post_init__(self) -> None:
-        _ = self._fleet, self._lock, self._kept  # made now, before threads share them
+        _ = self._fleet, self._lock, self._cache  # made now, before threads share them
 
     def answer(self, name: str, media: Tensor, prompts: Sequence[str]) -> Tensor:
         """Asks for all names, unless an earlier one has just asked with these media."""
         with self._lock:
-            if not self._kept.has(name, media, prompts):
-                self._forget()
+            if not self._cache.has(name, media, prompts):
+                self._cache.hold(None, (), {})
                 answers = together(self._fleet, self.names, media, prompts)
                 if version(media) < 0:
                     return answers[name]
-                self._keep(media, prompts, answers)
-            answer = self._kept.answers.pop(name)
-            if not self._kept.answers:
-                self._forget()
+                self._cache.hold(media, prompts, answers)
+            answer = self._cache.answers.pop(name)
+            if not self._cache.answers:
+                self._cache.hold(None, (), {})
             return answer
-
-    def _keep(self, media: Tensor, prompts: Sequence[str], answers: dict[str, Tensor]) -> None:
-        kept = AnswerCache(media, version(media), tuple(prompts), dict(answers))
-        vars(self._kept).update(vars(kept))
-
-    def _forget(self) -> None:
-        vars(self._kept).update(vars(AnswerCache()))
 
     @cached_property
     def _fleet(self) -> Fleet:
@@ -127,7 +127,7 @@ class Common:
         return threading.Lock()
 
     @cached_property
-    def _kept(self) -> AnswerCache:
+    def _cache(self) -> AnswerCache:
         return AnswerCache()
 
 
@@ -146,16 +146,23 @@ def together(
     fleet: Fleet, names: tuple[str, ...], media: Tensor, prompts: Sequence[str]
 ) -> dict[str, Tensor]:
     """Every reward of a batch, in its order.  Raises RemoteError, or ValueError for wrong media."""
-    _check(media, prompts)
+    pictures = media.ndim in (4, 5) and media.shape[1] == 3 and 0 not in media.shape[2:]
+    if not pictures or not media.is_floating_point():
+        raise ValueError(
+            f"a reward server takes floats of shape [batch, 3, height, width] or [batch, 3, "
+            f"frames, height, width], got {media.dtype} of shape {tuple(media.shape)}"
+        )
+    if len(media) != len(prompts):
+        raise ValueError(f"{len(media)} samples came with {len(prompts)} prompts")
     if not len(prompts):
         return {name: torch.zeros(0, device=media.device) for name in names}
     until, stop, turn = time.monotonic() + fleet.how.deadline, threading.Event(), threading.Lock()
 
     def ask(piece: Tensor, words: Sequence[str]) -> Mapping[str, list[float]]:
         with turn:  # one after the other: the first piece is under way while the next is encoded
-            pictures = encoded(piece, fleet.how.encoding)
+            blobs = encoded(piece, fleet.how.encoding)
         frames = piece.shape[2] if piece.ndim == 5 else None
-        return fleet.ask(Piece(names, words, pictures, frames), until, stop)
+        return fleet.ask(Piece(names, words, blobs, frames), until, stop)
 
     largest = min(fleet.how.piece, max(1, NUMBERS // media[0].numel()))
     parts = sizes(len(prompts), len(fleet.servers), largest)
@@ -177,14 +184,3 @@ def together(
         )
         for name in names
     }
-
-
-def _check(media: Tensor, prompts: Sequence[str]) -> None:
-    known = media.ndim in (4, 5) and media.shape[1] == 3 and 0 not in media.shape[2:]
-    if not known or not media.is_floating_point():
-        raise ValueError(
-            f"a reward server takes floats of shape [batch, 3, height, width] or [batch, 3, "
-            f"frames, height, width], got {media.dtype} of shape {tuple(media.shape)}"
-        )
-    if len(media) != len(prompts):
-        raise ValueError(f"{len(media)} samples came with {len(prompts)} prompts")

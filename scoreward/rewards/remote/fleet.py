@@ -12,12 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from math import isfinite
-from typing import Any
 from urllib.parse import urlsplit
 
 from scoreward.rewards.encodings import Encoding
-from scoreward.rewards.remote.secret import Secret
-from scoreward.rewards.remote.wire import FRAMED, LONGEST, packed
+from scoreward.rewards.remote.wire import FRAMED, LONGEST, Secret, packed
 
 LATER = {408, 429, 502, 503, 504}  # statuses of a server that may well answer later
 ANSWER = 64 << 20  # bytes of the longest answer read
@@ -91,7 +89,7 @@ class Server:
             connection.request("GET", self._path("health"))
             status = connection.getresponse().status
         except (OSError, HTTPException, ValueError) as error:
-            raise Unavailable(f"broke off ({_said(error)})") from error
+            raise Unavailable(f"broke off ({_cause(error)})") from error
         finally:
             connection.close()
         if status != 200:
@@ -107,15 +105,17 @@ class Server:
             connection.connect()
         except OSError as error:
             connection.close()
-            raise Unavailable(f"could not be connected to ({_said(error)})") from error
+            raise Unavailable(f"could not be connected to ({_cause(error)})") from error
         return connection
 
     def _post(self, connection: HTTPConnection, body: bytes, seconds: float) -> tuple[int, bytes]:
         """One exchange; the connection is kept if it went well, else closed."""
-        end = time.monotonic() + seconds
+        end, headers = time.monotonic() + seconds, {"Content-Type": FRAMED}
+        if self.how.token is not None:
+            headers["Authorization"] = f"Bearer {self.how.token.word()}"
         try:
             connection.sock.settimeout(seconds)
-            connection.request("POST", self._path("score"), body, self._headers())
+            connection.request("POST", self._path("score"), body, headers)
             connection.sock.settimeout(max(0.001, end - time.monotonic()))
             response = connection.getresponse()
             answer = response.read(ANSWER)
@@ -126,7 +126,7 @@ class Server:
             raise Unavailable(f"did not answer within {seconds:.3g} s") from error
         except (OSError, HTTPException, ValueError) as error:
             connection.close()
-            raise Unavailable(f"broke off ({_said(error)})") from error
+            raise Unavailable(f"broke off ({_cause(error)})") from error
         except BaseException:
             connection.close()
             raise
@@ -136,19 +136,13 @@ class Server:
             self._idle.append(connection)
         return response.status, answer
 
-    def _headers(self) -> dict[str, str]:
-        headers = {"Content-Type": FRAMED}
-        if self.how.token is not None:
-            headers["Authorization"] = f"Bearer {self.how.token.word()}"
-        return headers
-
     def close(self) -> None:
         """Closes idle connections."""
         while self._idle:
             self._idle.pop().close()
 
 
-def _said(error: Exception) -> str:
+def _cause(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
@@ -168,26 +162,22 @@ class Piece:
     def understood(self, status: int, answer: bytes) -> dict[str, list[float]]:
         """The numbers.  Raises Unavailable, Wrong, or RemoteError for what no retry will mend."""
         try:
-            said = json.loads(answer)
+            reply = json.loads(answer)
         except (ValueError, RecursionError):
-            said = {}
+            reply = {}
+        reply = reply if isinstance(reply, dict) else {}
         if status != 200:
-            self._refused(status, said)
-        numbers = said.get("rewards") if isinstance(said, dict) else None
+            sentence = f"answered {status}: {reply.get('error') or 'no reason given'}"
+            # another server, or the same later, may answer; a retry mends nothing the client did
+            raise (Unavailable if status in LATER else Wrong if status >= 500 else RemoteError)(
+                sentence
+            )
+        numbers = reply.get("rewards")
         if not isinstance(numbers, dict):
             raise Wrong("answered without rewards; is it a reward server?")
         return {name: self._numbers(name, numbers.get(name)) for name in self.rewards}
 
-    def _refused(self, status: int, said: Any) -> None:
-        sentence = said.get("error") if isinstance(said, dict) else None
-        told = f"answered {status}: {sentence or 'no reason given'}"
-        if status in LATER:
-            raise Unavailable(told)
-        if status >= 500:
-            raise Wrong(told)
-        raise RemoteError(told)
-
-    def _numbers(self, name: str, values: Any) -> list[float]:
+    def _numbers(self, name: str, values: object) -> list[float]:
         count = len(self.prompts)
         if not isinstance(values, list) or len(values) != count:
             got = f"{len(values)} numbers" if isinstance(values, list) else "no list"
@@ -228,9 +218,18 @@ class Fleet:
                     raise RemoteError(f"{server.url} {error}") from error
                 raise
             else:
-                self._worked(server, piece)
+                with self._change:
+                    server.busy -= len(piece.prompts)
+                    server.failures, server.ready, server.trouble = 0, 0.0, ""
+                    self._change.notify_all()
                 return answer
-        raise RemoteError(f"no answer within {self.how.deadline:g} s: {self._story()}")
+        troubles = [
+            f"{s.url} {s.trouble}" + (f", {s.failures} times in a row" if s.failures > 1 else "")
+            for s in self.servers
+            if s.trouble
+        ]
+        story = "; ".join(troubles) or "the time passed before any server failed"
+        raise RemoteError(f"no answer within {self.how.deadline:g} s: {story}")
 
     def close(self) -> None:
         for server in self.servers:
@@ -263,18 +262,3 @@ class Fleet:
                 share = 0.5 + self._dice.random() / 2
                 server.ready = server.failed_at + share * min(rest, self.how.longest_rest)
             self._change.notify_all()
-
-    def _worked(self, server: Server, piece: Piece) -> None:
-        with self._change:
-            server.busy -= len(piece.prompts)
-            server.failures, server.ready, server.trouble = 0, 0.0, ""
-            self._change.notify_all()
-
-    def _story(self) -> str:
-        """What is wrong with each server."""
-        told = [
-            f"{s.url} {s.trouble}" + (f", {s.failures} times in a row" if s.failures > 1 else "")
-            for s in self.servers
-            if s.trouble
-        ]
-        return "; ".join(told) or "the time passed before any server failed"

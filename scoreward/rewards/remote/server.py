@@ -10,11 +10,15 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from scoreward.rewards.base import Reward
 from scoreward.rewards.remote.service import Service, Serving
 from scoreward.rewards.remote.wire import Refusal
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from uvicorn import Server
 
 MISSING = (
     "a reward server needs the packages fastapi and uvicorn; install them with: "
@@ -32,7 +36,7 @@ KEEP_ALIVE = 300  # seconds that an idle connection is kept; a round of training
 SWITCH = 0.0005  # seconds that reading a request may keep a reward's thread from going on
 
 
-def create_app(rewards: Mapping[str, Reward], how: Serving = Serving()) -> Any:
+def create_app(rewards: Mapping[str, Reward], how: Serving = Serving()) -> "FastAPI":
     """The FastAPI application; its rewards' threads begin and end with it."""
     try:
         from fastapi import FastAPI, Request
@@ -44,7 +48,7 @@ def create_app(rewards: Mapping[str, Reward], how: Serving = Serving()) -> Any:
     service = Service(rewards, how)
 
     @asynccontextmanager
-    async def lifespan(_: Any) -> AsyncIterator[None]:
+    async def lifespan(_: object) -> AsyncIterator[None]:
         service.start()
         yield
         service.close()
@@ -52,35 +56,35 @@ def create_app(rewards: Mapping[str, Reward], how: Serving = Serving()) -> Any:
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.post("/score")
-    async def score(request: Request) -> Any:
+    async def score(request: Request) -> JSONResponse:
         return JSONResponse(await service.answer(request.headers, request.stream()))
 
     @app.get("/health")
-    async def health() -> Any:
-        well, said = service.health()
-        return JSONResponse(said, 200 if well else 503)
+    async def health() -> JSONResponse:
+        well, state = service.health()
+        return JSONResponse(state, 200 if well else 503)
 
     @app.get("/metrics")
-    async def metrics(request: Request) -> Any:
+    async def metrics(request: Request) -> PlainTextResponse:
         service.authorised(request.headers)
         return PlainTextResponse(service.metrics(), media_type="text/plain; version=0.0.4")
 
     @app.exception_handler(Refusal)
-    async def refused(_: Any, error: Refusal) -> Any:
+    async def refused(_: object, error: Refusal) -> JSONResponse:
         headers = HEADERS.get(error.status)
         return JSONResponse({"error": str(error)}, error.status, headers)
 
     @app.exception_handler(ClientDisconnect)
-    async def left(_: Any, error: Exception) -> Any:
+    async def left(_: object, error: Exception) -> JSONResponse:
         return JSONResponse({"error": "the client has gone"}, 400)
 
     @app.exception_handler(HTTPException)
-    async def unrouted(request: Any, error: Any) -> Any:
+    async def unrouted(request: Request, error: HTTPException) -> JSONResponse:
         sentence = f"{request.method} {request.url.path}: {error.detail}; see /health, /score"
         return JSONResponse({"error": sentence}, error.status_code)
 
     @app.exception_handler(Exception)
-    async def broken(_: Any, error: Exception) -> Any:
+    async def broken(_: object, error: Exception) -> JSONResponse:
         sentence = f"the server failed: {type(error).__name__}: {error}"
         return JSONResponse({"error": sentence}, 500)
 
@@ -109,7 +113,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def web_server(app: Any) -> Any:
+def web_server(app: "FastAPI") -> "Server":
     """A uvicorn server for the application; `run(sockets=[...])` starts it."""
     try:
         import uvicorn
@@ -127,7 +131,7 @@ def web_server(app: Any) -> Any:
     return uvicorn.Server(config)
 
 
-def serve(app: Any, bound: socket.socket) -> None:
+def serve(app: "FastAPI", bound: socket.socket) -> None:
     """Answers on this socket until the process is told to stop."""
     sys.setswitchinterval(SWITCH)
     web_server(app).run(sockets=[bound])

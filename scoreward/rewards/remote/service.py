@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from threading import Lock
@@ -18,8 +19,7 @@ from torch import Tensor
 
 from scoreward.rewards.base import Reward, RewardError
 from scoreward.rewards.batching import Batcher, Batching, Job
-from scoreward.rewards.remote.secret import Secret
-from scoreward.rewards.remote.wire import Limits, Refusal, Request, decoded, parsed
+from scoreward.rewards.remote.wire import Limits, Refusal, Request, Secret, decoded, parsed
 
 METRICS = {
     "scoreward_requests_total": ("counter", "requests to score"),
@@ -121,7 +121,12 @@ class Service:
         try:
             body = await self._body(chunks, length)
             request = parsed(headers.get("content-type", ""), body)
-            self._known(request.rewards)
+            for name in request.rewards:
+                if name not in self.batchers:
+                    close = get_close_matches(name, list(self.batchers), 1)
+                    hint = f"; did you mean {close[0]!r}?" if close else ""
+                    served = ", ".join(self.batchers)
+                    raise Refusal(404, f"no reward {name!r} here{hint}; this server has {served}")
             media = await asyncio.to_thread(decoded, request, self.how.limits)
             answers = await self._scored(request, media, arrived + request.seconds)
         finally:
@@ -136,37 +141,28 @@ class Service:
         """
         try:
             self.authorised(headers)
-            return self._fitting(headers.get("content-length", ""))
+            length, limit = headers.get("content-length", ""), self.how.limits.bytes
+            if not length.isdecimal():
+                raise Refusal(411, "a request must say its Content-Length")
+            if len(length) > 18 or int(length) > limit:
+                raise Refusal(413, f"{length} bytes came; the server takes at most {limit}")
+            if self._held and self._held + int(length) > self.how.held:
+                raise Refusal(503, f"{self._held} bytes of requests are in work; come later")
+            return int(length)
         except Refusal:
-            await self._drained(chunks)
+            with suppress(TimeoutError):  # what comes is read without being kept
+                async with asyncio.timeout(self.how.reading):
+                    async for _ in chunks:
+                        pass
             raise
 
     def authorised(self, headers: Mapping[str, str]) -> None:
         """Raises Refusal unless the request carries the token, if there is one."""
         if self.how.token is None:
             return
-        wanted = f"Bearer {self.how.token.word()}".encode()
-        if not hmac.compare_digest(headers.get("authorization", "").encode(), wanted):
+        expected = f"Bearer {self.how.token.word()}".encode()
+        if not hmac.compare_digest(headers.get("authorization", "").encode(), expected):
             raise Refusal(401, "this server needs its token: Authorization: Bearer TOKEN")
-
-    def _fitting(self, length: str) -> int:
-        limit = self.how.limits.bytes
-        if not length.isdecimal():
-            raise Refusal(411, "a request must say its Content-Length")
-        if len(length) > 18 or int(length) > limit:
-            raise Refusal(413, f"{length} bytes came; the server takes at most {limit}")
-        if self._held and self._held + int(length) > self.how.held:
-            raise Refusal(503, f"{self._held} bytes of requests are in work; come later")
-        return int(length)
-
-    async def _drained(self, chunks: AsyncIterator[bytes]) -> None:
-        """Reads a refused body without keeping it, for as long as one may take to come."""
-        try:
-            async with asyncio.timeout(self.how.reading):
-                async for _ in chunks:
-                    pass
-        except TimeoutError:
-            return
 
     async def _body(self, chunks: AsyncIterator[bytes], length: int) -> bytearray:
         body = bytearray()
@@ -179,15 +175,9 @@ class Service:
             raise Refusal(408, sentence) from None
         return body
 
-    def _known(self, names: tuple[str, ...]) -> None:
-        for name in names:
-            if name not in self.batchers:
-                close = get_close_matches(name, list(self.batchers), 1)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
-                served = ", ".join(self.batchers)
-                raise Refusal(404, f"no reward {name!r} here{hint}; this server has {served}")
-
-    async def _scored(self, request: Request, media: Tensor, until: float) -> dict:
+    async def _scored(
+        self, request: Request, media: Tensor, until: float
+    ) -> dict[str, list[float]]:
         """Every reward's numbers; if one cannot answer, what waits for the others is dropped."""
         waiting: dict[str, Future[list[float]]] = {}
         try:

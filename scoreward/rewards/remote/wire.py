@@ -17,7 +17,8 @@ import base64
 import json
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,21 @@ from scoreward.rewards.encodings import PictureHeader, opened
 
 FRAMED, PLAIN = "application/x-scoreward", "application/json"
 LONGEST = 3600.0  # seconds that a client may ask to be waited for
+
+
+class Secret:
+    """A token: neither printed nor written among the settings of a run."""
+
+    def __init__(self, word: str) -> None:
+        if not word or not word.isascii() or not word.isprintable() or " " in word:
+            raise ValueError("a token is a word of visible ASCII characters, without spaces")
+        self._word = word
+
+    def __repr__(self) -> str:
+        return "Secret"
+
+    def word(self) -> str:
+        return self._word
 
 
 class Refusal(Exception):
@@ -65,7 +81,7 @@ class Request:
     seconds: float
 
 
-def packed(head: dict[str, Any], pictures: Sequence[bytes]) -> bytes:
+def packed(head: Mapping[str, object], pictures: Sequence[bytes]) -> bytes:
     """The body of a request."""
     text = json.dumps({**head, "sizes": [len(p) for p in pictures]}).encode()
     return b"".join((struct.pack(">I", len(text)), text, *pictures))
@@ -80,7 +96,16 @@ def parsed(kind: str, body: bytearray) -> Request:
         head, pictures = _framed(body) if kind == FRAMED else _plain(body)
     except (ValueError, TypeError, RecursionError, struct.error) as error:
         raise Refusal(400, f"the request cannot be read: {error}") from error
-    return _checked(head, pictures)
+    rewards, prompts = _words(head, "rewards"), _words(head, "prompts")
+    frames, seconds = head.get("frames"), head.get("seconds", LONGEST)
+    if frames is not None and (type(frames) is not int or frames < 1):
+        raise Refusal(400, f"`frames` must be null or at least 1, got {frames!r}")
+    if type(seconds) not in (int, float) or not 0 < seconds <= LONGEST:
+        raise Refusal(400, f"`seconds` must be in (0, {LONGEST:g}], got {seconds!r}")
+    if len(pictures) != len(prompts) * (frames or 1):
+        each = f" of {frames} frames" if frames else ""
+        raise Refusal(400, f"{len(pictures)} pictures came for {len(prompts)} prompts{each}")
+    return Request(tuple(dict.fromkeys(rewards)), prompts, pictures, frames, float(seconds))
 
 
 def _framed(body: bytearray) -> tuple[Any, list[memoryview]]:
@@ -107,20 +132,6 @@ def _plain(body: bytearray) -> tuple[Any, list[memoryview]]:
     return head, [memoryview(base64.b64decode(p, validate=True)) for p in pictures]
 
 
-def _checked(head: Any, pictures: list[memoryview]) -> Request:
-    """The fields of a request, each of its kind and as many pictures as they promise."""
-    rewards, prompts = _words(head, "rewards"), _words(head, "prompts")
-    frames, seconds = head.get("frames"), head.get("seconds", LONGEST)
-    if frames is not None and (type(frames) is not int or frames < 1):
-        raise Refusal(400, f"`frames` must be null or at least 1, got {frames!r}")
-    if type(seconds) not in (int, float) or not 0 < seconds <= LONGEST:
-        raise Refusal(400, f"`seconds` must be in (0, {LONGEST:g}], got {seconds!r}")
-    if len(pictures) != len(prompts) * (frames or 1):
-        each = f" of {frames} frames" if frames else ""
-        raise Refusal(400, f"{len(pictures)} pictures came for {len(prompts)} prompts{each}")
-    return Request(tuple(dict.fromkeys(rewards)), prompts, pictures, frames, float(seconds))
-
-
 def _words(head: Any, field: str) -> list[str]:
     words = head.get(field)
     if not isinstance(words, list) or not words or not all(isinstance(w, str) for w in words):
@@ -136,34 +147,34 @@ def decoded(request: Request, limits: Limits) -> Tensor:
     if len(request.pictures) > limits.pictures:
         count = len(request.pictures)
         raise Refusal(413, f"{count} pictures came; the server takes at most {limits.pictures}")
-    heads = [_opened(i, p) for i, p in enumerate(request.pictures)]
+    heads: list[PictureHeader] = []
+    for i, picture in enumerate(request.pictures):
+        with _readable(i):
+            heads.append(opened(picture))
     _small_enough(heads, limits)
-    media = _stacked([_read(i, head) for i, head in enumerate(heads)])
+    pictures: list[Tensor] = []
+    for i, head in enumerate(heads):
+        with _readable(i):
+            pictures.append(head.read())
+    if len({p.dtype for p in pictures}) > 1:
+        raise Refusal(400, "some pictures have 8 bits and some are floats; send one kind")
+    media = torch.stack(pictures)
     if request.frames is not None:
         media = media.unflatten(0, (-1, request.frames)).transpose(1, 2).contiguous()
     return media
 
 
-def _opened(number: int, picture: memoryview) -> PictureHeader:
+@contextmanager
+def _readable(number: int) -> Iterator[None]:
+    """Whatever a stranger's bytes do to a decoder is a refusal that names the picture."""
     try:
-        return opened(picture)
-    except Image.DecompressionBombError as error:
-        raise Refusal(413, f"picture {number} is too large: {_short(error)}") from error
-    except Exception as error:  # a stranger's bytes may break a decoder in any way
-        raise Refusal(400, f"picture {number} cannot be read: {_short(error)}") from error
-
-
-def _read(number: int, head: PictureHeader) -> Tensor:
-    try:
-        return head.read()
+        yield
     except Exception as error:
-        raise Refusal(400, f"picture {number} cannot be read: {_short(error)}") from error
-
-
-def _short(error: Exception) -> str:
-    """One line, without the address of a file object."""
-    text = str(error).partition(" <_io.")[0].splitlines()
-    return text[0] if text else type(error).__name__
+        # one line, without the address of a file object
+        line = (str(error).partition(" <_io.")[0].splitlines() or [type(error).__name__])[0]
+        if isinstance(error, Image.DecompressionBombError):
+            raise Refusal(413, f"picture {number} is too large: {line}") from error
+        raise Refusal(400, f"picture {number} cannot be read: {line}") from error
 
 
 def _small_enough(heads: list[PictureHeader], limits: Limits) -> None:
@@ -188,9 +199,3 @@ def _small_enough(heads: list[PictureHeader], limits: Limits) -> None:
             f"{len(heads)} pictures of {size[0]} x {size[1]} pixels came; the server takes at "
             f"most {limits.total_pixels} pixels in a request",
         )
-
-
-def _stacked(pictures: list[Tensor]) -> Tensor:
-    if len({p.dtype for p in pictures}) > 1:
-        raise Refusal(400, "some pictures have 8 bits and some are floats; send one kind")
-    return torch.stack(pictures)
