@@ -16,11 +16,11 @@ from pathlib import Path
 import torch
 
 from scoreward.commands.train import build
-from scoreward.report.folder import read_run
-from scoreward.report.run.causes import evidence_of
+from scoreward.records.reading import probed, read_run
 from scoreward.training.probe import Probe, probe
 from scoreward.training.run import Budget, Run
 from scoreward.verdict.causes import diagnose
+from scoreward.verdict.evidence import evidence_of
 from tests.diagnosis.faults import FAULTS, Fault, trained
 
 HERE = Path(__file__).parent
@@ -46,7 +46,7 @@ def planted(name: str, folder: Path) -> dict:
     trained(run_of(fault), fault, folder)
     evidence = evidence_of(read_run(folder))
     measured = probe(fault.change(run_of(fault)), Probe(), fault.make)
-    causes = diagnose(replace(evidence, probe=measured))
+    causes = diagnose(replace(evidence, probe=probed(measured)))
     ladder = {s["factor"]: [round(s["gain"], 4), round(s["error"], 4)] for s in measured["ladder"]}
     return {
         "fault": name,

@@ -1,9 +1,9 @@
 """A run built again from its folder, and the model it trained."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
+from torch import Tensor
 
 from scoreward.commands.train import build, command_of
 from scoreward.core.denoiser import PRECISIONS
@@ -33,13 +33,13 @@ def trained(folder: Path, which: str = "ema") -> tuple[Model, Precision]:
     if not isinstance(run.model, Model):
         raise ValueError(f"{folder} is a run on texts; its report shows what it wrote")
     weights, tensors = Weights(run.model.network), read_snapshot(path, which)
-    fit(weights, tensors, path, home.about())
+    fit(weights, tensors, path, home.told().recipe)
     weights.load(tensors)
     return run.model, PRECISIONS.get(run.mixed_precision)
 
 
-def fit(weights: Weights, tensors: dict[str, Any], path: Path, about: dict[str, Any]) -> None:
+def fit(weights: Weights, tensors: dict[str, Tensor], path: Path, recipe: str) -> None:
     """Raise CheckpointError for weights of another model."""
     ours = {name: p.shape for name, p in weights.parameters.items()}
     if ours != {name: t.shape for name, t in tensors.items()}:
-        raise CheckpointError(f"{path} does not fit the model of the run {about['recipe']!r}")
+        raise CheckpointError(f"{path} does not fit the model of the run {recipe!r}")

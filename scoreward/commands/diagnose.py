@@ -2,18 +2,17 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 from rich.console import Console
 
 from scoreward.commands.again import built
-from scoreward.report.folder import read_run
-from scoreward.report.run.causes import FILE, evidence_of
+from scoreward.records.reading import DIAGNOSIS_FILE, probed, read_run
 from scoreward.training.folder import RunFolder
 from scoreward.training.probe import Probe, probe
 from scoreward.verdict.causes import diagnose as explain
-from scoreward.verdict.evidence import Cause
+from scoreward.verdict.evidence import Cause, evidence_of
 
 console = Console()
 
@@ -36,20 +35,17 @@ def diagnose(words: list[str]) -> int:
     """scoreward diagnose RUN"""
     options = tyro.cli(DiagnoseOptions, args=words, prog="scoreward diagnose")
     folder = RunFolder(options.folder)
-    measured = _probed(folder, options) if options.probe else {}
-    run = read_run(options.folder)
-    causes = explain(replace(evidence_of(run), probe=measured))
-    folder.write_json(FILE, {"causes": [vars(c) for c in causes], "probe": measured})
+    measured = {}
+    if options.probe:
+        run = built(folder, "add --no-probe, or call scoreward.training.probe.probe(run)")
+        run = replace(run, device=options.device or run.device)
+        settings = Probe(rounds=options.rounds)
+        measured = probe(run, settings, tell=lambda line: console.print(f"[dim]{line}[/dim]"))
+    evidence = evidence_of(read_run(options.folder))
+    causes = explain(replace(evidence, probe=probed(measured)))
+    folder.write_json(DIAGNOSIS_FILE, {"causes": [vars(c) for c in causes], "probe": measured})
     show(causes)
     return 0
-
-
-def _probed(folder: RunFolder, options: DiagnoseOptions) -> dict[str, Any]:
-    """What the probe measures of the run that the folder describes."""
-    run = built(folder, "add --no-probe, or call scoreward.training.probe.probe(run)")
-    run = replace(run, device=options.device or run.device)
-    settings = Probe(rounds=options.rounds)
-    return probe(run, settings, tell=lambda line: console.print(f"[dim]{line}[/dim]"))
 
 
 def show(causes: list[Cause]) -> None:

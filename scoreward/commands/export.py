@@ -58,11 +58,11 @@ def export(words: list[str]) -> int:
 
 def write(model: Any, folder: RunFolder, last: Path, options: ExportOptions, target: Path) -> str:
     """The weights; returns what they are: "lora", "pipeline" or "weights"."""
-    tensors, about = read_snapshot(last, options.which), folder.about()
-    fit(Weights(model.network), tensors, last, about)
+    tensors, recipe = read_snapshot(last, options.which), folder.told().recipe
+    fit(Weights(model.network), tensors, last, recipe)
     if model.save is None:
         if options.merged:
-            raise ValueError(f"{about['recipe']} trains a built-in model; leave out --merged")
+            raise ValueError(f"{recipe} trains a built-in model; leave out --merged")
         save_file(tensors, target / "model.safetensors")
         return "weights"
     model.network.to(chosen(options.device))

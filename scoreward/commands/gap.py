@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -13,11 +13,11 @@ from rich.table import Table
 from scoreward.commands.again import built
 from scoreward.core.denoiser import Denoiser, Guided, InPrecision
 from scoreward.models.weights import Weights
-from scoreward.report.folder import GAP_FILE, read_run
+from scoreward.records.reading import GAP_FILE, read_run
 from scoreward.report.run import gap as drawing
 from scoreward.training import checkpoint
 from scoreward.training.evaluations.gap import Gap
-from scoreward.training.evaluations.pictures import Evaluation, measure_gap
+from scoreward.training.evaluations.pictures import measure_gap
 from scoreward.training.folder import RunFolder, RunFolderError, record
 from scoreward.training.run import Run
 from scoreward.training.trainer import Evaluations
@@ -52,7 +52,7 @@ def gap(words: list[str]) -> int:
     if not found:
         raise ValueError(
             f"{options.folder} has no gap of the score {options.score!r}; it has "
-            f"{', '.join(drawing.scored(run)) or 'none'}"
+            f"{', '.join(run.scored) or 'none'}"
         )
     target = drawing.draw(run, options.score, options.out or options.folder / "gap.png")
     if options.json:
@@ -79,45 +79,35 @@ def show(found: list[drawing.Point]) -> None:
 
 def measure(folder: RunFolder, settings: Gap, talk: bool = True, device: str | None = None) -> None:
     """Write gap.jsonl: the model before training and every checkpoint that was kept."""
-    run = _built(folder)
-    run = replace(run, device=device or run.device)
-    evaluation = _evaluation(run, settings)
-    lines: list[dict[str, Any]] = []
-    for head, reading in _moments(folder, run):
-        if talk:
-            console.print(f"[dim]measuring round {head['round']}[/dim]")
-        found = measure_gap(evaluation, run.model, reading, run.team())
-        lines += [head | one for one in found]
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    (folder.path / GAP_FILE).write_text(text)
-
-
-def _built(folder: RunFolder) -> Run:
-    """The run a folder describes, with its model as it was before training."""
     run = built(folder, "train it with Evaluation(..., gap=Gap(etas=(1.0,)))")
     if checkpoint.newest(folder.checkpoints) is None:
         raise RunFolderError(
             f"{folder.path} has neither a gap in its records nor a checkpoint to measure; wait for "
             "its first checkpoint, or train with --held-out.gap.etas 0.5 1 1.5"
         )
-    return run
-
-
-def _evaluation(run: Run, settings: Gap) -> Evaluation:
     if run.evaluation is None:
         raise RunFolderError(f"the recipe {run.name} measures nothing, so there is no gap of it")
-    return replace(run.evaluation, gap=settings)
+    evaluation = replace(run.evaluation, gap=settings)
+    run = replace(run, device=device or run.device)
+    lines = []
+    for round, seconds, spent, reading in _moments(folder, run):
+        if talk:
+            console.print(f"[dim]measuring round {round}[/dim]")
+        found = measure_gap(evaluation, run.model, reading, run.team())
+        lines += [record("gap", round, seconds, spent, one) for one in found]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (folder.path / GAP_FILE).write_text(text)
 
 
-def _moments(folder: RunFolder, run: Run) -> Iterator[tuple[dict[str, Any], Denoiser]]:
-    """(head of a record, denoiser) before training and of each checkpoint, in order."""
+def _moments(folder: RunFolder, run: Run) -> Iterator[tuple[int, float, Evaluations, Denoiser]]:
+    """(round, seconds, evaluations, denoiser) before training and of each checkpoint, in order."""
     model, team = run.model, run.team()
     model.network.to(team.device).eval()
     weights = Weights(model.network)
     reading: Denoiser = InPrecision(model.denoiser, team.precision)
     if run.guidance != 1.0:
         reading = Guided(reading, run.guidance, model.null)
-    yield record("gap", 0, 0.0, Evaluations(), {}), reading
+    yield 0, 0.0, Evaluations(), reading
     for path in checkpoint.kept(folder.checkpoints):
         tensors = checkpoint.read_snapshot(path, "ema")
         if tensors.keys() != weights.parameters.keys():
@@ -125,4 +115,4 @@ def _moments(folder: RunFolder, run: Run) -> Iterator[tuple[dict[str, Any], Deno
         weights.load(tensors)
         state = json.loads((path / "state.json").read_text())
         spent = Evaluations(**state["evaluations"])
-        yield record("gap", int(state["round"]), float(state["seconds"]), spent, {}), reading
+        yield int(state["round"]), float(state["seconds"]), spent, reading

@@ -18,6 +18,8 @@ from scoreward.core.keys import Key, normal_each
 from scoreward.core.rows import moved
 from scoreward.methods.sampling import Sampling
 from scoreward.models.base import Model
+from scoreward.records.fields import Fields
+from scoreward.records.reading import gap_record
 from scoreward.report import write_report
 from scoreward.report.run.gap import points
 from scoreward.tasks import task
@@ -57,7 +59,7 @@ class Which:
         """Whose prompts and scorers fit the model."""
         if self.run is None:
             return built_in(self.built_in)
-        name = str(RunFolder(self.run).about().get("recipe", "")).partition("_")[0]
+        name = RunFolder(self.run).told().recipe.partition("_")[0]
         return built_in(name if name in DRAWN else "portraits")
 
     def denoiser(self, model: Model, precision: Precision) -> Denoiser:
@@ -68,8 +70,8 @@ class Which:
 
 def _of_run(folder: Path) -> tuple[Model, Precision]:
     """The model of a run with its newest averaged weights, adapters included."""
-    about, path = RunFolder(folder).about(), newest(folder / "checkpoints")
-    if path is None or about.get("origin_recipe"):
+    about, path = RunFolder(folder).told(), newest(folder / "checkpoints")
+    if path is None or about.origin_recipe:
         return trained(folder)
     return _fitting(read_snapshot(path, "ema"), str(folder), "portraits"), None  # from Python
 
@@ -163,7 +165,8 @@ def evaluate(words: list[str]) -> int:
     console.print(table)
     if settings.gap.etas:
         records = measure_gap(settings, model, denoiser, team)
-        show(points([{"round": 0} | record for record in records], "reward"))
+        found = [gap_record(Fields({"round": 0, **one})) for one in records]
+        show(points([one for one in found if one is not None], "reward"))
     return 0
 
 

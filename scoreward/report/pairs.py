@@ -9,15 +9,11 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from scoreward.records.fields import Fields, Json, Numbers
+from scoreward.report import html
+from scoreward.verdict import words
 
-from scoreward.report import words
-from scoreward.report.run import page
-
-HERE = Path(__file__).parent
 BINS = 24  # of the histogram; ours
 LONGER = 0.65  # share of longer winners that is worth a warning; ours
 COMPARED = 4_000_000  # words times words beyond which differences are not searched; ours
@@ -57,10 +53,59 @@ class Bar:
     height: float
 
 
+@dataclass(frozen=True)
+class PairNumbers:
+    """The numbers of `scoreward pairs inspect --json`; None where a kind of file has none."""
+
+    kind: str
+    records: int
+    prompts: int
+    most_of_one_prompt: int
+    ties: int
+    skipped: int
+    reasons: Mapping[str, int]
+    first: Sequence[str]
+    sources: Mapping[str, int]
+    sizes: Mapping[str, int]
+    gap: Numbers
+    words: Sequence[Numbers]
+    members: Numbers
+    longer_won: float | None
+    equally_long: float | None
+    wanted: int | None
+
+    @property
+    def noun(self) -> str:
+        return KINDS[self.kind]
+
+
+def told(numbers: dict[str, Json]) -> PairNumbers:
+    """The same as a record."""
+    said = Fields(numbers, "the numbers of the file")
+    return PairNumbers(
+        kind=said.text("kind"),
+        records=said.count("records") or 0,
+        prompts=said.count("prompts") or 0,
+        most_of_one_prompt=said.count("most_of_one_prompt") or 0,
+        ties=said.count("ties") or 0,
+        skipped=said.count("skipped") or 0,
+        reasons=said.inside("reasons").counts(),
+        first=said.texts("first"),
+        sources=said.inside("sources").counts(),
+        sizes=said.inside("sizes").counts(),
+        gap=said.inside("gap").numbers(),
+        words=[one.numbers() for one in said.each("words")],
+        members=said.inside("members").numbers(),
+        longer_won=said.number("longer_won"),
+        equally_long=said.number("equally_long"),
+        wanted=said.count("wanted"),
+    )
+
+
 def write_pairs_page(
     out: Path,
     name: str,
-    numbers: Mapping[str, Any],
+    numbers: dict[str, Json],
     gaps: Sequence[float],
     cards: Sequence[PairCard],
 ) -> Path:
@@ -68,99 +113,82 @@ def write_pairs_page(
 
     `numbers` are those of `scoreward pairs inspect --json`; `gaps` are score differences.
     """
-    if out.is_dir() or not out.parent.is_dir():
-        raise ValueError(f"`out` must be a file in a folder that exists, got {out}")
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.globals.update(show=words.show, plural=words.plural)
-    css = "".join((HERE / f).read_text(encoding="utf-8") for f in ("report.css", "pairs.css"))
-    text = environment.get_template("pairs.html.j2").render(
-        css=Markup(css),
-        title=name,
-        headline=headline(numbers),
-        cautions=cautions(numbers),
-        facts=rows(numbers),
-        bars=histogram(gaps),
-        reasons=numbers["reasons"],
-        first=numbers["first"],
-        skipped=numbers["skipped"],
-        cards=[(card, marked(card.panes)) for card in cards],
-        shown=len(cards),
-        records=numbers["records"],
-        noun=KINDS[numbers["kind"]],
-        side_by_side=numbers["kind"] in ("ImagePair", "ImageBinary"),
-    )
-    page._replace(out, text)
-    return out
+    found = told(numbers)
+    content = {
+        "title": name,
+        "headline": headline(found),
+        "cautions": cautions(found),
+        "facts": rows(found),
+        "bars": histogram(gaps),
+        "reasons": found.reasons,
+        "first": found.first,
+        "skipped": found.skipped,
+        "cards": [(card, marked(card.panes)) for card in cards],
+        "shown": len(cards),
+        "records": found.records,
+        "noun": found.noun,
+        "side_by_side": found.kind in ("ImagePair", "ImageBinary"),
+    }
+    return html.write(out, html.page("pairs", content))
 
 
-def headline(numbers: Mapping[str, Any]) -> str:
+def headline(found: PairNumbers) -> str:
     """How many records of how many prompts."""
-    noun = KINDS[numbers["kind"]]
-    count, prompts = numbers["records"], numbers["prompts"]
-    return f"{words.show(count)} {noun}{'s' * (count != 1)} for {words.plural(prompts, 'prompt')}"
+    records = f"{words.show(found.records)} {found.noun}{'s' * (found.records != 1)}"
+    return f"{records} for {words.plural(found.prompts, 'prompt')}"
 
 
-def cautions(numbers: Mapping[str, Any]) -> list[str]:
+def cautions(found: PairNumbers) -> list[str]:
     """What to know before training on this."""
-    found = []
-    if numbers["skipped"]:
-        rows = words.plural(numbers["skipped"], "row")
-        found.append(f"{rows} cannot be used and {'is' if rows == '1 row' else 'are'} left out.")
-    share = numbers.get("longer_won", 0.0)
-    if share > LONGER:
-        found.append(
-            f"The longer completion won {100 * share:.0f} % of the pairs, so length alone predicts "
-            "much of the preference; normalise by length, or compare with length controlled."
+    said = []
+    if found.skipped:
+        rows = words.plural(found.skipped, "row")
+        said.append(f"{rows} cannot be used and {'is' if rows == '1 row' else 'are'} left out.")
+    if found.longer_won is not None and found.longer_won > LONGER:
+        said.append(
+            f"The longer completion won {100 * found.longer_won:.0f} % of the pairs, so length "
+            "alone predicts much of the preference; normalise by length, or compare with length "
+            "controlled."
         )
-    below = numbers.get("gap", {}).get("below_zero", 0)
+    below = int(found.gap.get("below_zero", 0))
     if below:
-        found.append(
+        said.append(
             f"In {words.plural(below, 'pair')} the winner has the lower score: whoever preferred "
             "did not go by this score."
         )
-    return found
+    return said
 
 
-def rows(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The numbers as lines of a table."""
-    found = [
-        ("Most of one prompt", words.show(numbers["most_of_one_prompt"])),
-        ("Ties left out", words.show(numbers["ties"])),
-        ("Faulty rows left out", words.show(numbers["skipped"])),
-    ]
-    if "sources" in numbers:
-        found.append(("Preferred by", _counts(numbers["sources"])))
-    if "gap" in numbers:
-        found.append(("Score gap", _spread(numbers["gap"])))
+def rows(found: PairNumbers) -> list[tuple[str, str]]:
+    """The numbers as lines of a table, of those that there are."""
     names = {"TextPair": ("Winner's words", "Loser's words"),
              "TextBinary": ("Words, wanted", "Words, unwanted")}  # fmt: skip
-    for name, spread in zip(names.get(numbers["kind"], ("Words",)), numbers.get("words", ())):
-        found.append((name, _spread(spread)))
-    if "longer_won" in numbers:
-        equal = numbers["equally_long"]
-        said = f"{100 * numbers['longer_won']:.0f} %, and {100 * equal:.0f} % are equally long"
-        found.append(("The longer one won", said))
-    if "wanted" in numbers:
-        share = 100 * numbers["wanted"] / max(1, numbers["records"])
-        found.append(("Wanted", f"{words.show(numbers['wanted'])} ({share:.0f} %)"))
-    if "members" in numbers:
-        found.append(("Members of a group", _spread(numbers["members"])))
-    if "sizes" in numbers:
-        found.append(("Sizes of pictures", _counts(numbers["sizes"])))
-    return found
+    longer, equal, wanted = found.longer_won, found.equally_long or 0.0, found.wanted
+    lines = [
+        ("Most of one prompt", words.show(found.most_of_one_prompt)),
+        ("Ties left out", words.show(found.ties)),
+        ("Faulty rows left out", words.show(found.skipped)),
+        ("Preferred by", _counts(found.sources)),
+        ("Score gap", _spread(found.gap)),
+        *zip(names.get(found.kind, ("Words",)), map(_spread, found.words)),
+        ("The longer one won", "" if longer is None
+         else f"{100 * longer:.0f} %, and {100 * equal:.0f} % are equally long"),
+        ("Wanted", "" if wanted is None
+         else f"{words.show(wanted)} ({100 * wanted / max(1, found.records):.0f} %)"),
+        ("Members of a group", _spread(found.members)),
+        ("Sizes of pictures", _counts(found.sizes)),
+    ]  # fmt: skip
+    return [line for line in lines if line[1]]
 
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} ({words.show(count)})" for name, count in counts.items())
 
 
-def _spread(values: Mapping[str, float]) -> str:
-    whole = {name: int(v) if v == int(v) else v for name, v in values.items()}
-    shown = {name: words.show(value) for name, value in whole.items()}
-    return f"mean {shown['mean']}, median {shown['median']}, {shown['low']} to {shown['high']}"
+def _spread(values: Numbers) -> str:
+    shown = {name: words.show(int(v) if v == int(v) else v) for name, v in values.items()}
+    few = "mean {mean}, median {median}, {low} to {high}"
+    return few.format(**shown) if shown else ""
 
 
 def histogram(values: Sequence[float]) -> list[Bar]:

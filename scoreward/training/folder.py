@@ -19,6 +19,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from scoreward.records.fields import Fields
+from scoreward.records.reading import about_of
+from scoreward.records.run import RunAbout
 from scoreward.training.evaluations.pictures import Measurement
 
 COLUMNS = 8
@@ -73,6 +76,10 @@ class RunFolder:
             ) from None
         except (OSError, ValueError) as error:
             raise RunFolderError(f"{self.path / 'run.json'} cannot be read: {error}") from None
+
+    def told(self) -> RunAbout:
+        """The same as a record."""
+        return about_of(Fields(self.about(), f"{self.path / 'run.json'}"))
 
     def update(self, **changes: Any) -> None:
         """Change entries of run.json."""

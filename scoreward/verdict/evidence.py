@@ -1,17 +1,18 @@
 """What a diagnosis looks at and what it answers.  Plain numbers: no network, no file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import isfinite, sqrt
 from statistics import fmean
-from typing import Any, Literal
+from typing import Literal
+
+from scoreward.records.fields import Numbers
+from scoreward.records.run import Probed, ReferenceCurve, SavedRun
 
 Kind = Literal["bug", "setting", "no signal", "slow", "fine"]
-Numbers = Mapping[str, Any]
 
 SURE = 3.0  # standard errors of a trend that is called one; ours
-UNIFORM = 0.9  # share of samples in groups without spread that leaves no signal; ours
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,43 @@ class Evidence:
     """All that a diagnosis may look at."""
 
     rounds: Sequence[Numbers]  # metrics of each round
-    evaluations: Sequence[Numbers] = ()
+    evaluations: Sequence[Mapping[str, Numbers]] = ()  # scores by sampler
     failure: Numbers = field(default_factory=dict)  # metrics of the round that was refused
     reason: str = ""  # why the run ended, if not by its budget
-    reference: Numbers = field(default_factory=dict)  # of the same recipe, see `Reference`
-    probe: Numbers = field(default_factory=dict)  # what training/probe.py measured
+    reference: ReferenceCurve = ReferenceCurve()  # of the same recipe
+    probe: Probed = Probed()
     spent: Sequence[float] = ()  # network evaluations after each round
 
     def values(self, name: str) -> list[float]:
         """A metric of the rounds that have it."""
-        found = (r.get(name) for r in self.rounds)
-        return [float(v) for v in found if isinstance(v, int | float) and isfinite(v)]
+        return [r[name] for r in self.rounds if name in r and isfinite(r[name])]
+
+
+def evidence_of(run: SavedRun) -> Evidence:
+    """What a run wrote, with an earlier probe and the reference curve of its recipe."""
+    return Evidence(
+        rounds=[r.metrics for r in run.rounds],
+        evaluations=[{s: x.numbers for s, x in e.samplers.items()} for e in run.evaluations],
+        failure=run.failures[-1].metrics if run.failures else {},
+        reason=run.about.reason,
+        reference=run.reference,
+        probe=run.probe,
+        spent=[r.at.total or 0.0 for r in run.rounds],
+    )
+
+
+@dataclass(frozen=True)
+class CauseRule:
+    """A cause whose advice is always the same; `sees` says what was seen of it, if anything."""
+
+    name: str
+    kind: Kind
+    sees: Callable[[Evidence], str | None]
+    advice: str
+
+    def __call__(self, evidence: Evidence) -> Cause | None:
+        seen = self.sees(evidence)
+        return None if seen is None else Cause(self.name, self.kind, seen, self.advice)
 
 
 def trend(values: Sequence[float]) -> tuple[float, float]:

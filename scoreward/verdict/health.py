@@ -7,11 +7,13 @@ and the report say the same thing. Limits are ours, set on the portraits.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log
-from typing import Literal
+
+from scoreward.records.run import LEVELS, Level
 
 FLOAT32 = 1e-4  # tolerance of the first ratio; a coarser network's own is brought to this scale
+UNIFORM = 0.9  # share of samples in groups without spread that leaves no signal; ours
+STOPPED = 0.8  # share of samples at which a ratio clip stops nearly all; ours
 
-Level = Literal["ok", "warn", "alarm"]
 Metrics = Mapping[str, float]
 
 
@@ -27,9 +29,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """A number, None where the metrics lack it, with two rising limits and three sentences."""
+    """A number, None where the metrics lack it, with two rising limits and three sentences.
+
+    A reader is told its title and what it compares, whatever came of it.
+    """
 
     name: str
+    title: str
+    compares: str
     value: Callable[[Metrics, Metrics], float | None]  # of the round's and of the first metrics
     warn: float
     alarm: float
@@ -41,7 +48,7 @@ class Check:
         if value is None:
             return None
         level = level_of(value, self.warn, self.alarm)
-        return Finding(self.name, value, level, self.says[("ok", "warn", "alarm").index(level)])
+        return Finding(self.name, value, level, self.says[LEVELS.index(level)])
 
 
 def level_of(value: float, warn: float, alarm: float) -> Level:
@@ -98,7 +105,8 @@ def _sample_change(metrics: Metrics, first: Metrics) -> float | None:
 
 CHECKS = (
     Check(
-        *("ratio", _first_ratio, 1e-5, 1e-4),
+        *("ratio", "Ratio before the first update", "how far new to old likelihood is from 1"),
+        *(_first_ratio, 1e-5, FLOAT32),
         (
             "Before the first update the ratio is 1: old and new passes see the same network.",
             "Before the first update the ratio is slightly off 1: precision is marginal.",
@@ -106,7 +114,8 @@ CHECKS = (
         ),
     ),
     Check(
-        *("replay", _first_nats, 1e-5, 1e-4),
+        *("replay", "Replay", "stored log-probability against the same one computed again"),
+        *(_first_nats, 1e-5, 1e-4),
         (
             "Log-likelihoods computed again equal the stored ones.",
             "Log-likelihoods computed again differ slightly from the stored ones.",
@@ -115,7 +124,8 @@ CHECKS = (
         ),
     ),
     Check(
-        *("ratio_spread", _spread, 1.0, 5.0),
+        *("ratio_spread", "Ratio within a round", "how far any likelihood ratio moved from 1"),
+        *(_spread, 1.0, 5.0),
         (
             "The likelihood ratio stays near 1 within a round.",
             "The likelihood ratio moves by more than a factor of 2 within a round: fewer updates "
@@ -124,7 +134,8 @@ CHECKS = (
         ),
     ),
     Check(
-        *("zero_variance", lambda metrics, first: metrics.get("groups/zero_variance"), 0.5, 0.9),
+        *("zero_variance", "Groups without variance", "groups with equal rewards teach nothing"),
+        *(lambda metrics, first: metrics.get("groups/zero_variance"), 0.5, UNIFORM),
         (
             "Enough groups have a spread of rewards to learn from.",
             "Half of the groups have no spread of rewards: harder prompts or larger groups would "
@@ -134,7 +145,8 @@ CHECKS = (
         ),
     ),
     Check(
-        *("clip", _clipped, 0.4, 0.8),
+        *("clip", "Clip fraction", "share of ratios outside the clip range"),
+        *(_clipped, 0.4, STOPPED),
         (
             "Few samples are stopped by the ratio clip.",
             "Many samples are stopped by the ratio clip: widen it or lower the learning rate.",
@@ -142,7 +154,8 @@ CHECKS = (
         ),
     ),
     Check(
-        *("drift", lambda metrics, first: metrics.get("drift/velocity"), 0.05, 0.2),
+        *("drift", "Drift", "mean squared distance of the velocity from the base model's"),
+        *(lambda metrics, first: metrics.get("drift/velocity"), 0.05, 0.2),
         (
             "The model stays near the one it started from.",
             "The model has moved far from its start: look at diversity and at the judge.",
@@ -150,7 +163,8 @@ CHECKS = (
         ),
     ),
     Check(
-        *("sample_norm", _sample_change, 0.15, 0.4),
+        *("sample_norm", "Sample norm", "change of the samples' size since the first round"),
+        *(_sample_change, 0.15, 0.4),
         (
             "Samples keep the size they had at the start.",
             "Samples have grown or shrunk by more than 15 %: over-saturation often starts so.",
@@ -160,7 +174,8 @@ CHECKS = (
 )
 
 HACKING = Check(
-    *("reward_vs_judge", lambda worst, first: worst["unearned"], 0.05, 0.12),
+    *("reward_vs_judge", "Reward against judge", "gain of the reward that the judge does not see"),
+    *(lambda worst, first: worst["unearned"], 0.05, 0.12),
     (
         "The judge, which never enters training, agrees with the reward.",
         "The reward gains more than the judge: watch the pictures, stop if this grows.",
@@ -168,3 +183,5 @@ HACKING = Check(
         "checkpoint, a stronger anchor or a lower learning rate.",
     ),
 )
+
+NAMED = {check.name: check for check in (*CHECKS, HACKING)}

@@ -2,81 +2,70 @@
 
 from statistics import fmean, median
 
-from scoreward.verdict.evidence import SURE, UNIFORM, Cause, Evidence, Numbers, trend
+from scoreward.records.run import ProbeStep
+from scoreward.verdict.evidence import SURE, Cause, Evidence, trend
+from scoreward.verdict.health import STOPPED, UNIFORM
 
-STOPPED = 0.8  # share of the samples that a ratio clip stops; ours
 FAR = 20.0  # factor between a learning rate and the reference's
 
 
-def constant(e: Evidence) -> Cause | None:
+def constant(e: Evidence) -> str | None:
     shares = e.values("groups/zero_variance")
     if not shares or median(shares) < UNIFORM:
         return None
     spread = fmean(e.values("reward/std") or [0.0])
     whole = "every sample has the same reward" if spread < 1e-6 else "groups hardly differ inside"
-    return Cause(
-        "constant_reward",
-        "no signal",
-        f"{median(shares):.0%} of the samples are in groups whose rewards are all alike; {whole}.",
-        "Look at what the reward returns for good and bad pictures; use harder prompts, larger "
-        "groups or a reward with finer steps.",
-    )
+    alike = "of the samples are in groups whose rewards are all alike"
+    return f"{median(shares):.0%} {alike}; {whole}."
 
 
 def rate_up(e: Evidence) -> Cause | None:
     """Too high: a smaller one learns, and this one falls, breaks or gains much less."""
-    here, lower = _step(e, 1.0), [s for s in e.probe.get("ladder", ()) if s["factor"] < 1]
-    better = [s for s in lower if _learns(s)]
-    if here is None or not better:
+    here, better = _here(e), [s for s in e.probe.ladder if s.factor < 1 and s.learns]
+    if here is None or not better or here.learns:
         return None
-    best = max(better, key=lambda s: s["gain"])
-    if _learns(here):
-        return None
-    what = "breaks off" if here["broken"] else f"changes the reward by {here['gain']:.3g}"
+    best = max(better, key=lambda s: s.gain)
+    what = "breaks off" if here.broken else f"changes the reward by {here.gain:.3g}"
     return Cause(
         "rate_too_high",
         "setting",
-        f"A few rounds at this learning rate: it {what}; at {best['factor']:g} times it the reward "
-        f"gains {best['gain']:.3g} ± {best['error']:.2g}.",
-        f"Lower the learning rate to about {best['factor']:g} of what it is." + _usual(e),
+        f"A few rounds at this learning rate: it {what}; at {best.factor:g} times it the reward "
+        f"gains {best.gain:.3g} ± {best.error:.2g}.",
+        f"Lower the learning rate to about {best.factor:g} of what it is." + _usual(e),
     )
 
 
 def rate_down(e: Evidence) -> Cause | None:
     """Too low: nothing happens here, a larger one learns."""
-    here, higher = _step(e, 1.0), [s for s in e.probe.get("ladder", ()) if s["factor"] > 1]
-    better = [s for s in higher if _learns(s)]
-    if here is None or not better or _learns(here) or here["broken"]:
+    here, better = _here(e), [s for s in e.probe.ladder if s.factor > 1 and s.learns]
+    if here is None or not better or here.learns or here.broken:
         return None
-    if here["gain"] < -SURE * here["error"]:
+    if here.gain < -SURE * here.error:
         return None
-    best = min(better, key=lambda s: s["factor"])
+    best = min(better, key=lambda s: s.factor)
     return Cause(
         "rate_too_low",
         "setting",
-        f"A few rounds at this learning rate change the reward by {here['gain']:.3g} ± "
-        f"{here['error']:.2g}; at {best['factor']:g} times it the reward gains {best['gain']:.3g}.",
-        f"Raise the learning rate, up to {best['factor']:g} times." + _usual(e),
+        f"A few rounds at this learning rate change the reward by {here.gain:.3g} ± "
+        f"{here.error:.2g}; at {best.factor:g} times it the reward gains {best.gain:.3g}.",
+        f"Raise the learning rate, up to {best.factor:g} times." + _usual(e),
     )
 
 
-def _learns(step: Numbers) -> bool:
-    return bool(step["learns"])
-
-
-def _step(e: Evidence, factor: float) -> Numbers | None:
-    return next((s for s in e.probe.get("ladder", ()) if s["factor"] == factor), None)
+def _here(e: Evidence) -> ProbeStep | None:
+    """The probe's rounds at the run's own learning rate."""
+    return next((s for s in e.probe.ladder if s.factor == 1.0), None)
 
 
 def _usual(e: Evidence) -> str:
-    rate = e.reference.get("lr")
+    rate = e.reference.lr
     return "" if not rate else f" The recipe's reference was trained with {rate:g}."
 
 
 def rate(e: Evidence) -> Cause | None:
     """Without a probe: a learning rate far from the reference's, and no rise of the reward."""
-    usual, used = e.reference.get("lr"), max(e.values("learning_rate"), default=0.0)
-    if e.probe.get("ladder") or not usual or not used or 1 / FAR < used / usual < FAR:
+    usual, used = e.reference.lr, max(e.values("learning_rate"), default=0.0)
+    if e.probe.ladder or not usual or not used or 1 / FAR < used / usual < FAR:
         return None
     rise, error = trend(e.values("reward/mean"))
     if rise > SURE * error:
@@ -91,29 +80,18 @@ def rate(e: Evidence) -> Cause | None:
     )
 
 
-def exploded(e: Evidence) -> Cause | None:
-    if "exploded" not in e.reason and "became" not in e.reason:
-        return None
-    return Cause(
-        "diverged",
-        "setting",
-        f"The run was stopped: {e.reason}.",
-        "Lower the learning rate or make fewer updates per round.",
-    )
+def exploded(e: Evidence) -> str | None:
+    stopped = "exploded" in e.reason or "became" in e.reason
+    return f"The run was stopped: {e.reason}." if stopped else None
 
 
-def clipped(e: Evidence) -> Cause | None:
+def clipped(e: Evidence) -> str | None:
     """Nearly all rows are stopped by the ratio clip."""
     sides = zip(e.values("clip/above"), e.values("clip/below"), strict=False)
     shares = [above + below for above, below in sides]
     if not shares or median(shares) < STOPPED:
         return None
-    return Cause(
-        "clipped",
-        "setting",
-        f"{median(shares):.0%} of the samples are stopped by the ratio clip.",
-        "Widen the clip, lower the learning rate or make fewer updates per round.",
-    )
+    return f"{median(shares):.0%} of the samples are stopped by the ratio clip."
 
 
 def falling(e: Evidence) -> Cause | None:
@@ -122,59 +100,47 @@ def falling(e: Evidence) -> Cause | None:
     if rise >= -SURE * error:
         return None
     advice = "Run `scoreward diagnose` with its probe, which tells a wrong sign from a large step."
-    if e.probe:
+    if e.probe.ladder:
         advice = "A wrong sign of the loss or too large a step; the probe could not tell which."
     seen = f"The reward falls by {-rise:.3g} ± {error:.2g} over the run."
     return Cause("falling", "setting", seen, advice)
 
 
-def hacked(e: Evidence) -> Cause | None:
-    ends = [x.get("ode", {}) for x in (*e.evaluations[:1], *e.evaluations[-1:])]
-    if len(e.evaluations) < 2 or any(not {"reward", "judge"} <= end.keys() for end in ends):
+def hacked(e: Evidence) -> str | None:
+    found = [x.get("ode", {}) for x in (*e.evaluations[:1], *e.evaluations[-1:])]
+    if len(e.evaluations) < 2 or any(not {"reward", "judge"} <= end.keys() for end in found):
         return None
-    reward, judge = (ends[1][name] - ends[0][name] for name in ("reward", "judge"))
+    reward, judge = (found[1][name] - found[0][name] for name in ("reward", "judge"))
     if reward <= 0.02 or judge > 0.5 * reward:
         return None
-    return Cause(
-        "hacking",
-        "setting",
-        f"The reward gained {reward:.3f} on held-out prompts, the judge {judge:.3f}.",
-        "Use an earlier checkpoint, a stronger anchor or a second reward.",
-    )
+    return f"The reward gained {reward:.3f} on held-out prompts, the judge {judge:.3f}."
 
 
-def noisy(e: Evidence) -> Cause | None:
+def noisy(e: Evidence) -> str | None:
     """The gradient is mostly noise, and the reward does not rise."""
-    ratios = e.values("gradient/signal_to_noise")
-    ratio = e.probe.get("signal_to_noise", fmean(ratios) if ratios else None)
+    ratio, ratios = e.probe.signal_to_noise, e.values("gradient/signal_to_noise")
+    if ratio is None and ratios:
+        ratio = fmean(ratios)
     rise, error = trend(e.values("reward/mean"))
-    if ratio is None or ratio > 0.1 or rise > SURE * error or e.probe.get("learns"):
+    if ratio is None or ratio > 0.1 or rise > SURE * error or e.probe.learns:
         return None
-    return Cause(
-        "noise",
-        "no signal",
-        f"The gradient's signal is {max(0.0, ratio):.2f} of its noise in one round.",
-        "Larger rounds, larger groups, or prompts on which samples differ more.",
-    )
+    return f"The gradient's signal is {max(0.0, ratio):.2f} of its noise in one round."
 
 
-def behind(e: Evidence) -> Cause | None:
+def behind(e: Evidence) -> str | None:
     """Slower than the reference curve of the same recipe."""
     wanted, gained = reference_gain(e), trend(e.values("reward/mean"))
     if wanted is None or gained[0] + 2 * gained[1] >= 0.5 * wanted:
         return None
-    return Cause(
-        "behind_reference",
-        "slow",
+    return (
         f"The reward gained {gained[0]:.3g} ± {gained[1]:.2g}; the reference of this recipe had "
-        f"gained {wanted:.3g} after as many network evaluations.",
-        "Compare your settings with the reference's in the report; then look at the causes above.",
+        f"gained {wanted:.3g} after as many network evaluations."
     )
 
 
 def reference_gain(e: Evidence) -> float | None:
     """What the recipe's reference curve gained by as many evaluations as the run had."""
-    curve, spent = e.reference.get("reward", ()), e.reference.get("evaluations", ())
+    curve, spent = e.reference.reward, e.reference.evaluations
     if len(e.spent) < 4 or not curve:
         return None
     until = [r for r, s in zip(curve, spent, strict=True) if s <= e.spent[-1]]

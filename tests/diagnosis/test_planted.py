@@ -7,15 +7,14 @@ import pytest
 
 from scoreward.methods.sampling import Noisy
 from scoreward.objectives.paths.flow_grpo import FlowGRPO
-from scoreward.report.folder import read_run
-from scoreward.report.run.causes import evidence_of
+from scoreward.records.reading import probed, read_run
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.probe import Probe, probe
 from scoreward.training.run import Budget, Run
 from scoreward.training.sources.online import Online
 from scoreward.verdict.causes import diagnose
-from scoreward.verdict.evidence import Cause
+from scoreward.verdict.evidence import Cause, evidence_of
 from tests.diagnosis.faults import FAULTS, Fault, trained
 from tests.support.matrix import long, mostly_long
 from tests.support.recipes import toy_vgrpo
@@ -41,7 +40,7 @@ def explained(fault: Fault, tmp_path: Path, probing: bool = True) -> list[Cause]
     evidence = evidence_of(read_run(tmp_path / "run"))
     if probing:
         run = fault.change(toy(fault.paths))
-        evidence = replace(evidence, probe=probe(run, Probe(), fault.make))
+        evidence = replace(evidence, probe=probed(probe(run, Probe(), fault.make)))
     return diagnose(evidence)
 
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from scoreward.records.reading import probed
+from scoreward.records.run import ReferenceCurve
 from scoreward.verdict.causes import diagnose
 from scoreward.verdict.evidence import Evidence, trend
 from scoreward.verdict.settings import reference_gain
@@ -31,7 +33,16 @@ def rounds(rise: float = 0.1, count: int = 20, **changes: Any) -> list[dict[str,
 
 
 def first(**given: Any) -> str:
-    return diagnose(Evidence(**given))[0].name
+    return diagnose(evidence(**given))[0].name
+
+
+def evidence(**given: Any) -> Evidence:
+    """With a probe and a reference as files hold them."""
+    if "probe" in given:
+        given["probe"] = probed(given["probe"])
+    if "reference" in given:
+        given["reference"] = ReferenceCurve(**given["reference"])
+    return Evidence(**given)
 
 
 def ladder(**steps: dict[str, Any]) -> dict[str, Any]:
@@ -138,7 +149,7 @@ def test_the_probe_tells(probe: dict[str, Any], expected: str) -> None:
 
 def test_advice_names_the_rate_that_learned() -> None:
     probe = ladder(f01=FLAT, f1=FLAT, f10=STEP, f100=STEP)
-    cause = diagnose(Evidence(rounds(rise=0), probe=probe, reference={"lr": 3e-4}))[0]
+    cause = diagnose(evidence(rounds=rounds(rise=0), probe=probe, reference={"lr": 3e-4}))[0]
     assert "up to 10 times" in cause.advice
     assert "0.0003" in cause.advice
 
@@ -157,9 +168,9 @@ def test_a_run_is_held_against_the_reference_at_equal_evaluations() -> None:
         "evaluations": [1000.0 * (i + 1) for i in range(40)],
     }
     spent = [1000.0 * (i + 1) for i in range(20)]
-    evidence = Evidence(rounds(rise=0.01), reference=reference, spent=spent)
-    assert reference_gain(evidence) == pytest.approx(0.19)
-    assert diagnose(evidence)[0].name == "behind_reference"
+    slow = evidence(rounds=rounds(rise=0.01), reference=reference, spent=spent)
+    assert reference_gain(slow) == pytest.approx(0.19)
+    assert diagnose(slow)[0].name == "behind_reference"
     assert first(rounds=rounds(rise=0.18), reference=reference, spent=spent) == "none"
 
 

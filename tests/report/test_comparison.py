@@ -24,6 +24,10 @@ LESSON = Path(__file__).parents[2] / "scoreward" / "assets" / "portraits" / "una
 PLAIN = ("judge", "-")
 
 
+def line_of(folder: Path) -> dict[str, Any]:
+    return curve_of(folder)
+
+
 def paints(*names: str) -> tables.Colours:
     return dict.fromkeys(names, PLAIN)
 
@@ -40,7 +44,7 @@ def row(table: tables.Table | None, name: str) -> dict[str, tables.Cell]:
 
 def test_a_run_folder_becomes_a_line_that_counts_a_backward_pass_twice(fake_run: FakeRun) -> None:
     """640 behaviour, 256 forward and 256 backward evaluations a round: 640 + 256 + 2 × 256."""
-    found = curve_of(fake_run(rounds=20))
+    found = line_of(fake_run(rounds=20))
     assert (found["task"], found["method"], found["seed"]) == ("portraits", "vgrpo", 0)
     assert found["evaluations"] == [0, 14080, 28160]
     assert found["seconds"] == [0.0, 22.0, 44.0]
@@ -49,7 +53,7 @@ def test_a_run_folder_becomes_a_line_that_counts_a_backward_pass_twice(fake_run:
 
 
 def test_the_line_of_the_committed_run_has_its_recorded_numbers() -> None:
-    found = curve_of(LESSON)
+    found = line_of(LESSON)
     assert found["evaluations"][:2] == [0, 33536 + 12800 + 2 * 12800]
     assert found["judge"][1] == 0.9860491079743952
     assert found["sde"]["diversity"][1] == 0.03556556371040642
@@ -67,7 +71,7 @@ def test_a_line_of_a_folder_reads_back_as_the_folder(fake_run: FakeRun, tmp_path
 
 
 def test_a_recipe_without_a_task_is_its_own_task(fake_run: FakeRun) -> None:
-    found = curve_of(fake_run(rounds=2, about={"recipe": "mine"}))
+    found = line_of(fake_run(rounds=2, about={"recipe": "mine"}))
     assert (found["task"], found["method"]) == ("mine", "mine")
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from scoreward.records.reading import read_run
 from scoreward.report.comparison.comparison import read_inputs, tasks
 from scoreward.report.comparison.page import Asked, render, write_comparison
 from scoreward.report.comparison.side_by_side import sheet
-from scoreward.report.folder import read_run
-from scoreward.report.run.tiles import read_sheets
+from scoreward.report.run.samples import read_sheets
 from tests.report.conftest import FakeRun
 from tests.report.lines import FAST, LOST, SLOW, line, write
 from tests.report.test_comparison import LESSON

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from scoreward.cli import main
+from scoreward.records.reading import read_run
 from scoreward.report import write_report
-from scoreward.report.folder import read_run
 from scoreward.report.run import gap
 from tests.report.conftest import FakeRun
 

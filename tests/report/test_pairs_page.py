@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoreward.report.folder import read_run
+from scoreward.records.reading import read_run
 from scoreward.report.pairs import (
     PairCard,
     Pane,
@@ -17,6 +17,7 @@ from scoreward.report.pairs import (
     histogram,
     marked,
     rows,
+    told,
     write_pairs_page,
 )
 from scoreward.report.run import tables
@@ -38,23 +39,23 @@ NUMBERS: dict[str, Any] = {
 
 
 def test_the_headline_and_what_to_know_first() -> None:
-    assert headline(NUMBERS) == "1,200 pairs for 1 prompt"
-    assert cautions(NUMBERS) == [
+    assert headline(told(NUMBERS)) == "1,200 pairs for 1 prompt"
+    assert cautions(told(NUMBERS)) == [
         "1 row cannot be used and is left out.",
         "The longer completion won 71 % of the pairs, so length alone predicts much of the "
         "preference; normalise by length, or compare with length controlled.",
         "In 2 pairs the winner has the lower score: whoever preferred did not go by this score.",
     ]
     clean = NUMBERS | {"skipped": 0, "longer_won": 0.65, "gap": NUMBERS["gap"] | {"below_zero": 0}}
-    assert cautions(clean) == []
+    assert cautions(told(clean)) == []
 
 
 def test_the_numbers_have_names() -> None:
-    told = dict(rows(NUMBERS))
-    assert told["Preferred by"] == "people (1,200)"
-    assert told["Score gap"] == "mean 1, median 1, −1 to 4"
-    assert told["Winner's words"] == "mean 10, median 9.500, 1 to 40"
-    assert told["The longer one won"] == "71 %, and 10 % are equally long"
+    lines = dict(rows(told(NUMBERS)))
+    assert lines["Preferred by"] == "people (1,200)"
+    assert lines["Score gap"] == "mean 1, median 1, −1 to 4"
+    assert lines["Winner's words"] == "mean 10, median 9.500, 1 to 40"
+    assert lines["The longer one won"] == "71 %, and 10 % are equally long"
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60))

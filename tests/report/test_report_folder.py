@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from scoreward.records.fields import finite
+from scoreward.records.reading import read_run
 from scoreward.report import write_report
-from scoreward.report.folder import number, read_run, scorers, total
 from tests.report.conftest import FakeRun
 
 
@@ -49,7 +50,12 @@ def test_a_line_cut_off_by_a_kill_is_left_out_and_noted(fake_run: FakeRun) -> No
         file.write('{"kind": "round", "round": 5, "rewa')
     cut = read_run(folder)
     assert cut.rounds == whole.rounds
-    assert cut.notes == ["1 line of metrics.jsonl could not be read and was left out."]
+    (note,) = cut.notes
+    last = len((folder / "metrics.jsonl").read_text().splitlines())
+    assert note.startswith(
+        f'Line {last} of metrics.jsonl should be a JSON object, not \'{{"kind": '
+    )
+    assert note.endswith("a kill may cut off the last line, any other was changed by hand.")
 
 
 def test_a_round_written_again_after_a_resume_counts_once(fake_run: FakeRun) -> None:
@@ -57,8 +63,8 @@ def test_a_round_written_again_after_a_resume_counts_once(fake_run: FakeRun) -> 
     with (folder / "metrics.jsonl").open("a") as file:
         file.write(json.dumps({"kind": "round", "round": 3, "loss": 42.0}) + "\n")
     rounds = read_run(folder).rounds
-    assert [r["round"] for r in rounds] == [1, 2, 3, 4]
-    assert rounds[2]["loss"] == 42.0
+    assert [r.at.round for r in rounds] == [1, 2, 3, 4]
+    assert rounds[2].metrics["loss"] == 42.0
 
 
 def test_unknown_kinds_are_no_rounds(fake_run: FakeRun) -> None:
@@ -68,17 +74,48 @@ def test_unknown_kinds_are_no_rounds(fake_run: FakeRun) -> None:
     assert read_run(folder).last_round == 2
 
 
+def test_a_value_of_another_kind_is_left_out_and_said_once(fake_run: FakeRun) -> None:
+    folder = fake_run(rounds=2)
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "round", "round": 3, "seconds": "long"}\n' * 3)
+    run = read_run(folder)
+    assert run.rounds[-1].at.seconds is None
+    (note,) = run.notes
+    assert "of metrics.jsonl `seconds` should be a number, not 'long', and was left out" in note
+    assert note.endswith("; so were 2 more.")
+
+
+def test_null_is_absent_and_no_fault(fake_run: FakeRun) -> None:
+    folder = fake_run(rounds=2)
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "round", "round": 3, "seconds": null, "loss": NaN}\n')
+    run = read_run(folder)
+    assert run.rounds[-1].metrics == {}
+    assert run.notes == []
+
+
 def test_only_finite_numbers_are_numbers() -> None:
     values = [1, 0.5, True, None, "3", float("nan"), float("inf"), [1]]
-    assert [number(v) for v in values] == [1.0, 0.5, None, None, None, None, None, None]
+    assert [finite(v) for v in values] == [1.0, 0.5, None, None, None, None, None, None]
 
 
-def test_a_total_skips_what_is_no_number() -> None:
-    assert total({"evaluations": {"behaviour": 3, "training": 4, "other": "?"}}) == 7
-    assert total({"evaluations": {"training_forward": 5, "training_backward": 5}}) == 15
-    assert total({"evaluations": {}}) is None
-    assert total({"evaluations": "many"}) is None
+@pytest.mark.parametrize(
+    ("evaluations", "total"),
+    [
+        ({"behaviour": 3, "training": 4, "other": "?"}, 7),
+        ({"training_forward": 5, "training_backward": 5}, 15),
+        ({}, None),
+        ("many", None),
+    ],
+)
+def test_a_total_skips_what_is_no_number(
+    tmp_path: Path, evaluations: object, total: float | None
+) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    line = {"kind": "round", "round": 1, "evaluations": evaluations}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(line))
+    assert read_run(tmp_path).rounds[0].at.total == total
 
 
 def test_scorers_come_reward_first_and_guards_are_none(fake_run: FakeRun) -> None:
-    assert scorers(read_run(fake_run(rounds=2)), "ode") == ["reward", "judge", "strict"]
+    assert read_run(fake_run(rounds=2)).scorers("ode") == ["reward", "judge", "strict"]

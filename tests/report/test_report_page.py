@@ -180,12 +180,13 @@ def test_a_failed_write_leaves_the_old_page_and_no_scrap(
 
 
 def test_the_report_imports_no_model_code_and_draws_only_when_asked() -> None:
-    for path in Path(scoreward.report.__file__).parent.glob("*.py"):
+    for path in Path(scoreward.report.__file__).parent.rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         modules = [n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
         modules += [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
         assert "torch" not in {name.split(".")[0] for name in modules}
         ours = [name for name in modules if name.startswith("scoreward")]
-        assert all(n.startswith(("scoreward.report", "scoreward.diagnosis")) for n in ours)
+        rooms = ("scoreward.report", "scoreward.records", "scoreward.verdict")
+        assert all(name.startswith(rooms) for name in ours)
         top = [n.module or "" for n in tree.body if isinstance(n, ast.ImportFrom)]
         assert not [name for name in top if name.startswith("matplotlib")]

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from PIL import Image
 
+from scoreward.records.fields import Json
+from scoreward.records.reading import read_run
 from scoreward.report.figures import Level, Line, chart, spread
-from scoreward.report.folder import read_run
 from scoreward.report.run.curves import training
+from scoreward.report.run.samples import cut, failures, read_sheets, through_training
 from scoreward.report.run.tables import attributes, checks, differences, flat, parts, spent
-from scoreward.report.run.tiles import cut, failures, read_sheets, through_training
 from tests.report.conftest import FakeRun
 
 CURVE = Line("rise 0.5", [0.0, 1.0, 2.0], [0.1, None, 0.5])
@@ -85,14 +86,14 @@ def test_failures_are_wrong_shown_once_and_led_by_the_most_rewarded(fake_run: Fa
     assert all(tile.right is False for tile in shown)
     assert len({tile.uri for tile in shown}) == len(shown)
     wrong = [i for i, right in enumerate(sheets.right[80]) if not right]
-    best = max(wrong, key=lambda i: sheets.scores[80]["reward"][i])
+    best = max(wrong, key=lambda i: sheets.scores[80]["reward"][i] or 0.0)
     assert groups[0][2][0].tiles[-1].uri == sheets.pictures[80][best]
 
 
 def test_a_reward_no_better_than_the_judge_is_not_called_content(fake_run: FakeRun) -> None:
     sheets = read_sheets(read_run(fake_run(hacked=True)))
     assert "more content" in failures(sheets)[0][0]
-    agreed = {r: s | {"judge": s["reward"]} for r, s in sheets.scores.items()}
+    agreed = {r: {**s, "judge": s["reward"]} for r, s in sheets.scores.items()}
     titles = [title for title, *_ in failures(replace(sheets, scores=agreed))]
     assert not any("more content" in title for title in titles)
     assert titles
@@ -133,14 +134,15 @@ def test_evaluations_are_split_by_kind(fake_run: FakeRun) -> None:
 
 
 def test_settings_are_flat_and_their_differences_found(fake_run: FakeRun) -> None:
-    settings = {"a": {"b": 1, "c": None}, "d": {}}
+    settings: Json = {"a": {"b": 1, "c": None}, "d": {}}
     assert list(flat(settings)) == [("a.b", "1"), ("a.c", "none"), ("d", "{}")]
     mine, other = read_run(fake_run(rounds=2)), read_run(fake_run("other", hacked=True, rounds=2))
     assert differences(mine, other) == [("objective.anchor", "0.1", "0.0")]
 
 
 def test_a_setting_of_a_thousand_prompts_is_cut() -> None:
-    ((_, text),) = flat({"prompts": ["a short prompt"] * 1000})
+    prompts: list[Json] = ["a short prompt"] * 1000
+    ((_, text),) = flat({"prompts": prompts})
     assert len(text) < 500
     assert text.endswith("all of them in run.json)")
 

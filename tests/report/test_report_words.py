@@ -1,23 +1,13 @@
 """The verdict says what the numbers say, and trusts the judge before the reward."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from scoreward.report.folder import SavedRun, read_run
-from scoreward.report.words import (
-    Ends,
-    change,
-    duration,
-    ends,
-    headline,
-    lesson,
-    limits,
-    outcome,
-    show,
-    verdict,
-)
+from scoreward.records.reading import read_run
+from scoreward.records.run import HealthRecord, RunSummary, SavedRun, Scores
+from scoreward.verdict.outcome import Ends, ends, headline, lesson, limits, outcome, verdict
+from scoreward.verdict.words import change, duration, show
 from tests.report.conftest import FakeRun
 
 BASE = {"reward": 0.90, "judge": 0.92, "strict": 0.53, "diversity": 0.232, "nearest": 7.46}
@@ -53,8 +43,7 @@ def test_a_palette_that_breaks_is_a_price() -> None:
 def test_a_run_that_ends_in_alarm_is_not_simply_better(fake_run: FakeRun) -> None:
     run = read_run(fake_run(rounds=4))
     pair = ends(run, "ode")
-    alarm = {"kind": "health", "check": "drift", "level": "alarm", "round": 4}
-    fine = alarm | {"level": "ok", "round": 5}
+    alarm, fine = HealthRecord(4, "drift", "alarm"), HealthRecord(5, "drift", "ok")
     assert headline(run, pair)[0] == "ok"
     assert headline(replace(run, health=[alarm]), pair)[0] == "alarm"
     assert headline(replace(run, health=[alarm, fine]), pair)[0] == "ok"
@@ -85,9 +74,9 @@ def test_an_unfinished_run_says_so_first(
 
 def test_the_summary_speaks_before_the_last_evaluation(fake_run: FakeRun) -> None:
     run = read_run(fake_run(rounds=4))
-    spoken = ends(replace(run, summary={"after": {"ode": {"reward": 0.123}}}), "ode")
+    spoken = ends(replace(run, summary=RunSummary(after={"ode": Scores({"reward": 0.123})})), "ode")
     assert spoken.after["reward"] == 0.123
-    assert spoken.after["judge"] == run.evaluations[-1]["ode"]["judge"]
+    assert spoken.after["judge"] == run.evaluations[-1].scores("ode").numbers["judge"]
 
 
 def test_the_lesson_names_a_hacked_reward(fake_run: FakeRun) -> None:
@@ -104,7 +93,7 @@ def test_the_lesson_accuses_no_run_that_is_only_better(fake_run: FakeRun) -> Non
 
 
 def test_a_lesson_without_scores_still_has_words(fake_run: FakeRun) -> None:
-    run: SavedRun = replace(read_run(fake_run(rounds=2)), evaluations=[], summary={})
+    run: SavedRun = replace(read_run(fake_run(rounds=2)), evaluations=[], summary=RunSummary())
     assert len(lesson(run, run, "ode")) == 1
 
 
@@ -118,12 +107,11 @@ def test_a_lesson_without_scores_still_has_words(fake_run: FakeRun) -> None:
         (3, "3"),
         (1e-4, "1.0e−04"),
         (None, "–"),
-        ("text", "–"),
         (float("nan"), "not a number"),
         (float("inf"), "infinite"),
     ],
 )
-def test_numbers_read_well(value: Any, text: str) -> None:
+def test_numbers_read_well(value: float | None, text: str) -> None:
     assert show(value) == text
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from scoreward.cli import main
 from scoreward.commands.train import build
 from scoreward.recipes import recipe
-from scoreward.report.run.tiles import cut
+from scoreward.report.run.samples import cut
 from scoreward.rewards.ocr import Confidence, Legible
 from scoreward.rewards.rules import Variety
 from scoreward.tasks.lettering import nearest_picture

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from scoreward.report.folder import read_run
-from scoreward.report.run.causes import evidence_of
+from scoreward.records.reading import read_run
 from scoreward.training.folder import RunFolder
 from scoreward.training.geometry import Geometry
 from scoreward.verdict.causes import diagnose
+from scoreward.verdict.evidence import evidence_of
 from tests.support.matrix import long
 from tests.systems.cases import GEOMETRIES, PAIRED, measured, outcome, weights
 from tests.systems.launch import team

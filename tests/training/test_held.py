@@ -8,14 +8,14 @@ from rich.console import Console
 
 from scoreward.commands.live import say_held_out
 from scoreward.data.holding import Held
-from scoreward.report.folder import read_run
+from scoreward.records.reading import read_run
 from scoreward.report.run.card import model_card
 from scoreward.report.run.tables import facts
-from scoreward.report.words import ends, verdict
 from scoreward.tasks.base import told
 from scoreward.tasks.toy import CORNERS
 from scoreward.training.held import held_out
 from scoreward.training.run import Budget, Run
+from scoreward.verdict.outcome import ends, verdict
 from tests.training.toys import about, finish, online, toy
 
 TRAINING = "Nothing is held out of 4 prompts: what is measured is measured on training prompts"

@@ -30,8 +30,8 @@ from scoreward.training.run import Budget, Keeping, Run
 from scoreward.training.sources.online import Online
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
-from scoreward.verdict.bugs import OFF, _distance
-from scoreward.verdict.health import check_round
+from scoreward.verdict.bugs import distance
+from scoreward.verdict.health import FLOAT32, check_round
 from tests.support.matrix import long
 from tests.training.readings import FAST, network, pictured, redness, trainer
 
@@ -325,7 +325,7 @@ def test_health_and_diagnosis_allow_what_rounding_explains() -> None:
     assert level(off) == "alarm"
     assert level(off | {"first/ratio/tolerance": 2e-3}) == "warn"
     assert level(off | {"first/ratio/tolerance": 2e-2}) == "ok"
-    assert _distance(off) > OFF > _distance(off | {"first/ratio/tolerance": 2e-3})
+    assert distance(off) > FLOAT32 > distance(off | {"first/ratio/tolerance": 2e-3})
 
 
 @pytest.mark.parametrize("precision", [long("bf16"), "fp16"])

@@ -6,11 +6,17 @@ apart by what differs, so that two settings are never averaged as if they were s
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from scoreward.report.comparison.inputs import EXTRA, MEASURES, LearningCurve, curve_of, read_inputs
+from scoreward.report.comparison.inputs import (
+    EXTRA,
+    MEASURES,
+    LearningCurve,
+    Points,
+    curve_of,
+    read_inputs,
+)
 from scoreward.verdict.statistics import (
     Estimate,
     banded,
@@ -27,6 +33,9 @@ SHARES = (0.25, 0.5, 0.75, 0.9)  # of the way from the start to the best final m
 STARTS = 0.01  # of the largest gain: starts further apart are not the same start; ours
 SMOOTH = 32  # points of a mean curve whose seeds share no grid, so that it needs no markers; ours
 BUDGETS = 1.05  # ratio of budgets that is still called equal; ours
+
+
+Band = tuple[Points, Points, tuple[Points, Points] | None]  # places, mean, ends of intervals
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ class MethodRuns:
 
         return self.over_seeds(share)
 
-    def band(self, measure: str, axis: str = "evaluations") -> tuple[Any, Any, Any] | None:
+    def band(self, measure: str, axis: str = "evaluations") -> Band | None:
         """(places, mean, ends of the intervals) where every seed has been."""
         curves = [c.points(measure, axis) for c in self.curves]
         curves = [(x, y) for x, y in curves if len(x)]
@@ -164,10 +173,16 @@ def _variants(name: str, curves: list[LearningCurve]) -> list[MethodRuns]:
     names = (
         [name] if len(distinct) == 1 else _told_apart(name, distinct, list(map(_folder, groups)))
     )
-    found = [MethodRuns(label, group) for label, group in zip(names, groups, strict=True)]
-    for method in found:
-        _refuse_twice(method)
-    return found
+    for label, group in zip(names, groups, strict=True):
+        seen: dict[int, LearningCurve] = {}
+        for curve in group:  # a run counted twice would narrow every interval
+            if (first := seen.get(curve.seed)) is not None:
+                raise ValueError(
+                    f"seed {curve.seed} of {label} on {curve.task} came twice, from "
+                    f"{first.source} and {curve.source}; give each run once"
+                )
+            seen[curve.seed] = curve
+    return [MethodRuns(label, group) for label, group in zip(names, groups, strict=True)]
 
 
 def differing(settings: Sequence[dict[str, str]]) -> list[str]:
@@ -182,7 +197,9 @@ def _told_apart(name: str, settings: list[dict[str, str]], folders: list[str]) -
     if len(names) > 2:
         kept = folders if len(set(folders)) == len(folders) and all(folders) else []
         return [f"{name} ({x})" for x in kept or range(1, len(settings) + 1)]
-    return [f"{name}, {', '.join(_setting(n, one) for n in names)}" for one in settings]
+    short = {n: n.rpartition(".")[2] for n in names}
+    told = [[f"{short[n]} {one.get(n, 'none')}" for n in names] for one in settings]
+    return [f"{name}, {', '.join(said)}" for said in told]
 
 
 def _folder(curves: list[LearningCurve]) -> str:
@@ -190,22 +207,6 @@ def _folder(curves: list[LearningCurve]) -> str:
     names = [c.run.folder.resolve().name if c.run else "" for c in curves]
     short = {n.rstrip("-_.0123456789") for n in names}
     return short.pop() if len(short) == 1 else ""
-
-
-def _setting(name: str, settings: dict[str, str]) -> str:
-    return f"{name.rpartition('.')[2]} {settings.get(name, 'none')}"
-
-
-def _refuse_twice(method: MethodRuns) -> None:
-    """A run counted twice would narrow every interval."""
-    seen: dict[int, LearningCurve] = {}
-    for curve in method.curves:
-        if (first := seen.get(curve.seed)) is not None:
-            raise ValueError(
-                f"seed {curve.seed} of {method.name} on {curve.task} came twice, from "
-                f"{first.source} and {curve.source}; give each run once"
-            )
-        seen[curve.seed] = curve
 
 
 @dataclass(frozen=True)

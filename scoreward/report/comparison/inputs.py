@@ -3,16 +3,16 @@
 A run folder becomes such a line (`curve_of`), so both kinds of input are compared alike.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from scoreward.report.folder import Record, SavedRun, number, read_run, section, series, total
+from scoreward.records.fields import Fields, Json, Series, parsed
+from scoreward.records.reading import read_run
+from scoreward.records.run import SavedRun
 from scoreward.report.run.tables import flat
 
 MEASURES = ("reward", "judge", "strict", "drift", "diversity")  # of every line, null if unknown
@@ -21,7 +21,6 @@ OF_ONE_MACHINE = ("folder", "origin")  # settings that say where, not how
 NOT_THE_METHOD = (*OF_ONE_MACHINE, "seed", "name", "evaluation", "keeping", "guards")
 
 Points = Float[np.ndarray, "points"]
-Numbers = list[float | None]
 
 
 @dataclass(frozen=True)
@@ -31,10 +30,10 @@ class LearningCurve:
     task: str
     method: str
     seed: int
-    settings: Record
+    settings: dict[str, Json]
     evaluations: list[float]  # network evaluations, a backward pass counted as two
-    seconds: Numbers
-    values: dict[str, Numbers]  # by measure
+    seconds: Series
+    values: dict[str, Series]  # by measure
     source: str  # the file and line, or the folder
     run: SavedRun | None = None  # where pictures may be
 
@@ -71,7 +70,7 @@ class LearningCurve:
         return mine == theirs
 
 
-def curve_of(folder: Path) -> Record:
+def curve_of(folder: Path) -> dict[str, Json]:
     """The line of curves.jsonl that a run folder is worth.
 
     The recipe's name up to its first underscore is the task, the rest is the method. Scores are
@@ -80,50 +79,48 @@ def curve_of(folder: Path) -> Record:
     return _line_of(read_run(Path(folder)))
 
 
-def _line_of(run: SavedRun) -> Record:
-    costs = [total(e) for e in run.evaluations]
-    if not run.evaluations or None in costs:
+def _line_of(run: SavedRun) -> dict[str, Json]:
+    costs = [e.at.total for e in run.evaluations]
+    if not costs or None in costs:
         raise ValueError(
             f"{run.folder} has no evaluation to compare; give runs that were at least measured "
             "before training"
         )
     task, _, method = run.title.partition("_")
-    settings = section(run.about, "settings")
+    settings = {k: v for k, v in run.about.settings.items() if k not in OF_ONE_MACHINE}
+    sde = any("sde" in e.samplers for e in run.evaluations)
     return {
         "task": task,
         "method": method or task,
-        "seed": int(number(run.about.get("seed")) or 0),
-        "settings": {k: v for k, v in settings.items() if k not in OF_ONE_MACHINE},
+        "seed": run.about.seed or 0,
+        "settings": settings,
         "evaluations": [round(c) for c in costs if c is not None],
-        "seconds": [number(e.get("seconds")) for e in run.evaluations],
+        "seconds": [e.at.seconds for e in run.evaluations],
         **_scores(run, "ode"),
-        **({"sde": _scores(run, "sde")} if any("sde" in e for e in run.evaluations) else {}),
+        **({"sde": _scores(run, "sde")} if sde else {}),
     }
 
 
-def _scores(run: SavedRun, sampler: str) -> dict[str, Numbers]:
-    found = {name: series(run, sampler, name) for name in (*MEASURES, *EXTRA)}
-    return {k: v for k, v in found.items() if k in MEASURES or any(x is not None for x in v)}
+def _scores(run: SavedRun, sampler: str) -> dict[str, Json]:
+    found = {name: run.series(sampler, name) for name in (*MEASURES, *EXTRA)}
+    return {k: [*v] for k, v in found.items() if k in MEASURES or any(x is not None for x in v)}
 
 
 def read_inputs(paths: Sequence[Path], sampler: str = "ode") -> list[LearningCurve]:
-    """Every curve of the given folders and files, each once."""
+    """Every curve of the given folders and files, each once.
+
+    The same run may come as a folder and as a line; the folder has the pictures.
+    """
     if not paths:
         raise ValueError("nothing to compare; give run folders or curves.jsonl files")
     curves: list[LearningCurve] = []
-    for path in paths:
-        for curve in _read(Path(path), sampler):
-            _add(curves, curve)
+    for curve in (curve for path in paths for curve in _read(Path(path), sampler)):
+        same = next((i for i, other in enumerate(curves) if other.same_run(curve)), None)
+        if same is None:
+            curves.append(curve)
+        elif curves[same].run is None:
+            curves[same] = curve
     return curves
-
-
-def _add(curves: list[LearningCurve], curve: LearningCurve) -> None:
-    """The same run may come as a folder and as a line; the folder has the pictures."""
-    for i, other in enumerate(curves):
-        if other.same_run(curve):
-            curves[i] = other if other.run is not None else curve
-            return
-    curves.append(curve)
 
 
 def _read(path: Path, sampler: str) -> list[LearningCurve]:
@@ -134,26 +131,22 @@ def _read(path: Path, sampler: str) -> list[LearningCurve]:
         raise ValueError(
             f"`runs` must be run folders or curves.jsonl files, but {path} does not exist"
         )
-    return [
-        _curve(_parsed(text, f"{path}:{number_}"), f"{path}:{number_}", sampler)
-        for number_, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
-        if text.strip()
-    ]
+    found = []
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        line = parsed(text)
+        if line is not None:
+            found.append(_curve(line, f"{path}:{number}", sampler))
+        elif text.strip():
+            raise ValueError(
+                f"{path}:{number} is not a JSON object; expected one line per method, task and seed"
+            )
+    return found
 
 
-def _parsed(text: str, source: str) -> Record:
-    try:
-        line = json.loads(text)
-    except ValueError:
-        line = None
-    if not isinstance(line, dict):
-        raise ValueError(
-            f"{source} is not a JSON object; expected one line per method, task and seed"
-        )
-    return line
-
-
-def _curve(line: Record, source: str, sampler: str, run: SavedRun | None = None) -> LearningCurve:
+def _curve(
+    line: dict[str, Json], source: str, sampler: str, run: SavedRun | None = None
+) -> LearningCurve:
+    """One line, which is refused as a whole: a comparison with holes would mislead."""
     missing = [k for k in ("task", "method", "seed", "evaluations", "seconds") if k not in line]
     if missing:
         raise ValueError(f"{source} has no `{missing[0]}`; docs/compare.md lists what a line needs")
@@ -162,36 +155,35 @@ def _curve(line: Record, source: str, sampler: str, run: SavedRun | None = None)
         raise ValueError(
             f"{source} has no numbers of the {sampler.upper()} sampler; compare with --sampler ode"
         )
-    length = len(line["evaluations"])
-    values = {k: _numbers(scores[k], k, length, source) for k in (*MEASURES, *EXTRA) if k in scores}
+    spent = _series(line, "evaluations", None, source)
+    rising = [v for v in spent if v is not None]
+    values = {k: _series(scores, k, len(spent), source) for k in (*MEASURES, *EXTRA) if k in scores}
+    if not rising or len(rising) < len(spent) or rising != sorted(rising):
+        raise ValueError(
+            f"{source}: `evaluations` must be numbers that never fall, from before training on"
+        )
+    said = Fields(line, source)
     return LearningCurve(
         task=str(line["task"]),
         method=str(line["method"]),
-        seed=int(number(line["seed"]) or 0),
-        settings=section(line, "settings"),
-        evaluations=_rising(line["evaluations"], source),
-        seconds=_numbers(line["seconds"], "seconds", length, source),
+        seed=said.count("seed") or 0,
+        settings=said.inside("settings").held,
+        evaluations=rising,
+        seconds=_series(line, "seconds", len(spent), source),
         values={k: v for k, v in values.items() if any(x is not None for x in v)},
         source=source,
         run=run,
     )
 
 
-def _numbers(values: Any, name: str, length: int, source: str) -> Numbers:
-    if not isinstance(values, list) or len(values) != length:
-        came = len(values) if isinstance(values, list) else "no list"
-        raise ValueError(
-            f"{source}: `{name}` must have one value per evaluation, {length}, but has {came}"
-        )
-    return [number(v) for v in values]
-
-
-def _rising(values: Any, source: str) -> list[float]:
-    """Evaluations only ever add up."""
-    known = [number(v) for v in values] if isinstance(values, list) else []
-    rising = [v for v in known if v is not None]
-    if not rising or len(rising) < len(known) or rising != sorted(rising):
-        raise ValueError(
-            f"{source}: `evaluations` must be numbers that never fall, from before training on"
-        )
-    return rising
+def _series(line: dict[str, Json], name: str, length: int | None, source: str) -> Series:
+    """One value per evaluation; `evaluations` themselves may be as many as there are."""
+    values = line[name]
+    if isinstance(values, list) and length in (None, len(values)):
+        return Fields(line, source).series(name)
+    if length is None:
+        return []
+    came = len(values) if isinstance(values, list) else "no list"
+    raise ValueError(
+        f"{source}: `{name}` must have one value per evaluation, {length}, but has {came}"
+    )

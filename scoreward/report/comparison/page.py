@@ -3,22 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+import numpy as np
 from markupsafe import Markup
 
-from scoreward.report import words
-from scoreward.report.bands import CROWD, STYLES, Banded, bands, paint
+from scoreward.report import html
 from scoreward.report.comparison import sentences, tables
-from scoreward.report.comparison.comparison import MethodRuns, TaskRuns, tasks
+from scoreward.report.comparison.comparison import TaskRuns, tasks
 from scoreward.report.comparison.inputs import read_inputs
 from scoreward.report.comparison.side_by_side import sheet
-from scoreward.report.figures import Level, Line
-from scoreward.report.run import page
-from scoreward.report.run.curves import Figure
+from scoreward.report.figures import CROWD, STYLES, WIDE, Figure, Level, Line, alone, chart, paint
+from scoreward.verdict import words
 
-HERE = Path(__file__).parents[1]
 DRAWN = ("reward", "judge", "diversity")  # curves against evaluations and against time
 LONGEST = 19  # letters of a method's name beside its curve, so that the value fits; ours
 AXES = (("evaluations", "network evaluations"), ("seconds", "seconds of training"))
@@ -36,39 +32,11 @@ class Asked:
 def write_comparison(paths: Sequence[Path], out: Path, asked: Asked = Asked()) -> Path:
     """Compare run folders and curves.jsonl files on one page, and return its path."""
     text = render(tasks(read_inputs(paths, asked.sampler)), asked)
-    out = Path(out)
-    if out.is_dir() or not out.parent.is_dir():
-        raise ValueError(f"`out` must be a file in a folder that exists, got {out}")
-    page._replace(out, text)
-    return out
+    return html.write(Path(out), text)
 
 
 def render(found: list[TaskRuns], asked: Asked = Asked()) -> str:
     """The whole page as text."""
-    _check(found, asked)
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.globals.update(show=words.show, plural=words.plural, css_style=STYLES)
-    css = "".join((HERE / f).read_text(encoding="utf-8") for f in ("report.css", "comparison.css"))
-    return environment.get_template("comparison.html.j2").render(
-        css=Markup(css),
-        title=sentences.title(found),
-        facts=sentences.facts(found, asked.sampler),
-        sampler=asked.sampler,
-        tasks=[_task(t, asked, _colours(found)) for t in found],
-    )
-
-
-def _colours(found: list[TaskRuns]) -> tables.Colours:
-    """The same method looks the same in every task; what was not trained is a quiet level."""
-    trained = sorted({m.name for t in found for m in t.trained})
-    quiet = {m.name: ("muted", "--") for t in found for m in t.methods}
-    return quiet | {name: paint(i) for i, name in enumerate(trained)}
-
-
-def _check(found: list[TaskRuns], asked: Asked) -> None:
     names = sorted({m.name for t in found for m in t.methods})
     if asked.against is not None and asked.against not in names:
         raise ValueError(
@@ -81,9 +49,21 @@ def _check(found: list[TaskRuns], asked: Asked) -> None:
                 f"no run of the task {task.name!r} has {asked.sampler.upper()} numbers to compare; "
                 f"a line needs at least `reward`"
             )
+    # the same method looks the same in every task; what was not trained is a quiet level
+    trained = sorted({m.name for t in found for m in t.trained})
+    colours = dict.fromkeys(names, ("muted", "--"))
+    colours |= {name: paint(i) for i, name in enumerate(trained)}
+    content = {
+        "title": sentences.title(found),
+        "facts": sentences.facts(found, asked.sampler),
+        "sampler": asked.sampler,
+        "tasks": [_task(t, asked, colours) for t in found],
+        "css_style": STYLES,
+    }
+    return html.page("comparison", content)
 
 
-def _task(task: TaskRuns, asked: Asked, colours: tables.Colours) -> dict[str, Any]:
+def _task(task: TaskRuns, asked: Asked, colours: tables.Colours) -> dict[str, object]:
     """What the template needs for one task."""
     return {
         "name": task.name,
@@ -96,7 +76,7 @@ def _task(task: TaskRuns, asked: Asked, colours: tables.Colours) -> dict[str, An
         "ends": tables.numbers(task, None, colours) if tables.ends_differ(task) else None,
         "ends_open": sentences.budgets_differ(task),
         "curves": curves(task, colours),
-        "crowded": _crowded(task),
+        "crowded": crowded(task),
         "reach": tables.levels(task, asked.levels, asked.against, colours),
         "drift": drift(task, colours),
         "judged": words.label(tables.judged(task)),
@@ -108,7 +88,7 @@ def _task(task: TaskRuns, asked: Asked, colours: tables.Colours) -> dict[str, An
     }
 
 
-def _crowded(task: TaskRuns) -> bool:
+def crowded(task: TaskRuns) -> bool:
     """Whether the charts need a row of their own each."""
     return len(task.methods) > CROWD
 
@@ -124,24 +104,23 @@ def curves(task: TaskRuns, colours: tables.Colours) -> list[Figure]:
         ]
         for axis, label in AXES:
             title = f"{words.label(measure)} against {label.split(' of ')[0]}"
-            lines = [_line(m, measure, axis, colours) for m in task.trained]
-            known = [line for line in lines if line is not None]
-            svg = bands(f"{task.name}: {title}", known, label, levels, _crowded(task))
+            lines = []
+            for method in task.trained:
+                found = method.band(measure, axis)
+                if found is None or len(found[0]) < 2:
+                    continue
+                x, mean, ends = found
+                long = len(method.name) > LONGEST
+                name = f"{method.name[: LONGEST - 1]}…" if long else method.name
+                if axis == "evaluations":  # against time the seeds end at other evaluations
+                    name += f" {words.show(float(mean[-1]))}"
+                low, high = ([], []) if ends is None else (end.tolist() for end in ends)
+                look = colours[method.name]
+                lines.append(Line(name, x.tolist(), mean.tolist(), *look, low=low, high=high))
+            size = alone(len(lines) + len(levels)) if crowded(task) else WIDE
+            svg = chart(f"{task.name}: {title}", lines, label, levels, size, means=True)
             figures.append(Figure(title, svg))
     return [f for f in figures if f.svg]
-
-
-def _line(method: MethodRuns, measure: str, axis: str, colours: tables.Colours) -> Banded | None:
-    found = method.band(measure, axis)
-    if found is None or len(found[0]) < 2:
-        return None
-    x, mean, ends = found
-    label = method.name if len(method.name) <= LONGEST else f"{method.name[: LONGEST - 1]}…"
-    if axis == "evaluations":  # against time the seeds end at different numbers of evaluations
-        label += f" {words.show(float(mean[-1]))}"
-    line = Line(label, x.tolist(), mean.tolist(), *colours[method.name])
-    low, high = ends if ends is not None else ((), ())
-    return Banded(line, [float(v) for v in low], [float(v) for v in high])
 
 
 def drift(task: TaskRuns, colours: tables.Colours) -> Markup:
@@ -153,13 +132,10 @@ def drift(task: TaskRuns, colours: tables.Colours) -> Markup:
         if there is None or here is None:
             continue
         inside = (there[0] >= here[0][0]) & (there[0] <= here[0][-1])
-        y = [_between(here, x) for x in there[0][inside].tolist()]
-        lines.append(Banded(Line(method.name, there[1][inside].tolist(), y, *colours[method.name])))
+        y = np.interp(there[0][inside], here[0], here[1])
+        lines.append(
+            Line(method.name, there[1][inside].tolist(), y.tolist(), *colours[method.name])
+        )
     title = f"{task.name}: {measure} against drift"
-    return bands(title, lines, "drift from the base model", alone=_crowded(task))
-
-
-def _between(band: tuple[Any, Any, Any], x: float) -> float:
-    from numpy import interp
-
-    return float(interp(x, band[0], band[1]))
+    size = alone(len([line for line in lines if line.x])) if crowded(task) else WIDE
+    return chart(title, lines, "drift from the base model", size=size, means=True)

@@ -2,8 +2,8 @@
 
 from scoreward.report.comparison.comparison import BUDGETS, STARTS, MethodRuns, TaskRuns
 from scoreward.report.comparison.tables import judged, span, whole
-from scoreward.report.words import label, plural, show
 from scoreward.verdict.statistics import Estimate
+from scoreward.verdict.words import label, plural, show
 
 NAMED = 3  # methods listed in a headline; ours
 FEW = 5  # seeds from which intervals are not called too narrow; ours
@@ -47,40 +47,32 @@ def headline(task: TaskRuns) -> str:
         return f"{best.name} has the highest {name}; single seeds cannot tell by how much."
     tied = [m.name for (m, _), a in zip(order[1:], apart, strict=True) if a]
     more = f" and {len(tied) - NAMED} more" if len(tied) > NAMED else ""
-    return f"{best.name} has the highest {name}; not told apart from {_listed(tied)}{more}."
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:NAMED])
+    listed = ", ".join(tied[:NAMED])
+    return f"{best.name} has the highest {name}; not told apart from {listed}{more}."
 
 
 def found(task: TaskRuns) -> list[str]:
-    """The leaders at equal evaluations, the judge before the reward."""
+    """The leaders at equal evaluations, the judge first; and what was had without training."""
     if task.budget is None:
         return ["No run was trained."]
     said = [f"After {whole(task.budget)} network evaluations, which every trained run has made:"]
-    names = [n for n in ("judge", "reward") if n in task.measures()]
     parts = []
-    for name in names:
+    for name in (n for n in ("judge", "reward") if n in task.measures()):
         order = ranked(task, name)
         if order:
             (best, e), start = order[0], task.start(name)
             before = "" if start is None else f", {show(start)} before training"
-            parts.append(
-                f"the highest {label(name).lower()} is that of {best.name}, "
-                f"{show(e.mean)} {span(e)}".rstrip()
-                + before
-            )
-    return [*said, "; ".join(parts) + ".", *_controls(task)]
-
-
-def _controls(task: TaskRuns) -> list[str]:
-    """What was had without training, so that it is not forgotten."""
+            leads = f"the highest {label(name).lower()} is that of {best.name}"
+            parts.append(f"{leads}, {show(e.mean)} {span(e)}".rstrip() + before)
     name = judged(task)
-    known = [(m, e) for m in task.methods if not m.trained and (e := m.at(name)) is not None]
     return [
-        f"Without training, {m.name} has a {label(name).lower()} of {show(e.mean)}."
-        for m, e in known
+        *said,
+        "; ".join(parts) + ".",
+        *(
+            f"Without training, {m.name} has a {label(name).lower()} of {show(e.mean)}."
+            for m in task.methods
+            if not m.trained and (e := m.at(name)) is not None
+        ),
     ]
 
 
@@ -91,55 +83,34 @@ def budgets_differ(task: TaskRuns) -> bool:
 
 def warnings(task: TaskRuns) -> list[str]:
     """What makes this comparison less fair or less certain than it looks."""
-    return [*_starts(task), *_budgets(task), *_seeds(task), *_unfinished(task)]
-
-
-def _starts(task: TaskRuns) -> list[str]:
-    """The first values of all runs should be those of one base model."""
-    apart = []
+    said, apart = [], []
     for name in (n for n in ("reward", "judge", "strict", "diversity") if n in task.measures()):
         best, start, spread = task.best_end(name), task.start(name), task.start_spread(name)
         gain = abs(best - start) if best is not None and start is not None else 0.0
-        if spread > max(STARTS * gain, 1e-6):
+        if spread > max(STARTS * gain, 1e-6):  # the first values should be those of one base model
             apart.append(f"{label(name).lower()} by up to {show(spread)}")
-    if not apart:
-        return []
-    return [
-        f"The runs do not start alike ({', '.join(apart)}): other base models or other held-out "
-        "prompts. Compare gains rather than ends."
-    ]
-
-
-def _budgets(task: TaskRuns) -> list[str]:
-    if not budgets_differ(task):
-        return []
-    ends = sorted((c.budget, m.name) for m in task.trained for c in m.curves)
-    return [
-        f"Budgets differ by more than 5 %: {ends[0][1]} ends after {whole(ends[0][0])} network "
-        f"evaluations, {ends[-1][1]} after {whole(ends[-1][0])}. A learning rate that decays to "
-        "the end of its own budget favours the run that ends earlier at the point where both are "
-        "compared."
-    ]
-
-
-def _seeds(task: TaskRuns) -> list[str]:
+    if apart:
+        said.append(
+            f"The runs do not start alike ({', '.join(apart)}): other base models or other "
+            "held-out prompts. Compare gains rather than ends."
+        )
+    if budgets_differ(task):
+        ends = sorted((c.budget, m.name) for m in task.trained for c in m.curves)
+        said.append(
+            f"Budgets differ by more than 5 %: {ends[0][1]} ends after {whole(ends[0][0])} network "
+            f"evaluations, {ends[-1][1]} after {whole(ends[-1][0])}. A learning rate that decays "
+            "to the end of its own budget favours the run that ends earlier at the point where "
+            "both are compared."
+        )
     single = [m.name for m in task.trained if len(m.curves) == 1]
     few = [m.name for m in task.trained if 1 < len(m.curves) < FEW]
-    said = []
     if single:
         said.append(f"One seed only, so no interval: {', '.join(single)}.")
     if few:
         said.append(f"Fewer than five seeds, so intervals are too narrow: {', '.join(few)}.")
-    return said
-
-
-def _unfinished(task: TaskRuns) -> list[str]:
-    bad = [
-        f"{c.source} ({c.run.about['status']})"
-        for c in task.curves
-        if c.run is not None and c.run.about.get("status", "finished") != "finished"
-    ]
-    return [f"Not finished: {', '.join(bad)}."] if bad else []
+    runs = [(c.source, c.run.about.status) for c in task.curves if c.run is not None]
+    open_ = [f"{source} ({status})" for source, status in runs if status not in ("", "finished")]
+    return [*said, f"Not finished: {', '.join(open_)}."] if open_ else said
 
 
 def notes(task: TaskRuns) -> list[str]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from scoreward.report.comparison.comparison import TaskRuns
-from scoreward.report.run.tiles import Sheets, Tile, read_sheets
+from scoreward.report.run.samples import Sheets, Tile, read_sheets
 
 ACROSS = 8  # prompts side by side; ours
 MOST = 24  # prompts shown in all; ours
@@ -62,29 +62,21 @@ class MethodPictures:
 
 def sheet(task: TaskRuns) -> Sheet | None:
     """The prompts that all shown runs share; None if no run kept pictures."""
-    shown = _shown(task)
-    if not shown:
-        return None
-    prompts = [p for p in dict.fromkeys(shown[0].sheets.prompts) if all(s.has(p) for s in shown)]
-    prompts = prompts[:MOST]
-    same = all(_uris(s, prompts) == _uris(shown[0], prompts) for s in shown)
-    blocks = [_block(shown, prompts[i : i + ACROSS], same) for i in range(0, len(prompts), ACROSS)]
-    marked = any(any(s.sheets.right.values()) for s in shown)
-    return Sheet(blocks, shown[0].sheets.sharp, same, marked) if blocks else None
-
-
-def _shown(task: TaskRuns) -> list[MethodPictures]:
-    found = []
+    shown = []
     for method in task.methods:
         runs = [c.run for c in method.curves if c.run is not None]
         sheets = next((s for s in map(read_sheets, runs) if s.pictures), None)
         if sheets is not None:
-            found.append(MethodPictures(method.name, sheets))
-    return found
-
-
-def _uris(one: MethodPictures, prompts: list[str]) -> list[str]:
-    return [one.tile(p, one.first).uri for p in prompts]
+            shown.append(MethodPictures(method.name, sheets))
+    if not shown:
+        return None
+    prompts = [p for p in dict.fromkeys(shown[0].sheets.prompts) if all(s.has(p) for s in shown)]
+    prompts = prompts[:MOST]
+    starts = [[one.tile(p, one.first).uri for p in prompts] for one in shown]
+    same = all(start == starts[0] for start in starts)
+    blocks = [_block(shown, prompts[i : i + ACROSS], same) for i in range(0, len(prompts), ACROSS)]
+    marked = any(any(s.sheets.right.values()) for s in shown)
+    return Sheet(blocks, shown[0].sheets.sharp, same, marked) if blocks else None
 
 
 def _block(shown: list[MethodPictures], prompts: list[str], same: bool) -> PromptBlock:

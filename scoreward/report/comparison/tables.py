@@ -15,8 +15,8 @@ from scoreward.report.comparison.comparison import (
     reach,
     reference,
 )
-from scoreward.report.words import label, show
 from scoreward.verdict.statistics import Estimate
+from scoreward.verdict.words import label, show
 
 RELATIVE = ("diversity", "nearest")  # shown as multiples of the same run's start
 BETTER = ("reward", "judge", "strict")  # of which the highest is in bold
@@ -84,43 +84,33 @@ def ends_differ(task: TaskRuns) -> bool:
 def numbers(task: TaskRuns, evaluations: float | None, colours: Colours) -> Table:
     """All measures at a number of evaluations, or at each run's own end."""
     names = task.measures()
-    head = [Cell("Method"), Cell("Seeds"), *(_head(n) for n in names)]
-    head += [Cell("Seconds")] if evaluations is not None else [Cell("Evaluations"), Cell("Seconds")]
-    best = {n: _best(task, n, evaluations) for n in names if n in BETTER}
+    places = {m.name: evaluations if m.trained else None for m in task.methods}
+    values = {
+        m.name: {
+            n: m.relative(n, places[m.name], task.start(n)) if n in RELATIVE
+            else m.at(n, places[m.name])
+            for n in names
+        }
+        for m in task.methods
+    }  # fmt: skip
+    best = {}
+    for name in (n for n in names if n in BETTER):
+        means = {m: e.mean for m, found in values.items() if (e := found[name]) is not None}
+        best[name] = max(means, key=lambda m: means[m]) if len(means) > 1 else None
     rows = []
     for method in task.methods:
-        place = evaluations if method.trained else None
         cells = [Cell(str(len(method.curves)))]
-        cells += [_cell(task, method, n, place, best.get(n) == method.name) for n in names]
+        for n, value in values[method.name].items():
+            text = small if n in ("drift", "regret") else show
+            cells.append(_of(value, text, method, best.get(n) == method.name))
         if evaluations is None:
             cells.append(_of(method.over_seeds(lambda c: c.budget), whole, method))
-        cells.append(_of(method.at("seconds", place), seconds, method))
+        cells.append(_of(method.at("seconds", places[method.name]), seconds, method))
         note = "" if method.trained else "not trained"
         rows.append(TableRow(method.name, colours[method.name], cells, note))
-    return Table(head, rows)
-
-
-def _head(name: str) -> Cell:
-    return Cell(label(name), ("× start",) if name in RELATIVE else ())
-
-
-def _best(task: TaskRuns, name: str, evaluations: float | None) -> str | None:
-    found = {
-        m.name: e.mean
-        for m in task.methods
-        if (e := m.at(name, evaluations if m.trained else None)) is not None
-    }
-    return max(found, key=lambda n: found[n]) if len(found) > 1 else None
-
-
-def _cell(
-    task: TaskRuns, method: MethodRuns, name: str, evaluations: float | None, best: bool
-) -> Cell:
-    if name in RELATIVE:
-        found = method.relative(name, evaluations, task.start(name))
-    else:
-        found = method.at(name, evaluations)
-    return _of(found, small if name in ("drift", "regret") else show, method, best)
+    measured = [Cell(label(n), ("× start",) if n in RELATIVE else ()) for n in names]
+    cost = ["Seconds"] if evaluations is not None else ["Evaluations", "Seconds"]
+    return Table([Cell("Method"), Cell("Seeds"), *measured, *map(Cell, cost)], rows)
 
 
 def _of(
@@ -131,58 +121,45 @@ def _of(
     seeds = len(method.curves)
     some = f"{found.seeds} of {seeds} seeds" if found.seeds < seeds else ""
     same = found.interval is not None and isclose(*found.interval)
-    return Cell(text(found.mean), _lines("" if same else span(found, text), some), best)
-
-
-def _lines(*parts: str) -> tuple[str, ...]:
-    return tuple(p for p in parts if p)
+    under = ("" if same else span(found, text), some)
+    return Cell(text(found.mean), tuple(filter(None, under)), best)
 
 
 def levels(
     task: TaskRuns, asked: Sequence[float], against: str | None, colours: Colours
 ) -> list[Table]:
     """Evaluations to reach levels of the reward and of the judge, with ratios."""
-    names = [n for n in ("reward", "judge") if n in task.measures() and task.trained]
-    tables = [_levels(task, n, asked, against, colours) for n in names]
-    return [t for t in tables if len(t.head) > 1]
-
-
-def _levels(
-    task: TaskRuns, measure: str, asked: Sequence[float], against: str | None, colours: Colours
-) -> Table:
-    wanted = task.levels(measure, asked)
-    columns = []
-    for _, level in wanted:
-        reached = {m.name: reach(m, measure, level) for m in task.trained}
-        base = reference(reached, against)
-        compared = ratios(reached, base)
-        columns.append({n: _reached(r, compared.get(n), n == base) for n, r in reached.items()})
-    rows = [
-        TableRow(m.name, colours[m.name], [column[m.name] for column in columns])
-        for m in task.trained
-    ]
-    head = [
-        Cell("Method"),
-        *(Cell(f"{label(measure)} {show(x)}", (name,)) for name, x in wanted),
-    ]
-    return Table(head, rows, f"Network evaluations to reach a {label(measure).lower()}")
+    tables = []
+    for measure in (n for n in ("reward", "judge") if n in task.measures() and task.trained):
+        wanted, columns = task.levels(measure, asked), []
+        for _, level in wanted:
+            reached = {m.name: reach(m, measure, level) for m in task.trained}
+            base = reference(reached, against)
+            compared = ratios(reached, base)
+            columns.append({n: _reached(r, compared.get(n), n == base) for n, r in reached.items()})
+        rows = [
+            TableRow(m.name, colours[m.name], [column[m.name] for column in columns])
+            for m in task.trained
+        ]
+        heads = [Cell(f"{label(measure)} {show(x)}", (name,)) for name, x in wanted]
+        caption = f"Network evaluations to reach a {label(measure).lower()}"
+        if heads:
+            tables.append(Table([Cell("Method"), *heads], rows, caption))
+    return tables
 
 
 def _reached(one: Reach, compared: Estimate | None, base: bool) -> Cell:
+    """Evaluations needed, and their ratio to those of the base with its interval."""
     found = one.estimate
     if found is None:
         some = f"{len(one.evaluations)} of {one.seeds} seeds"
         return Cell(some if one.seeds > 1 else "not reached")
     if found.mean == 0:
         return Cell("0", ("from the start",))
-    return Cell(whole(found.mean), _lines(span(found, whole), _times(compared, base)), base)
-
-
-def _times(compared: Estimate | None, base: bool) -> str:
-    """The ratio with its interval."""
-    if compared is None:
-        return "1 ×" if base else ""
-    return f"{compared.mean:.2f} × {span(compared, lambda v: f'{v:.2f}')}".rstrip()
+    times = "1 ×" if base else ""
+    if compared is not None:
+        times = f"{compared.mean:.2f} × {span(compared, lambda v: f'{v:.2f}')}".rstrip()
+    return Cell(whole(found.mean), tuple(filter(None, (span(found, whole), times))), base)
 
 
 def drifts(task: TaskRuns, colours: Colours) -> Table | None:

@@ -1,117 +1,86 @@
 """Which curves the report shows; how they are drawn is in `figures`."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
-from markupsafe import Markup
-
-from scoreward.report.figures import NARROW, Level, Line, chart
-from scoreward.report.folder import Record, SavedRun, number, section, series, total
-from scoreward.report.words import DIVERSITY_LIMIT, NEAREST_LIMIT, label, show
+from scoreward.records.fields import Series
+from scoreward.records.run import RunProgress, SavedRun
+from scoreward.report.figures import NARROW, Figure, Level, Line, chart
+from scoreward.verdict.outcome import LIMITS
+from scoreward.verdict.words import label, show
 
 PANELS = 18  # most training curves on one page; ours
 _COLOUR = {"reward": "reward", "judge": "judge", "strict": "strict"}
 _SPARE = ("judge", "strict", "other", "extra", "muted")
-_NOT_METRICS = ("kind", "round", "evaluations", "seconds", "wall")
+_MEMBERS = ("judge", "reward", "strict", "other", "extra")  # colours of a family's members
 _TOGETHER = ("ratio", "first/ratio", "clip")  # families that share one chart
+_GUARDS = {"diversity": "strict", "nearest": "other", "palette": "judge"}
+_AXES: tuple[tuple[str, Callable[[RunProgress], float | None]], ...] = (
+    ("network evaluations", lambda at: at.total),
+    ("seconds of training", lambda at: at.seconds),
+)
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A drawn chart with what it shows."""
-
-    title: str
-    svg: Markup
-    caption: str = ""
-
-
-def colours(names: list[str]) -> dict[str, str]:
+def _colours(names: list[str]) -> dict[str, str]:
     """One colour per scorer, the known ones always the same."""
     spare = [c for c in _SPARE if c not in {_COLOUR.get(n) for n in names}] or ["muted"]
     rest = [n for n in names if n not in _COLOUR]
     return _COLOUR | {n: spare[i % len(spare)] for i, n in enumerate(rest)}
 
 
-def rounds(records: list[Record]) -> list[float | None]:
-    return [number(r.get("round")) for r in records]
-
-
-def scores(run: SavedRun, sampler: str, names: list[str]) -> list[Figure]:
-    """The scorers against network evaluations and against time, one row of charts per scale."""
-    axes = [
-        ("network evaluations", total),
-        ("seconds of training", lambda r: number(r.get("seconds"))),
-    ]
-    figures = []
-    for together in _by_scale(names):
-        title = " and ".join([label(together[0]), *together[1:]]).replace("_", " ")
-        for x_label, place in axes:
-            lines = _score_lines(run, sampler, together, [place(e) for e in run.evaluations])
-            if together[0] == names[0]:
-                lines.insert(0, _in_training(run, [place(r) for r in run.rounds]))
-            svg = chart(f"{title} against {x_label}", lines, x_label)
-            figures.append(Figure(f"{title} against {x_label.split(' of ')[0]}", svg))
-    return _drawn(figures)
-
-
-def _by_scale(names: list[str]) -> list[list[str]]:
-    """Reward and judge answer the same question on the same scale, accuracies too."""
-    pair = [n for n in names if n in ("reward", "judge")]
-    alike = [n for n in names if n.endswith("accuracy")]
-    rest = ([n] for n in names if n not in (*pair, *alike))
-    return [group for group in (pair, alike, *rest) if group]
-
-
-def _in_training(run: SavedRun, x: list[float | None]) -> Line:
-    return Line("", x, [number(r.get("reward/mean")) for r in run.rounds], "reward", faint=True)
-
-
-def _score_lines(
-    run: SavedRun, sampler: str, names: list[str], x: list[float | None]
-) -> list[Line]:
-    paint = colours(names)
-    return [
-        Line(f"{label(n)} {_last(y)}", x, y, paint[n])
-        for n in names
-        for y in [series(run, sampler, n)]
-    ]
-
-
-def _last(values: list[float | None]) -> str:
-    return show(next((v for v in reversed(values) if v is not None), None))
+def _ending(name: str, x: Sequence[float | None], y: Series, colour: str, style: str = "-") -> Line:
+    """A curve that says its last value."""
+    last = next((v for v in reversed(y) if v is not None), None)
+    return Line(f"{name} {show(last)}".lstrip(), x, y, colour, style)
 
 
 def _drawn(figures: list[Figure]) -> list[Figure]:
     return [f for f in figures if f.svg]
 
 
+def scores(run: SavedRun, sampler: str, names: list[str]) -> list[Figure]:
+    """The scorers against network evaluations and against time, one row of charts per scale.
+
+    Reward and judge answer the same question on the same scale, accuracies too.
+    """
+    pair = [n for n in names if n in ("reward", "judge")]
+    alike = [n for n in names if n.endswith("accuracy")]
+    rest = ([n] for n in names if n not in (*pair, *alike))
+    figures = []
+    for together in (group for group in (pair, alike, *rest) if group):
+        title = " and ".join([label(together[0]), *together[1:]]).replace("_", " ")
+        colours = _colours(together)
+        for x_label, place in _AXES:
+            x = [place(e.at) for e in run.evaluations]
+            lines = [_ending(label(n), x, run.series(sampler, n), colours[n]) for n in together]
+            if together[0] == names[0]:
+                there = [place(r.at) for r in run.rounds]
+                reward = [r.metrics.get("reward/mean") for r in run.rounds]
+                lines.insert(0, Line("", there, reward, "reward", faint=True))
+            svg = chart(f"{title} against {x_label}", lines, x_label)
+            figures.append(Figure(f"{title} against {x_label.split(' of ')[0]}", svg))
+    return _drawn(figures)
+
+
 def gap(run: SavedRun, names: list[str]) -> list[Figure]:
     """SDE minus ODE at every evaluation."""
-    x, paint = rounds(run.evaluations), colours(names)
-    lines = [
-        Line(f"{label(n)} {_last(y)}", x, y, paint[n])
-        for n in names
-        for y in [[number(section(e, "gap").get(n)) for e in run.evaluations]]
-    ]
+    x, paint = [e.at.round for e in run.evaluations], _colours(names)
+    each = {n: [e.gap.get(n) for e in run.evaluations] for n in names}
+    lines = [_ending(label(n), x, y, paint[n]) for n, y in each.items()]
     svg = chart("SDE minus ODE", lines, "round", [Level("no gap", 0.0)])
     return _drawn([Figure("Score under SDE minus score under ODE", svg)])
 
 
 def guards(run: SavedRun, sampler: str) -> list[Figure]:
     """Diversity, nearest picture and palette, with their limits."""
-    x = rounds(run.evaluations)
-    rows = [
-        ("diversity", "strict", DIVERSITY_LIMIT),
-        ("nearest", "other", NEAREST_LIMIT),
-        ("palette", "judge", None),
-    ]
+    limits = {one.name: one.value for one in LIMITS}
     figures = []
-    for name, colour, limit in rows:
-        y = series(run, sampler, name)
+    for name, colour in _GUARDS.items():
+        y = run.series(sampler, name)
         start = next((v for v in y if v is not None), None)
-        levels = [Level(f"limit {show(limit * start)}", limit * start)] if limit and start else []
-        svg = chart(
-            f"{label(name)} by round", [Line(_last(y), x, y, colour)], "round", levels, NARROW
-        )
+        least = limits[name] * start if name in limits and start else None
+        levels = [] if least is None else [Level(f"limit {show(least)}", least)]
+        lines = [_ending("", [e.at.round for e in run.evaluations], y, colour)]
+        svg = chart(f"{label(name)} by round", lines, "round", levels, NARROW)
         figures.append(Figure(label(name), svg))
     return _drawn(figures)
 
@@ -120,11 +89,12 @@ def versus(mine: SavedRun, other: SavedRun, sampler: str, names: list[str]) -> l
     """The same measure in two runs, one chart each."""
     figures = []
     for name in names:
-        here, there = series(mine, sampler, name), series(other, sampler, name)
-        x, x_there = (list(map(total, run.evaluations)) for run in (mine, other))
         lines = [
-            Line(f"this run {_last(here)}", x, here, "judge"),
-            Line(f"beside {_last(there)}", x_there, there, "alarm", "--"),
+            _ending(who, [e.at.total for e in run.evaluations], run.series(sampler, name), *look)
+            for who, run, look in (
+                ("this run", mine, ("judge",)),
+                ("beside", other, ("alarm", "--")),
+            )
         ]
         svg = chart(f"{label(name)}, two runs", lines, "network evaluations")
         figures.append(Figure(label(name), svg))
@@ -133,29 +103,22 @@ def versus(mine: SavedRun, other: SavedRun, sampler: str, names: list[str]) -> l
 
 def training(run: SavedRun) -> list[Figure]:
     """Every metric of the rounds; families such as ratio/min, /mean, /max share a chart."""
-    keys = dict.fromkeys(
-        k
-        for r in run.rounds
-        for k, v in r.items()
-        if k not in _NOT_METRICS and number(v) is not None
-    )
     families: dict[str, list[str]] = {}
-    for key in keys:
+    for key in dict.fromkeys(k for r in run.rounds for k in r.metrics):
         head = key.rpartition("/")[0]
         families.setdefault(head if head in _TOGETHER else key, []).append(key)
-    x = rounds(run.rounds)
+    x = [r.at.round for r in run.rounds]
     figures = []
     for title, members in list(families.items())[:PANELS]:
         lines = [
-            Line(_member(m, members, y), x, y, c)
-            for m, c in zip(members, ("judge", "reward", "strict", "other", "extra"), strict=False)
-            for y in [[number(r.get(m)) for r in run.rounds]]
+            _ending(
+                m.split("/")[-1] if len(members) > 1 else "",
+                x,
+                [r.metrics.get(m) for r in run.rounds],
+                colour,
+            )
+            for m, colour in zip(members, _MEMBERS, strict=False)
         ]
         name = title.replace("_", " ")
         figures.append(Figure(name, chart(f"{name} by round", lines, "round", size=NARROW)))
     return _drawn(figures)
-
-
-def _member(metric: str, members: list[str], y: list[float | None]) -> str:
-    name = metric.split("/")[-1] + " " if len(members) > 1 else ""
-    return name + _last(y)

@@ -2,29 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from scoreward.report.bands import Banded, bands
-from scoreward.report.figures import Level, Line
-from scoreward.report.folder import Record, SavedRun, number, section
-from scoreward.report.run.curves import Figure
-from scoreward.report.words import label
+from scoreward.records.run import GapRecord, PromptEstimate, SavedRun
+from scoreward.report.figures import Figure, Level, Line, chart
+from scoreward.verdict.words import label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _PAINTS = ("judge", "strict", "other", "extra", "alarm", "reward", "muted")
 _INK = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B")
-
-
-@dataclass(frozen=True)
-class PromptEstimate:
-    """A mean over prompts with its standard error and 95 % interval."""
-
-    value: float
-    error: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:+.4f} ± {self.high - self.value:.4f}"
 
 
 @dataclass(frozen=True)
@@ -41,37 +29,28 @@ class Point:
 
     @property
     def sampler(self) -> str:
-        return f"η = {self.eta:g}" if self.eta else "ODE"
+        return sampler(self.eta)
 
     @property
     def on(self) -> str:
         return f"{self.steps} steps" + (", converged" if self.converged else "")
 
 
-def scored(run: SavedRun) -> list[str]:
-    """The scores that the records of the gap hold."""
-    return list(dict.fromkeys(name for r in run.gaps for name in section(r, "mean")))
+def sampler(eta: float) -> str:
+    return f"η = {eta:g}" if eta else "ODE"
 
 
-def points(records: list[Record], score: str) -> list[Point]:
-    """All of one score, by round, noise and grid; records that cannot be read are left out."""
-    found = [p for r in records if (p := _point(r, score)) is not None]
+def points(records: list[GapRecord], score: str) -> list[Point]:
+    """All of one score, by round, noise and grid."""
+    found = [
+        Point(
+            r.round, r.eta, r.steps, r.converged,
+            r.mean[score], r.gap.get(score), r.grid.get(score),
+        )
+        for r in records
+        if score in r.mean
+    ]  # fmt: skip
     return sorted(found, key=lambda p: (p.round, p.eta, p.steps))
-
-
-def _point(record: Record, score: str) -> Point | None:
-    place = [number(record.get(k)) for k in ("round", "eta", "steps")]
-    mean = _estimate(section(record, "mean", score))
-    if None in place or mean is None:
-        return None
-    round, eta, steps = (value or 0.0 for value in place)
-    rest = (_estimate(section(record, part, score)) for part in ("gap", "grid"))
-    return Point(int(round), eta, int(steps), bool(record.get("converged")), mean, *rest)
-
-
-def _estimate(record: Record) -> PromptEstimate | None:
-    values = [number(record.get(k)) for k in ("value", "standard_error", "low", "high")]
-    return None if None in values else PromptEstimate(*(value or 0.0 for value in values))
 
 
 def grids(found: list[Point]) -> list[int]:
@@ -96,29 +75,53 @@ def of_steps(found: list[Point], eta: float) -> list[tuple[int, PromptEstimate]]
     return [(p.steps, p.mean) for p in found if (p.round, p.eta) == (last, eta)]
 
 
+@dataclass(frozen=True)
+class GapPanel:
+    """What is drawn on one pair of axes: a curve for each noise, by its place among them."""
+
+    on: str  # the grid, "" for the scores against steps
+    curves: list[tuple[int, float, list[tuple[int, PromptEstimate]]]]
+
+
+def panels(found: list[Point]) -> list[GapPanel]:
+    """The gap over training on each grid, then the score against the grid."""
+    noises = list(enumerate(etas(found)))
+    on = {p.steps: p.on for p in reversed(found)}
+    each = [
+        GapPanel(on[steps], [(i, eta, of_gap(found, eta, steps)) for i, eta in noises if eta])
+        for steps in grids(found)
+    ]
+    return [*each, GapPanel("", [(i, eta, of_steps(found, eta)) for i, eta in noises])]
+
+
 def charts(run: SavedRun, names: list[str]) -> list[Figure]:
-    """For the report: the gap over training on each grid, and the score against the grid."""
+    """For the report."""
     found = points(run.gaps, names[0]) if names else []
     if not found:
         return []
-    text, level = label(names[0]), [Level("no gap", 0.0)]
     figures = []
-    for steps in grids(found):
-        on = next(p.on for p in found if p.steps == steps)
-        curves = [_banded(found, eta, i, steps) for i, eta in enumerate(etas(found)) if eta]
-        svg = bands(f"gap on {on}", curves, "round", level)
-        figures.append(Figure(f"{text}: gap to the ODE on {on}", svg))
-    curves = [_banded(found, eta, i, None) for i, eta in enumerate(etas(found))]
-    svg = bands("score against steps", curves, "steps of the sampler")
-    return [*figures, Figure(f"{text} against steps, after the last round measured", svg)]
-
-
-def _banded(found: list[Point], eta: float, index: int, steps: int | None) -> Banded:
-    pairs = of_steps(found, eta) if steps is None else of_gap(found, eta, steps)
-    x, each = [x for x, _ in pairs], [e for _, e in pairs]
-    name = next((p.sampler for p in found if p.eta == eta), "")
-    line = Line(name, x, [e.value for e in each], _PAINTS[index % len(_PAINTS)])
-    return Banded(line, [e.low for e in each], [e.high for e in each])
+    for panel in panels(found):
+        lines = [
+            Line(
+                sampler(eta),
+                [x for x, _ in pairs],
+                [e.value for _, e in pairs],
+                _PAINTS[i % len(_PAINTS)],
+                low=[e.low for _, e in pairs],
+                high=[e.high for _, e in pairs],
+            )
+            for i, eta, pairs in panel.curves
+        ]
+        if panel.on:
+            level = [Level("no gap", 0.0)]
+            svg = chart(f"gap on {panel.on}", lines, "round", level, means=True)
+            title = f"gap to the ODE on {panel.on}"
+            figures.append(Figure(f"{label(names[0])}: {title}", svg))
+        else:
+            svg = chart("score against steps", lines, "steps of the sampler", means=True)
+            title = "against steps, after the last round measured"
+            figures.append(Figure(f"{label(names[0])} {title}", svg))
+    return figures
 
 
 def draw(run: SavedRun, score: str, target: Path) -> Path:
@@ -126,37 +129,32 @@ def draw(run: SavedRun, score: str, target: Path) -> Path:
     from matplotlib.figure import Figure as Canvas  # half a second, so only when it is drawn
 
     found = points(run.gaps, score)
-    columns = grids(found)
-    figure = Canvas(figsize=(3.3 * (len(columns) + 1), 3.2), layout="constrained")
-    panels: Any = figure.subplots(1, len(columns) + 1, squeeze=False)[0]
-    for axes, steps in zip(panels, columns, strict=False):
-        on = next(p.on for p in found if p.steps == steps)
-        axes.axhline(0, color="0.6", linewidth=1, linestyle="--")
-        for i, eta in enumerate(etas(found)):
-            if eta:
-                _bars(axes, of_gap(found, eta, steps), f"η = {eta:g}", i)
-        axes.set(title=f"gap on {on}", xlabel="round")
-        axes.sharey(panels[0])
-    panels[0].set_ylabel(f"{label(score)}: SDE less ODE")
-    last = panels[-1]
-    for i, eta in enumerate(etas(found)):
-        _bars(last, of_steps(found, eta), f"η = {eta:g}" if eta else "ODE", i)
+    drawn = panels(found)
+    canvas = Canvas(figsize=(3.3 * len(drawn), 3.2), layout="constrained")
+    every: list[Axes] = list(canvas.subplots(1, len(drawn), squeeze=False)[0])
+    for axes, panel in zip(every, drawn, strict=True):
+        if panel.on:
+            axes.axhline(0, color="0.6", linewidth=1, linestyle="--")
+        for i, eta, pairs in panel.curves:
+            sides = [[e.value - e.low for _, e in pairs], [e.high - e.value for _, e in pairs]]
+            x, y = [x for x, _ in pairs], [e.value for _, e in pairs]
+            axes.errorbar(
+                x, y, sides, label=sampler(eta), linewidth=1.3,
+                color=_INK[i % len(_INK)], capsize=2, marker="o", markersize=3,
+            )  # fmt: skip
+        if panel.on:
+            axes.set(title=f"gap on {panel.on}", xlabel="round")
+            axes.sharey(every[0])
+        axes.grid(alpha=0.3)
+    every[0].set_ylabel(f"{label(score)}: SDE less ODE")
+    last, columns = every[-1], grids(found)
     last.set(title=f"after round {max(p.round for p in found)}", xlabel="steps", xscale="log")
     last.set_xticks(columns, [str(n) for n in columns], minor=False)
     last.minorticks_off()
     last.set_ylabel(label(score))
     last.legend(fontsize=8, frameon=False)
-    for axes in panels:
-        axes.grid(alpha=0.3)
-    figure.savefig(target, dpi=110)
+    canvas.savefig(target, dpi=110)
     return target
-
-
-def _bars(axes: Any, pairs: list[tuple[int, PromptEstimate]], name: str, index: int) -> None:
-    x, each = [x for x, _ in pairs], [e for _, e in pairs]
-    sides = [[e.value - e.low for e in each], [e.high - e.value for e in each]]
-    look = {"color": _INK[index % len(_INK)], "capsize": 2, "marker": "o", "markersize": 3}
-    axes.errorbar(x, [e.value for e in each], sides, label=name, linewidth=1.3, **look)
 
 
 def rows(found: list[Point]) -> list[list[str]]:

@@ -1,0 +1,1 @@
+"""What a run folder holds, validated once: nothing behind `read_run` asks again what came."""
