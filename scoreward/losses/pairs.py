@@ -1,6 +1,8 @@
-"""What a language model and its reference said about pairs of completions."""
+"""What a language model and its reference said about pairs of completions; losses that read it."""
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import KW_ONLY, dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -87,3 +89,33 @@ def _both(
     if winner is None or loser is None:
         raise ValueError(f"this loss needs {name}_w and {name}_l of the pairs; they are absent")
     return wide(winner).detach(), wide(loser).detach()
+
+
+@runtime_checkable
+class PairLoss(Protocol):
+    """A loss of each pair; `losses.language.PreferenceLoss` is one."""
+
+    @property
+    def beta(self) -> float: ...
+
+    def __call__(self, pairs: Pairs) -> Float[Tensor, " batch"]: ...
+
+
+@dataclass(frozen=True)
+class TextLoss(ABC):
+    """The settings of a published loss on pairs one by one; a class for each.
+
+    >>> from scoreward.losses.methods import SimPO
+    >>> SimPO(beta=2.5, gamma=0.5).loss().offset.gamma
+    0.2
+    """
+
+    _: KW_ONLY
+    tail: float = 1.0  # LD-DPO: how much tokens beyond the shorter completion count
+
+    def __post_init__(self) -> None:
+        self.loss()  # which refuses what is out of range
+
+    @abstractmethod
+    def loss(self) -> PairLoss:
+        """What is computed."""

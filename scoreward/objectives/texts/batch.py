@@ -4,7 +4,8 @@ What they need of all pairs of a round, over all processes, is taken before its 
 one update per round this is exact; later updates of a round see it as it was.
 """
 
-from dataclasses import dataclass, replace
+from abc import abstractmethod
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
@@ -15,8 +16,10 @@ from torch.nn.functional import logsigmoid
 from scoreward.core.chain import Transitions
 from scoreward.core.keys import Key
 from scoreward.core.rows import Rows
-from scoreward.losses import methods, separate
+from scoreward.losses import separate
 from scoreward.losses.diffusion import positive
+from scoreward.losses.language import PreferenceLoss
+from scoreward.losses.pairs import Pairs
 from scoreward.objectives.base import Objective, Policy
 from scoreward.objectives.texts.language import TextPairs, said_of, shown
 
@@ -34,16 +37,15 @@ def of_round(
 
 
 @dataclass(frozen=True)
-class AOT(Objective):
-    """Logistic on differences of sorted values.  [aot] (paired) (unpaired)
+class Sorted(Objective):
+    """Logistic on differences of sorted values; `AOT` or `UnpairedAOT`.
 
-    Each value is compared with the partner that sorting gives it. Where both sides are trained,
-    each row carries the gradients of its own two values, and half of the two losses.
+    Each value is compared with the partner that sorting gives it.
     """
 
     collective = True
-    beta: float = 0.1
-    paired: bool = True
+    beta: float = 0.1  # inverse temperature, 1/nats
+    paired: bool = field(init=False)  # which of the two it is, for run.json
 
     def __post_init__(self) -> None:
         positive(beta=self.beta)
@@ -53,35 +55,65 @@ class AOT(Objective):
     ) -> TextPairs:
         rows = cast(TextPairs, samples)
         pairs = said_of(policy.old, rows, 1.0)
-        if self.paired:
-            (logp_w, logp_l), (ref_w, ref_l) = pairs.policy(), pairs.reference()
-            mine, partner = logp_w - logp_l, ref_w - ref_l
-        else:
-            mine, partner = pairs.log_ratios()
-        ours, theirs = (of_round(v, rows, policy) for v in (mine, partner))
-        here = rows.sample
-        rows = replace(rows, partner_w=_partner(ours, theirs)[here])
-        return rows if self.paired else replace(rows, partner_l=_partner(theirs, ours)[here])
+        ours, theirs = (of_round(v, rows, policy) for v in self.compared(pairs))
+        partner_w, partner_l = _partner(ours, theirs), _partner(theirs, ours)
+        return replace(rows, partner_w=partner_w[rows.sample], partner_l=partner_l[rows.sample])
 
     def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
         rows = cast(TextPairs, rows)
         pairs = said_of(policy.current, rows, 1.0)
-        metrics = shown(methods.dpo(self.beta), pairs)
-        if rows.partner_w is None:
+        metrics = shown(PreferenceLoss(beta=self.beta), pairs)
+        if rows.partner_w is None or rows.partner_l is None:
             raise ValueError("these rows were not prepared by AOT")
-        if rows.partner_l is None:
-            logp_w, logp_l = pairs.policy()
-            return -logsigmoid(self.beta * (logp_w - logp_l - rows.partner_w)).mean(), metrics
-        a, b = pairs.log_ratios()
-        twice = -logsigmoid(self.beta * (a - rows.partner_w))
-        twice = twice - logsigmoid(self.beta * (rows.partner_l - b))
-        return (twice - twice.detach() / 2).mean(), metrics
+        return self.each(pairs, rows.partner_w, rows.partner_l).mean(), metrics
+
+    @abstractmethod
+    def compared(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        """The values that are sorted, and those whose ranks are their partners."""
+
+    @abstractmethod
+    def each(self, pairs: Pairs, partner_w: Tensor, partner_l: Tensor) -> Tensor:
+        """One loss per pair."""
 
 
 def _partner(mine: Float[Tensor, " all"], theirs: Float[Tensor, " all"]) -> Float[Tensor, " all"]:
     """For each of `mine` the one of `theirs` that has the same rank."""
     rank = mine.argsort(stable=True).argsort()
     return theirs.sort().values[rank]
+
+
+@dataclass(frozen=True)
+class AOT(Sorted):
+    """Quantiles of the gaps of pairs, against the reference's.  [aot] (paired)"""
+
+    paired: bool = field(default=True, init=False)
+
+    def compared(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        (logp_w, logp_l), (ref_w, ref_l) = pairs.policy(), pairs.reference()
+        return logp_w - logp_l, ref_w - ref_l
+
+    def each(self, pairs: Pairs, partner_w: Tensor, partner_l: Tensor) -> Tensor:
+        logp_w, logp_l = pairs.policy()
+        return -logsigmoid(self.beta * (logp_w - logp_l - partner_w))
+
+
+@dataclass(frozen=True)
+class UnpairedAOT(Sorted):
+    """Quantiles of winners against those of losers.  [aot] (unpaired)
+
+    Both sides are trained: each row carries the gradients of its own two values, and half of the
+    two losses.
+    """
+
+    paired: bool = field(default=False, init=False)
+
+    def compared(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        return pairs.log_ratios()
+
+    def each(self, pairs: Pairs, partner_w: Tensor, partner_l: Tensor) -> Tensor:
+        a, b = pairs.log_ratios()
+        twice = -logsigmoid(self.beta * (a - partner_w)) - logsigmoid(self.beta * (partner_l - b))
+        return twice - twice.detach() / 2
 
 
 @dataclass(frozen=True)
@@ -92,8 +124,8 @@ class BCO(Objective):
     """
 
     collective = True
-    beta: float = 0.1
-    running: bool = True
+    beta: float = 0.1  # inverse temperature, 1/nats
+    running: bool = True  # whether δ follows the rewards
 
     def __post_init__(self) -> None:
         positive(beta=self.beta)
@@ -116,5 +148,5 @@ class BCO(Objective):
     def loss(self, rows: Rows, policy: Policy) -> tuple[Tensor, dict[str, Tensor]]:
         pairs = said_of(policy.current, cast(TextPairs, rows), 1.0)
         shift = float(policy.memory[MEAN]) if self.running else 0.0
-        metrics = shown(methods.dpo(self.beta), pairs) | {"shift/mean": torch.tensor(shift)}
+        metrics = shown(PreferenceLoss(beta=self.beta), pairs) | {"shift/mean": torch.tensor(shift)}
         return separate.bco(pairs, self.beta, shift).mean(), metrics

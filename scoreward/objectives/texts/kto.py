@@ -40,7 +40,7 @@ class KTO(Objective):
     """
 
     collective = True
-    beta: float = 0.1
+    beta: float = 0.1  # inverse temperature, 1/nats
     weight_desirable: float = 1.0  # λ_D
     weight_undesirable: float = 1.0  # λ_U
 
