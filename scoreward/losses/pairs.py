@@ -16,6 +16,13 @@ def wide(value: Float[Tensor, " *shape"]) -> Float[Tensor, " *shape"]:
     return value.to(torch.promote_types(value.dtype, torch.float32))
 
 
+def positive(**settings: "float | Tensor") -> None:
+    """Refuse numbers that are not above 0; tensors are one number per pair and are not read."""
+    for name, value in settings.items():
+        if not isinstance(value, Tensor) and not value > 0:
+            raise ValueError(f"`{name}` must be above 0, got {value}")
+
+
 @dataclass(frozen=True)
 class Pairs(Rows):
     """Pairs of completions, `_w` preferred to `_l`.

@@ -11,9 +11,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from scoreward.losses.diffusion import positive
 from scoreward.losses.links import divergence
-from scoreward.losses.pairs import Pairs, TextLoss, wide
+from scoreward.losses.pairs import Pairs, TextLoss, positive, wide
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,8 @@ from scoreward.core.chain import Transitions
 from scoreward.core.keys import Key
 from scoreward.core.rows import Rows
 from scoreward.losses import separate
-from scoreward.losses.diffusion import positive
 from scoreward.losses.language import PreferenceLoss
-from scoreward.losses.pairs import Pairs
+from scoreward.losses.pairs import Pairs, positive
 from scoreward.objectives.base import Objective, Policy
 from scoreward.objectives.texts.language import TextPairs, said_of, shown
 

@@ -12,7 +12,7 @@ from scoreward.core.device import wide
 from scoreward.core.keys import Key
 from scoreward.core.rows import Rows
 from scoreward.losses import separate, tokens
-from scoreward.losses.diffusion import positive
+from scoreward.losses.pairs import positive
 from scoreward.models.texts.language import Sequences
 from scoreward.objectives.base import Objective, Policy
 
