@@ -91,7 +91,7 @@ class Recipe:
             return "untuned"
         if self.task.like != self.task.name and (row is None or row.task != self.task.name):
             return "portraits"
-        theirs = row is not None and "ours" not in row.about
+        theirs = row is not None and not row.ours
         if isinstance(self.task, Pretrained) and theirs and sources(self.name):
             return "published"
         return "ours"

@@ -7,8 +7,9 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
+from scoreward.losses.methods import DPO, LNDPO, RainbowPO, SimPO
 from scoreward.losses.pairs import Pairs
-from scoreward.methods.losses import TextLoss
+from scoreward.methods.texts import TextMethod, measured
 from scoreward.objectives.texts.language import LanguagePreferences
 
 LENGTH = 20.0  # mean tokens of the winners; turns settings per token into settings per sum
@@ -28,27 +29,25 @@ class Imitation:
 class Arm:
     """An objective and its data: best against worst, or after rejection sampling."""
 
-    method: TextLoss
+    method: TextMethod
     data: Literal["best", "rso"] = "best"
     imitation: bool = False
 
     @property
     def objective(self) -> LanguagePreferences:
-        return LanguagePreferences(Imitation()) if self.imitation else self.method.preferences()
+        return LanguagePreferences(Imitation()) if self.imitation else measured(self.method)
 
 
-RAINBOW = TextLoss("rainbow_po")
+RAINBOW = RainbowPO()
 ARMS: Mapping[str, Arm] = {
-    "sft": Arm(TextLoss("dpo"), imitation=True),
-    "dpo": Arm(TextLoss("dpo")),
-    "ln_dpo": Arm(TextLoss("ln_dpo")),
-    "simpo": Arm(TextLoss("simpo")),
+    "sft": Arm(DPO(), imitation=True),
+    "dpo": Arm(DPO()),
+    "ln_dpo": Arm(LNDPO()),
+    "simpo": Arm(SimPO()),
     "rainbow": Arm(RAINBOW),
-    "rainbow, sums": Arm(
-        TextLoss("rainbow_po", length_exponent=0.0, beta=10 / LENGTH, gamma=0.1 * LENGTH)
-    ),
-    "rainbow, no mixing": Arm(TextLoss("rainbow_po", alpha=1.0)),
-    "rainbow, no scaling": Arm(TextLoss("rainbow_po", norm="off")),
+    "rainbow, sums": Arm(RainbowPO(length_exponent=0.0, beta=10 / LENGTH, gamma=0.1 * LENGTH)),
+    "rainbow, no mixing": Arm(RainbowPO(alpha=1.0)),
+    "rainbow, no scaling": Arm(RainbowPO(norm="off")),
     "rainbow, rso": Arm(RAINBOW, data="rso"),
-    "dpo, rso": Arm(TextLoss("dpo"), data="rso"),
+    "dpo, rso": Arm(DPO(), data="rso"),
 }

@@ -13,7 +13,7 @@ from scoreward.core.keys import Key
 from scoreward.data import instructions
 from scoreward.data.preferences.builtin import asked, instruction_groups
 from scoreward.data.preferences.records import TextGroup
-from scoreward.methods.losses import TextLoss
+from scoreward.methods.texts import TextMethod, measured
 from scoreward.models.lora import LoRA
 from scoreward.models.texts.generation import TextSampling, Writer
 from scoreward.models.texts.language import LanguageModel, Prompt
@@ -175,8 +175,9 @@ def strings_task() -> Task:
     )
 
 
-def source(model: LanguageModel, pairs: Sequence, method: TextLoss, task: Task) -> Source:
-    asked_of = ReferenceFile(method.reference, method.entropy)
+def source(model: LanguageModel, pairs: Sequence, method: TextMethod, task: Task) -> Source:
+    measure = measured(method)
+    asked_of = ReferenceFile(measure.reference, measure.entropy)
     geometry = Geometry(prompts=task.batch, group=1, micro_batch=task.micro)
     return PairSource(PairTexts(model, pairs, asked_of), geometry)
 

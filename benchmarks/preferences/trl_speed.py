@@ -22,7 +22,8 @@ import torch
 
 from scoreward.core.rows import join
 from scoreward.data.preferences.records import TextPair
-from scoreward.methods.losses import TextLoss
+from scoreward.losses.methods import DPO
+from scoreward.methods.texts import trained
 from scoreward.models.texts.loading import LanguageLoading, TinyLlama, smollm
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
@@ -133,7 +134,7 @@ def main() -> None:
         data = PairTexts(model, pairs(asked.pairs, asked.longest), ReferenceFile(file=file))
         trainer = Trainer(
             model,
-            TextLoss("dpo").objective(),
+            trained(DPO()),
             PairSource(data, geometry),
             Optimizer(lr=1e-5, ema=0.0),
             Team(),

@@ -16,8 +16,10 @@ where the logit of the preference is −½βm; `Convention` converts the β of o
 [pnapo] Offline Preference Optimization for Rectified Flow, arXiv 2605.09433
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import cos, log, pi
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -26,16 +28,9 @@ from torch.nn.functional import logsigmoid
 
 from scoreward.core.rows import Rows
 from scoreward.losses.links import divergence
-from scoreward.losses.pairs import wide
+from scoreward.losses.pairs import positive, wide
 
 PICK_LOW, PICK_HIGH = 0.11543526500463486, 0.28201571106910706  # range of PickScores, SmPO code
-
-
-def positive(**settings: "float | Tensor") -> None:
-    """Refuse numbers that are not above 0; tensors are one number per pair and are not read."""
-    for name, value in settings.items():
-        if not isinstance(value, Tensor) and not value > 0:
-            raise ValueError(f"`{name}` must be above 0, got {value}")
 
 
 def mean_error(
@@ -90,15 +85,22 @@ class Convention:
         return official / self.official(1.0, elements)
 
 
-OFFICIAL = Convention()  # β 2000 … 5000
-DIFFUSERS_SD = Convention(factor=1.0)  # script for Stable Diffusion, β 2500
-DIFFUSERS_SDXL = Convention()  # script for SDXL, β 5000
-PSEUDO_CODE = Convention(factor=1.0, sums=True)  # as printed in the Diffusion-DPO paper
-VIDEO_ALIGN = Convention(sums=True)  # Flow-DPO as printed, β 500; that their runs sum is unverified
-FLOW_GRPO = Convention()  # SD3.5-Medium, β 100
-SIMPLE_TUNER_SUM = Convention(sums=True)  # its default, with an automatic β
-SIMPLE_TUNER_MEAN = Convention()
-KTO = Convention(factor=1.0)  # Diffusion-KTO's β, β 1000 … 5000
+Units = Literal[
+    "official", "diffusers_sd", "diffusers_sdxl", "pseudo_code", "video_align", "flow_grpo"
+]
+"""Whose β it is.  [diffusion-dpo] (conventions)"""
+
+CONVENTIONS: Mapping[str, Convention] = {
+    "official": Convention(),  # β 2000 … 5000
+    "diffusers_sd": Convention(factor=1.0),  # script for Stable Diffusion, β 2500
+    "diffusers_sdxl": Convention(),  # script for SDXL, β 5000
+    "pseudo_code": Convention(factor=1.0, sums=True),  # as printed in the Diffusion-DPO paper
+    "video_align": Convention(sums=True),  # Flow-DPO as printed, β 500; no proof that runs sum
+    "flow_grpo": Convention(),  # SD3.5-Medium, β 100
+    "simple_tuner_sum": Convention(sums=True),  # its default, with an automatic β
+    "simple_tuner_mean": Convention(),
+    "diffusion_kto": Convention(factor=1.0),  # β 1000 … 5000
+}
 
 
 def diffusion_dpo(

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from scoreward.losses.diffusion import Errors, positive
-from scoreward.losses.pairs import wide
+from scoreward.losses.diffusion import Errors
+from scoreward.losses.pairs import positive, wide
 
 SMALL = 1e-3  # below this the series of u/(e^u − 1) is exact in float64
 

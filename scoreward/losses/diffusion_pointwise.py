@@ -10,8 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from scoreward.losses.diffusion import positive
-from scoreward.losses.pairs import wide
+from scoreward.losses.pairs import positive, wide
 
 
 def gain(

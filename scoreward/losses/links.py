@@ -5,9 +5,10 @@ finite for |z| up to 1e4 in float32: no sigmoid is formed before its logarithm, 
 that would overflow are continued by their tangent.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import exp, log, log1p, pi
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -179,3 +180,14 @@ def _check_flip(flip: float) -> None:
             f"flip is the share of wrong labels and lies in [0, 0.5), got {flip}; "
             "with more than half wrong, swap winner and loser"
         )
+
+
+LinkName = Literal["logistic", "square", "hinge", "squared_hinge", "cauchy", "exponential"]
+LINKS: Mapping[LinkName, Callable[[], Link]] = {
+    "logistic": Logistic,
+    "square": Square,
+    "hinge": Hinge,
+    "squared_hinge": SquaredHinge,
+    "cauchy": Cauchy,
+    "exponential": Exponential,
+}

@@ -1,6 +1,8 @@
-"""What a language model and its reference said about pairs of completions."""
+"""What a language model and its reference said about pairs of completions; losses that read it."""
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import KW_ONLY, dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -12,6 +14,13 @@ from scoreward.core.rows import Rows
 def wide(value: Float[Tensor, " *shape"]) -> Float[Tensor, " *shape"]:
     """In float32 or better."""
     return value.to(torch.promote_types(value.dtype, torch.float32))
+
+
+def positive(**settings: "float | Tensor") -> None:
+    """Refuse numbers that are not above 0; tensors are one number per pair and are not read."""
+    for name, value in settings.items():
+        if not isinstance(value, Tensor) and not value > 0:
+            raise ValueError(f"`{name}` must be above 0, got {value}")
 
 
 @dataclass(frozen=True)
@@ -87,3 +96,33 @@ def _both(
     if winner is None or loser is None:
         raise ValueError(f"this loss needs {name}_w and {name}_l of the pairs; they are absent")
     return wide(winner).detach(), wide(loser).detach()
+
+
+@runtime_checkable
+class PairLoss(Protocol):
+    """A loss of each pair; `losses.language.PreferenceLoss` is one."""
+
+    @property
+    def beta(self) -> float: ...
+
+    def __call__(self, pairs: Pairs) -> Float[Tensor, " batch"]: ...
+
+
+@dataclass(frozen=True)
+class TextLoss(ABC):
+    """The settings of a published loss on pairs one by one; a class for each.
+
+    >>> from scoreward.losses.methods import SimPO
+    >>> SimPO(beta=2.5, gamma=0.5).loss().offset.gamma
+    0.2
+    """
+
+    _: KW_ONLY
+    tail: float = 1.0  # LD-DPO: how much tokens beyond the shorter completion count
+
+    def __post_init__(self) -> None:
+        self.loss()  # which refuses what is out of range
+
+    @abstractmethod
+    def loss(self) -> PairLoss:
+        """What is computed."""

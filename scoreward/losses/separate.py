@@ -3,13 +3,38 @@
 a and b are the log-ratios log π/π_ref of winner and loser, summed over tokens; β is in 1/nats.
 """
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from scoreward.losses.links import divergence
-from scoreward.losses.pairs import Pairs, wide
+from scoreward.losses.pairs import Pairs, TextLoss, positive, wide
+
+
+@dataclass(frozen=True)
+class Separate:
+    """One of these losses with its numbers, as run.json has it; what it does not use is ignored."""
+
+    name: Literal["sppo", "nca", "exo", "apo_zero", "apo_down", "discopop"]
+    beta: float
+    flip: float = 1e-3  # EXO's share of wrong labels
+    tau: float = 0.05  # DiscoPOP's temperature, its authors'
+
+    def __post_init__(self) -> None:
+        positive(beta=self.beta)
+
+    def __call__(self, pairs: Pairs) -> Float[Tensor, " batch"]:
+        match self.name:
+            case "exo":
+                return exo(pairs, self.beta, self.flip)
+            case "discopop":
+                return discopop(pairs, self.beta, self.tau)
+        plain = {"sppo": sppo, "nca": nca, "apo_zero": apo_zero, "apo_down": apo_down}
+        return plain[self.name](pairs, self.beta)
 
 
 def sppo(pairs: Pairs, beta: float) -> Float[Tensor, " batch"]:
@@ -18,10 +43,30 @@ def sppo(pairs: Pairs, beta: float) -> Float[Tensor, " batch"]:
     return (a - 1 / (2 * beta)).square() + (b + 1 / (2 * beta)).square()
 
 
+@dataclass(frozen=True)
+class SPPO(TextLoss):
+    """Both completions are regressed to their win rates.  See `sppo`."""
+
+    beta: float = 0.1  # inverse temperature, 1/nats
+
+    def loss(self) -> Separate:
+        return Separate("sppo", self.beta)
+
+
 def nca(pairs: Pairs, beta: float) -> Float[Tensor, " batch"]:
     """−log σ(βa) − ½ log σ(−βa) − ½ log σ(−βb).  [nca] (pair)"""
     a, b = (beta * ratio for ratio in pairs.log_ratios())
     return -logsigmoid(a) - (logsigmoid(-a) + logsigmoid(-b)) / 2
+
+
+@dataclass(frozen=True)
+class NCA(TextLoss):
+    """Noise-contrastive alignment on pairs.  See `nca`."""
+
+    beta: float = 0.1  # inverse temperature, 1/nats
+
+    def loss(self) -> Separate:
+        return Separate("nca", self.beta)
 
 
 def exo(pairs: Pairs, beta: float, flip: float) -> Float[Tensor, " batch"]:
@@ -32,16 +77,47 @@ def exo(pairs: Pairs, beta: float, flip: float) -> Float[Tensor, " batch"]:
     return divergence(beta * (a - b), flip)
 
 
+@dataclass(frozen=True)
+class EXO(TextLoss):
+    """Reverse KL to smoothed labels.  See `exo`."""
+
+    beta: float = 0.1  # inverse temperature, 1/nats
+    flip: float = 1e-3  # share of wrong labels
+
+    def loss(self) -> Separate:
+        return Separate("exo", self.beta, flip=self.flip)
+
+
 def apo_zero(pairs: Pairs, beta: float) -> Float[Tensor, " batch"]:
     """1 − σ(βa) + σ(βb): the winner up, the loser down.  [apo] (zero)"""
     a, b = pairs.log_ratios()
     return (-beta * a).sigmoid() + (beta * b).sigmoid()
 
 
+@dataclass(frozen=True)
+class APOZero(TextLoss):
+    """The winner up, the loser down.  See `apo_zero`."""
+
+    beta: float = 0.1  # inverse temperature, 1/nats
+
+    def loss(self) -> Separate:
+        return Separate("apo_zero", self.beta)
+
+
 def apo_down(pairs: Pairs, beta: float) -> Float[Tensor, " batch"]:
     """σ(βa) + 1 − σ(β(a − b)): both down, the loser more.  [apo] (down)"""
     a, b = pairs.log_ratios()
     return (beta * a).sigmoid() + (-beta * (a - b)).sigmoid()
+
+
+@dataclass(frozen=True)
+class APODown(TextLoss):
+    """Both down, the loser more.  See `apo_down`."""
+
+    beta: float = 0.1  # inverse temperature, 1/nats
+
+    def loss(self) -> Separate:
+        return Separate("apo_down", self.beta)
 
 
 def bco(pairs: Pairs, beta: float, shift: float) -> Float[Tensor, " batch"]:
@@ -60,6 +136,17 @@ def discopop(pairs: Pairs, beta: float, tau: float = 0.05) -> Float[Tensor, " ba
     a, b = pairs.log_ratios()
     z = beta * (a - b)
     return (-z / tau).sigmoid() * -logsigmoid(z) + (logsigmoid(z / tau) - z).exp()
+
+
+@dataclass(frozen=True)
+class DiscoPOP(TextLoss):
+    """A loss that was found by search.  See `discopop`."""
+
+    beta: float = 0.1  # inverse temperature, 1/nats
+    tau: float = 0.05  # its temperature
+
+    def loss(self) -> Separate:
+        return Separate("discopop", self.beta, tau=self.tau)
 
 
 def aot_paired(pairs: Pairs, beta: float) -> Float[Tensor, " batch"]:

@@ -16,8 +16,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from scoreward.core.gaussian import Gaussian
-from scoreward.losses.diffusion import positive
-from scoreward.losses.pairs import wide
+from scoreward.losses.pairs import positive, wide
 
 
 def mean_log_prob(step: Gaussian, state: Float[Tensor, "batch *shape"]) -> Float[Tensor, " batch"]:

@@ -17,7 +17,8 @@ from scoreward.objectives.base import Objective
 from scoreward.rewards.base import Reward
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
-from scoreward.training.run import Budget, Run
+from scoreward.training.run import Budget, Keeping, Run
+from scoreward.training.sources.online import Source
 
 Draws = Literal["pictures", "texts"]
 
@@ -74,6 +75,29 @@ class Place:
     origin: Mapping[str, Any] = field(default_factory=dict)
     guidance: float = 1.0
     precision: str = "no"
+
+    def run(
+        self,
+        method: str,
+        objective: Objective,
+        source: Source,
+        optimizer: Optimizer,
+        budget: Budget,
+        evaluation: Any = None,
+    ) -> Run:
+        """A run of a method here; measured as the task is, unless told otherwise."""
+        return Run(
+            name=f"{self.name}_{method}",
+            model=self.model,
+            objective=objective,
+            source=source,
+            optimizer=optimizer,
+            budget=budget,
+            evaluation=self.evaluation(None) if evaluation is None else evaluation,
+            keeping=Keeping(every=self.every),
+            origin=self.origin,
+            mixed_precision=self.precision,
+        )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from scoreward.core.windows import Window
 from scoreward.methods.base import Given, Method, Place, Setting, Settings, Shared
 from scoreward.methods.sampling import Forked, Noisy, Sampling, Windowed
 from scoreward.rewards.rules import Variety
-from scoreward.training.run import Keeping, Run
+from scoreward.training.run import Run
 from scoreward.training.sources.online import Online, Source
 
 
@@ -51,19 +51,9 @@ class Drawn(Method):
 
     def run(self, place: Place, given: Given) -> Run:
         shared: Shared = given["shared"]
-        return Run(
-            name=f"{place.name}_{self.name}",
-            model=place.model,
-            objective=given["objective"],
-            source=self.source(place, given),
-            optimizer=shared.optimizer,
-            budget=shared.budget,
-            evaluation=place.evaluation(None),
-            keeping=Keeping(every=place.every),
-            origin=place.origin,
-            guidance=place.guidance,
-            mixed_precision=place.precision,
-        )
+        source, sizes = self.source(place, given), (shared.optimizer, shared.budget)
+        run = place.run(self.name, given["objective"], source, *sizes)
+        return replace(run, guidance=place.guidance)
 
     def source(self, place: Place, given: Given) -> Source:
         """Prompts, rewards, and how the rollout draws."""

@@ -87,23 +87,21 @@ SAMPLES: tuple[Method, ...] = (
         AWM(),
     ),
     Drawn("fpo", "FPO: a clipped ratio of flow-matching losses, one per sample.", FPO()),
-    Drawn(
-        "epg",
-        "EPG: policy gradients on an ELBO of the sample, advantages without a deviation.",
-        EPG(),
-        shared=CENTRED,
-    ),
-    Drawn(
-        "pepg",
-        "PEPG: EPG with a pull back to the policy that sampled.",
-        PEPG(),
-        shared=CENTRED,
-    ),
-    Drawn(
-        "par",
-        "PAR: regression of the gain in likelihood on the advantage; PEPG's gradient.",
-        PAR(),
-        shared=CENTRED,
+    *(
+        Drawn(name, about, objective, shared=CENTRED)
+        for name, about, objective in (
+            (
+                "epg",
+                "EPG: policy gradients on an ELBO of the sample, advantages without a deviation.",
+                EPG(),
+            ),
+            ("pepg", "PEPG: EPG with a pull back to the policy that sampled.", PEPG()),
+            (
+                "par",
+                "PAR: regression of the gain in likelihood on the advantage; PEPG's gradient.",
+                PAR(),
+            ),
+        )
     ),
     Drawn("ram", "RAM: regression to the reference's velocity, shifted by reward.", RAM()),
     Drawn(
@@ -217,43 +215,35 @@ PATHS: tuple[Method, ...] = (
         shared=TWOS,
         smooth=True,
     ),
-    Drawn(
-        "d3po",
-        "D3PO: every step of the best path of a group against the worst's.",
-        D3PO(),
-        steps=DDIM,
-    ),
-    Drawn(
-        "spo",
-        "SPO: candidates for every step, the best against the worst.",
-        SPO(least=0.05, first=2),
-        steps=DDIM,
-    ),
-    Drawn(
-        "lpo",
-        "LPO: SPO with a threshold by the noise of the step.",
-        LPO(bounds=(0.05, 0.1)),
-        steps=DDIM,
+    *(
+        Drawn(name, about, objective, steps=DDIM)
+        for name, about, objective in (
+            ("d3po", "D3PO: every step of the best path of a group against the worst's.", D3PO()),
+            (
+                "spo",
+                "SPO: candidates for every step, the best against the worst.",
+                SPO(least=0.05, first=2),
+            ),
+            ("lpo", "LPO: SPO with a threshold by the noise of the step.", LPO(bounds=(0.05, 0.1))),
+        )
     ),
 )
 GRADIENTS: tuple[Method, ...] = (
-    Drawn(
-        "refl",
-        "ReFL: the reward's gradient through one step to the predicted picture.",
-        ReFL(weight=1.0),
-        smooth=True,
-    ),
-    Drawn(
-        "draft",
-        "DRaFT-K: the reward's gradient through the last K steps.",
-        DRaFT(),
-        smooth=True,
-    ),
-    Drawn(
-        "align_prop",
-        "AlignProp: the reward's gradient through a random number of last steps.",
-        AlignProp(weight=1.0),
-        smooth=True,
+    *(
+        Drawn(name, about, objective, smooth=True)
+        for name, about, objective in (
+            (
+                "refl",
+                "ReFL: the reward's gradient through one step to the predicted picture.",
+                ReFL(weight=1.0),
+            ),
+            ("draft", "DRaFT-K: the reward's gradient through the last K steps.", DRaFT()),
+            (
+                "align_prop",
+                "AlignProp: the reward's gradient through a random number of last steps.",
+                AlignProp(weight=1.0),
+            ),
+        )
     ),
     Drawn(
         "swift_direct",

@@ -12,7 +12,7 @@ from scoreward.objectives.pictures.pnapo import PNAPO
 from scoreward.objectives.samples.denoising import Denoising
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
-from scoreward.training.run import Budget, Keeping, Run
+from scoreward.training.run import Budget, Run
 from scoreward.training.sources.labelled import Labelled, LabelledPictures
 from scoreward.training.sources.online import Offline, Source
 from scoreward.training.sources.pairs import Curriculum, HeldOutPairs, PairData, Preferences
@@ -83,18 +83,9 @@ class OnPairs(Method):
         objective, source = self.learnt(place, given)
         other = place.held_out
         probes = {} if other is None else {"pairs": HeldOutPairs(other, batch=place.probed)}
-        return Run(
-            name=f"{place.name}_{self.name}",
-            model=place.model,
-            objective=objective,
-            source=source,
-            optimizer=paired.optimizer,
-            budget=paired.budget,
-            evaluation=replace(place.evaluation(None), probes=probes),
-            keeping=Keeping(every=place.every),
-            origin=place.origin,
-            mixed_precision=place.precision,
-        )
+        evaluation = replace(place.evaluation(None), probes=probes)
+        sizes = paired.optimizer, paired.budget
+        return place.run(self.name, objective, source, *sizes, evaluation)
 
     def learnt(self, place: StoredPlace, given: Given) -> tuple[Any, Source]:
         """The objective as it fits the data, and the data; of labels twice `geometry.prompts`."""
@@ -143,15 +134,5 @@ class OnPictures(Method):
             objective = replace(objective, target=place.model.kind)
         rollout = {} if self.sampling is None else {"rollout": given["sampling"].sampler()}
         stored = place.pictures, place.captions, given["geometry"], place.dropout
-        return Run(
-            name=f"{place.name}_{self.name}",
-            model=place.model,
-            objective=objective,
-            source=Offline(*stored, **rollout),
-            optimizer=given["optimizer"],
-            budget=given["budget"],
-            evaluation=place.evaluation(None),
-            keeping=Keeping(every=place.every),
-            origin=place.origin,
-            mixed_precision=place.precision,
-        )
+        source, sizes = Offline(*stored, **rollout), (given["optimizer"], given["budget"])
+        return place.run(self.name, objective, source, *sizes)

@@ -1,16 +1,23 @@
 """Losses on preferences between texts: each as a run on pairs, or on labelled completions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from scoreward.data.preferences.records import TextBinary, TextPair
 from scoreward.data.preferences.sorting import text_halves
+from scoreward.losses import methods as losses
+from scoreward.losses import separate
+from scoreward.losses.language import PreferenceLoss
+from scoreward.losses.pairs import TextLoss
 from scoreward.methods.base import Draws, Given, Method, Setting, Settings
-from scoreward.methods.losses import Name, TextLoss, options_of
 from scoreward.models.texts.generation import TextSampling, Writer
 from scoreward.models.texts.language import LanguageModel, Prompt
+from scoreward.objectives.base import Objective
+from scoreward.objectives.texts.batch import AOT, BCO, Sorted, UnpairedAOT
+from scoreward.objectives.texts.kto import KTO
+from scoreward.objectives.texts.language import LanguagePreferences
 from scoreward.training.evaluations.texts import (
     LabelledEvaluation,
     TextEvaluation,
@@ -78,7 +85,7 @@ class TextData:
     train: Sequence[TextPair] | Sequence[TextBinary]
     held_out: Sequence[TextPair] | Sequence[TextBinary]
     writing: Writing | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.train or not self.held_out:
@@ -97,6 +104,23 @@ class TextPlace:
     data: TextData
 
 
+TextMethod = TextLoss | Sorted | BCO | KTO
+"""A loss on pairs one by one, or an objective that looks at a batch."""
+
+
+def measured(method: TextMethod) -> LanguagePreferences:
+    """A loss on pairs one by one, and for the others DPO, to measure with."""
+    if not isinstance(method, TextLoss):
+        return LanguagePreferences(PreferenceLoss(beta=method.beta))
+    of_data = isinstance(method, losses.Scaled) and method.norm == "data"
+    return LanguagePreferences(method.loss(), method.tail, of_data)
+
+
+def trained(method: TextMethod) -> Objective:
+    """What the trainer trains."""
+    return measured(method) if isinstance(method, TextLoss) else method
+
+
 @dataclass(frozen=True)
 class OnTexts(Method):
     """A loss on preferences between texts."""
@@ -104,79 +128,67 @@ class OnTexts(Method):
     draws: ClassVar[Draws] = "texts"
     data = "pairs of texts"
 
+    objective: TextMethod
+
     @property
     def settings(self) -> Settings:
         return {"objective": Setting(self.objective)}
 
     def run(self, place: TextPlace, given: Given) -> Run:
-        loss = TextLoss(self.name, **asdict(given["objective"]))  # pyright: ignore
         name = f"{place.name}_{self.name}"
-        shared = given["shared"], given["held_out"], given["reference"]
-        return on_texts(name, place.model, place.data, loss, *shared)
+        settings = (given[n] for n in ("objective", "shared", "held_out", "reference"))
+        return on_texts(name, place.model, place.data, *settings)
 
 
 def on_texts(
     name: str,
     model: LanguageModel,
     data: TextData,
-    method: TextLoss,
+    method: TextMethod,
     shared: TextSettings,
     held_out: HeldOutTexts,
     reference: Cached,
 ) -> Run:
     """A run on pairs, or of KTO on labelled completions."""
-    asked = ReferenceFile(method.reference, method.entropy, reference.file, reference.batch)
-    beside = ReferenceFile(True, method.entropy, batch=reference.batch)
+    measure, batch = measured(method), reference.batch
+    asked = ReferenceFile(measure.reference, measure.entropy, reference.file, batch)
+    beside = ReferenceFile(True, measure.entropy, batch=batch)
+    pairs = [r for r in data.train if isinstance(r, TextPair)]
+    labelled = [r for r in data.train if isinstance(r, TextBinary)]
+    source: Source
+    if isinstance(method, KTO):  # of which a pair is a wanted and an unwanted completion
+        labelled = labelled or list(text_halves(pairs))
+        source = LabelledSource(model, labelled, shared.geometry, asked)
+    elif labelled:
+        called = next((n for n, one in LOSSES.items() if type(one) is type(method)), name)
+        raise ValueError(
+            f"the data are {len(labelled)} labelled completions, and {called} learns from "
+            "pairs; only kto learns from labels: scoreward train kto"
+        )
+    else:
+        source = PairSource(PairTexts(model, pairs, asked), shared.geometry)
+    shown = held_out.every, held_out.batch, data.writing
+    away = [r for r in data.held_out if isinstance(r, TextBinary)]
+    if away:
+        judged = LabelledSource(model, away, reference=beside)
+        evaluation = LabelledEvaluation(judged, measure.method.beta, *shown)
+    else:
+        other = PairTexts(model, [r for r in data.held_out if isinstance(r, TextPair)], beside)
+        evaluation = TextEvaluation(other, measure, *shown)
     return Run(
         name=name,
         model=model,
-        objective=method.objective(),
-        source=_source(model, data.train, method, shared.geometry, asked),
+        objective=trained(method),
+        source=source,
         optimizer=shared.optimizer,
         budget=shared.budget,
-        evaluation=_evaluation(model, data, method, held_out, beside),
+        evaluation=evaluation,
         keeping=Keeping(every=held_out.every),
         origin=data.facts,
     )
 
 
-def _source(
-    model: LanguageModel,
-    records: Sequence[TextPair] | Sequence[TextBinary],
-    method: TextLoss,
-    geometry: Geometry,
-    asked: ReferenceFile,
-) -> Source:
-    """Pairs, or for KTO labelled completions, of which a pair is a wanted and an unwanted one."""
-    pairs = [r for r in records if isinstance(r, TextPair)]
-    labelled = [r for r in records if isinstance(r, TextBinary)]
-    if method.name == "kto":
-        return LabelledSource(model, labelled or list(text_halves(pairs)), geometry, asked)
-    if labelled:
-        raise ValueError(
-            f"the data are {len(labelled)} labelled completions, and {method.name} learns from "
-            "pairs; only kto learns from labels: scoreward train kto"
-        )
-    return PairSource(PairTexts(model, pairs, asked), geometry)
-
-
-def _evaluation(
-    model: LanguageModel,
-    data: TextData,
-    method: TextLoss,
-    held_out: HeldOutTexts,
-    asked: ReferenceFile,
-) -> TextEvaluation | LabelledEvaluation:
-    every, batch = held_out.every, held_out.batch
-    labelled = [r for r in data.held_out if isinstance(r, TextBinary)]
-    if labelled:
-        source, beta = LabelledSource(model, labelled, reference=asked), method.settings()["beta"]
-        return LabelledEvaluation(source, beta, every, batch, data.writing)
-    pairs = PairTexts(model, [r for r in data.held_out if isinstance(r, TextPair)], asked)
-    return TextEvaluation(pairs, method.preferences(), every, batch, data.writing)
-
-
-ABOUT: Mapping[Name, str] = {
+ABOUT: Mapping[str, str] = {
     "dpo": "DPO: a logistic loss of the margin over the reference.",
     "conservative_dpo": "DPO where a known share of labels is wrong, as a mixture of both losses.",
     "robust_dpo": "DPO where a known share of labels is wrong, without bias.",
@@ -211,6 +223,39 @@ ABOUT: Mapping[Name, str] = {
     "aot_unpaired": "AOT on winners and losers that are no pairs.",
     "kto": "KTO: single completions, desirable or not.",
 }
-METHODS: tuple[Method, ...] = tuple(
-    OnTexts(name, about, options_of(name)()) for name, about in ABOUT.items()
-)
+LOSSES: Mapping[str, TextMethod] = {
+    "dpo": losses.DPO(),
+    "conservative_dpo": losses.ConservativeDPO(),
+    "robust_dpo": losses.RobustDPO(),
+    "ln_dpo": losses.LNDPO(),
+    "ipo": losses.IPO(),
+    "ipo_rescaled": losses.IPORescaled(),
+    "ipo_per_token": losses.IPOPerToken(),
+    "slic": losses.SLiC(),
+    "hinge_dpo": losses.HingeDPO(),
+    "rso": losses.RSO(),
+    "cpo": losses.CPO(),
+    "simpo": losses.SimPO(),
+    "alpha_po": losses.AlphaPO(),
+    "orpo": losses.ORPO(),
+    "r_dpo": losses.RDPO(),
+    "odpo": losses.ODPO(),
+    "mallows_dpo": losses.MallowsDPO(),
+    "mallows_ipo": losses.MallowsIPO(),
+    "mallows_ipo_rescaled": losses.MallowsIPORescaled(),
+    "wpo": losses.WPO(),
+    "dpop": losses.DPOP(),
+    "f_dpo": losses.FDPO(),
+    "rainbow_po": losses.RainbowPO(),
+    "sppo": separate.SPPO(),
+    "nca": separate.NCA(),
+    "exo": separate.EXO(),
+    "apo_zero": separate.APOZero(),
+    "apo_down": separate.APODown(),
+    "discopop": separate.DiscoPOP(),
+    "bco": BCO(),
+    "aot": AOT(),
+    "aot_unpaired": UnpairedAOT(),
+    "kto": KTO(),
+}
+METHODS: tuple[OnTexts, ...] = tuple(OnTexts(n, ABOUT[n], loss) for n, loss in LOSSES.items())

@@ -8,14 +8,14 @@ from scoreward.methods.pictures import PAIRS
 from scoreward.methods.sampling import Sampling
 from scoreward.objectives.samples.denoising import Denoising
 from scoreward.objectives.samples.vgrpo import VGRPO
-from scoreward.settings.row import row
+from scoreward.settings.row import ours
 from scoreward.tasks.builtin import HeldOut
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Budget
 
 ON_PORTRAITS = (
-    row(
+    ours(
         "vgrpo",
         "portraits",
         "strictly on-policy, so the ratio clip is off and the soft clip is on; the anchor is ours",
@@ -23,12 +23,12 @@ ON_PORTRAITS = (
         shared=Shared(geometry=Geometry(prompts=16, group=8), budget=Budget(rounds=75)),
     ),
     *(
-        row(
+        ours(
             one.name, "portraits", "β, rate and length of Diffusion-DPO", held_out=HeldOut(every=75)
         )
         for one in PAIRS
     ),
-    row(
+    ours(
         "pretrain",
         "portraits",
         "100 rounds",
@@ -36,7 +36,7 @@ ON_PORTRAITS = (
         budget=Budget(rounds=100),
         held_out=HeldOut(split="validation", every=10),
     ),
-    row(
+    ours(
         "few_step",
         "portraits",
         "measured with as many steps as are trained; rates ten times higher ruined it",
@@ -47,7 +47,7 @@ PRETRAIN = Optimizer(
     lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4, warmup=100, decay="linear", ema=0.999
 )
 ON_OTHERS = (
-    row(
+    ours(
         "vgrpo",
         "toy",
         "a large rate",
@@ -56,7 +56,7 @@ ON_OTHERS = (
             Geometry(prompts=4, group=16), Advantages(), Optimizer(lr=2e-2), Budget(rounds=100)
         ),
     ),
-    row(
+    ours(
         "vgrpo",
         "digits_compressed",
         "20 steps and a stronger anchor",
@@ -66,7 +66,7 @@ ON_OTHERS = (
             geometry=Geometry(prompts=10, group=12), optimizer=Optimizer(lr=1e-4, decay="linear")
         ),
     ),
-    row(
+    ours(
         "pretrain",
         "emoji",
         "three styles; it stops at two thirds of the decay, to leave something for a reward",
@@ -74,7 +74,7 @@ ON_OTHERS = (
         optimizer=replace(PRETRAIN, total=6_000),
         held_out=HeldOut(split="validation", every=20),
     ),
-    row(
+    ours(
         "pretrain",
         "lettering",
         "times more often from the noisy half, where it is decided which letter is where; it stops "
@@ -83,7 +83,7 @@ ON_OTHERS = (
         optimizer=replace(PRETRAIN, total=10_000),
         held_out=HeldOut(split="validation", every=20),
     ),
-    row(
+    ours(
         "pretrain",
         "digits_compressed",
         "short on purpose: after 7 rounds both judges find samples as good as real digits, and "

@@ -19,7 +19,7 @@ from scoreward.objectives.pictures.flow_dpo import FlowDPO
 from scoreward.objectives.samples.awm import AWM
 from scoreward.objectives.samples.diffusion_nft import DiffusionNFT
 from scoreward.objectives.samples.vgrpo import VGRPO
-from scoreward.settings.row import row, sizes
+from scoreward.settings.row import ours, row, sizes
 from scoreward.tasks.base import Goal
 from scoreward.tasks.models import CLIPS, LARGE, ONE_UPDATE, TABLE, VIDEO
 from scoreward.tasks.pretrained import SIZES, Measured
@@ -144,7 +144,7 @@ ON_SD35 = (
         "Flow-DPO on SD 3.5; of Flow-GRPO's online form it has β and layers.",
         objective=FlowDPO(beta=100.0),
     ),
-    row("sft", "sd35", "settings are ours", goal=Goal("animals", reward=("clip_score",))),
+    ours("sft", "sd35", "settings are ours", goal=Goal("animals", reward=("clip_score",))),
 )
 LAYERS = tuple(f"attn.{name}" for name in JOINT) + tuple(
     f"{part}.net.{layer}" for part in ("ff", "ff_context") for layer in ("0.proj", "2")
@@ -156,7 +156,7 @@ FLUX_ROUND = replace(
 SHIFTED = Sampling("dpmpp", steps=16, shift=3.0)
 ON_FLUX = (
     *(
-        row(
+        whose(
             "vgrpo",
             task,
             about,
@@ -164,12 +164,16 @@ ON_FLUX = (
             sampling=SHIFTED,
             shared=FLUX_ROUND,
         )
-        for task, about in (
-            ("flux", "V-GRPO on FLUX.1-dev: 16 DPM-Solver++ steps, four pairs, clipped ratio."),
-            ("kontext", "V-GRPO on FLUX.1-Kontext, with the settings of FLUX.1-dev; ours."),
+        for whose, task, about in (
+            (
+                row,
+                "flux",
+                "V-GRPO on FLUX.1-dev: 16 DPM-Solver++ steps, four pairs, clipped ratio.",
+            ),
+            (ours, "kontext", "V-GRPO on FLUX.1-Kontext, with the settings of FLUX.1-dev; ours."),
         )
     ),
-    row(
+    ours(
         "diffusion_nft",
         "flux",
         "DiffusionNFT on FLUX.1-dev; no published settings for this model, so ours.",
@@ -251,15 +255,21 @@ ON_MORE = (
         shared=replace(TABLE, optimizer=Optimizer(lr=5e-5, weight_decay=1e-4)),
         guidance=7.0,
     ),
-    row(
-        "vgrpo",
-        "sd15",
-        "V-GRPO on SD 1.5; ours.",
-        objective=VGRPO(clip=None),
-        sampling=Sampling(steps=25),
-        shared=TABLE,
+    *(
+        ours(
+            "vgrpo",
+            task,
+            about,
+            objective=VGRPO(clip=None),
+            sampling=Sampling(steps=steps),
+            shared=shared,
+        )
+        for task, about, steps, shared in (
+            ("sd15", "V-GRPO on SD 1.5; ours.", 25, TABLE),
+            ("wan", "V-GRPO on Wan 2.1 1.3B, 33 frames of 240 x 416; ours.", 20, VIDEO),
+        )
     ),
-    row(
+    ours(
         "ddpo",
         "sdxl",
         "DDPO on SDXL; settings of SD 1.5 with fewer steps, ours.",
@@ -275,14 +285,6 @@ ON_MORE = (
         shared=WAN_ROUND,
         measured=replace(CLIPS, steps=50),
         guidance=4.5,
-    ),
-    row(
-        "vgrpo",
-        "wan",
-        "V-GRPO on Wan 2.1 1.3B, 33 frames of 240 x 416; ours.",
-        objective=VGRPO(clip=None),
-        sampling=Sampling(steps=20),
-        shared=VIDEO,
     ),
     row(
         "diffusion_dpo",

@@ -38,14 +38,16 @@ def _classes(value: Any) -> Iterator[tuple[str, str]]:
     """The fields of a settings class, and of those inside it."""
     if not is_dataclass(value):
         return
-    yield type(value).__name__, " ".join(f.name for f in fields(value))
+    yield type(value).__name__, " ".join(f.name for f in fields(value) if f.init)
     for field in fields(value):
         yield from _classes(getattr(value, field.name))
 
 
 def fields_of(setting: Setting) -> list[str]:
     """The names of a setting's fields, if it is a dataclass."""
-    return [f.name for f in fields(setting.default)] if is_dataclass(setting.default) else []
+    return (
+        [f.name for f in fields(setting.default) if f.init] if is_dataclass(setting.default) else []
+    )
 
 
 def options_of(command: str) -> str:

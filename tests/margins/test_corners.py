@@ -12,7 +12,7 @@ from scoreward.losses import methods as m
 from scoreward.losses import separate, stepwise
 from scoreward.losses.diffusion_pointwise import diffusion_kto, loss_averse
 from scoreward.losses.language import PreferenceLoss
-from scoreward.losses.links import Exponential, Hinge
+from scoreward.losses.links import Exponential
 from scoreward.losses.pairs import Pairs
 from tests.margins.diffusion_cases import real, three_pairs
 from tests.margins.known import pairs
@@ -42,16 +42,16 @@ def at(a: Tensor, b: Tensor) -> Pairs:
 # Settings of the one objective
 
 WITHOUT: dict[str, tuple[PreferenceLoss, PreferenceLoss, Callable[[], Pairs]]] = {
-    "CPO's preference is DPO": (m.cpo(0.1, 0, per_token=True), m.dpo(0.1), bare),
-    "SLiC's margin is the hinge of DPO": (m.slic(1, 0), m.hinge_dpo(1), bare),
-    "SimPO without margin is LN-DPO": (m.simpo(10, 0), m.ln_dpo(10), bare),
-    "LN-DPO of single tokens is DPO": (m.ln_dpo(0.1), m.dpo(0.1), short),
-    "IPO per token of single tokens is IPO": (m.ipo_per_token(0.1), m.ipo(0.1), short),
-    "ODPO without offset is DPO": (m.odpo(0.1, 0.0), m.dpo(0.1), pairs),
-    "SLiC in nats is RSO's hinge": (m.slic(1, 0), m.rso(1, Hinge()), bare),
+    "CPO's preference is DPO": (m.CPO(0.1, 0, per_token=True).loss(), m.DPO(0.1).loss(), bare),
+    "SLiC's margin is the hinge of DPO": (m.SLiC(1, 0).loss(), m.HingeDPO(1).loss(), bare),
+    "SimPO without margin is LN-DPO": (m.SimPO(10, 0).loss(), m.LNDPO(10).loss(), bare),
+    "LN-DPO of single tokens is DPO": (m.LNDPO(0.1).loss(), m.DPO(0.1).loss(), short),
+    "IPO per token of single tokens is IPO": (m.IPOPerToken(0.1).loss(), m.IPO(0.1).loss(), short),
+    "ODPO without offset is DPO": (m.ODPO(0.1, 0.0).loss(), m.DPO(0.1).loss(), pairs),
+    "SLiC in nats is RSO's hinge": (m.SLiC(1, 0).loss(), m.RSO(1, "hinge").loss(), bare),
     "Mallows-IPO of φ = 1 is IPO": (
-        replace(m.mallows_ipo(0.1), scale=None),
-        m.ipo(0.1),
+        replace(m.MallowsIPO(0.1).loss(), scale=None),
+        m.IPO(0.1).loss(),
         pairs,
     ),
 }
@@ -65,13 +65,15 @@ def test_settings_meet_their_neighbours(name: str) -> None:
 
 def test_wpo_of_equal_weights_is_dpo() -> None:
     one = torch.ones(3).double()
-    close(m.wpo(0.1)(replace(pairs(), weight_w=one, weight_l=one)), m.dpo(0.1)(pairs()))
+    close(
+        m.WPO(0.1).loss()(replace(pairs(), weight_w=one, weight_l=one)), m.DPO(0.1).loss()(pairs())
+    )
 
 
 def test_orpo_of_unlikely_completions_is_simpo_without_margin() -> None:
     """logit p → log p where p is small; β = 1, the winner's likelihood left out."""
     rare = replace(pairs(), logp_w=pairs().logp_w * 20, logp_l=pairs().logp_l * 20)
-    close(replace(m.orpo(1.0), sft=0.0)(rare), m.simpo(1, 0)(rare), 1e-6)
+    close(replace(m.ORPO(1.0).loss(), sft=0.0)(rare), m.SimPO(1, 0).loss()(rare), 1e-6)
 
 
 # What is no setting of it
@@ -80,7 +82,7 @@ def test_orpo_of_unlikely_completions_is_simpo_without_margin() -> None:
 def test_sppo_of_opposite_log_ratios_is_half_an_ipo() -> None:
     """b = −a: 2(a − c)² = ½(Δ − 2c)² with 2c = 1/β, which is IPO's 1/(2τ) at τ = β/2."""
     a = real(-2.0, 0.0, 0.3, 7.0)
-    close(separate.sppo(at(a, -a), 0.1), m.ipo(0.05)(at(a, -a)) / 2)
+    close(separate.sppo(at(a, -a), 0.1), m.IPO(0.05).loss()(at(a, -a)) / 2)
 
 
 def test_nca_is_bco_where_both_completions_gained_alike() -> None:
@@ -105,12 +107,12 @@ def test_kto_of_a_pair_without_baseline_is_apo_zero() -> None:
 def test_aot_of_one_pair_is_dpo(loss: Callable[[Pairs, float], Tensor]) -> None:
     for i in range(3):
         one = pairs()[slice(i, i + 1)]  # pyright: ignore[reportArgumentType]
-        close(loss(one, 0.1), m.dpo(0.1)(one))
+        close(loss(one, 0.1), m.DPO(0.1).loss()(one))
 
 
 def test_discopop_is_logistic_for_lost_pairs_and_exponential_for_won_ones() -> None:
     lost, won = at(real(-30.0), real(30.0)), at(real(30.0), real(-30.0))
-    close(separate.discopop(lost, 0.1), m.dpo(0.1)(lost))
+    close(separate.discopop(lost, 0.1), m.DPO(0.1).loss()(lost))
     close(separate.discopop(won, 0.1), PreferenceLoss(Exponential(), 0.1)(won))
 
 
@@ -162,4 +164,4 @@ def test_step_losses_differ_in_beta_alone() -> None:
     close(stepwise.lpo(winner, loser, 7.0, 0.1), wanted)
     wide_open = stepwise.d3po(winner[:2], loser[:2], 7.0, 0.9)
     logit = at(winner[:2], loser[:2])
-    close(wide_open, m.dpo(7.0)(logit))
+    close(wide_open, m.DPO(7.0).loss()(logit))

@@ -181,16 +181,16 @@ def test_each_pair_has_its_own_weight() -> None:
 # Conventions of β
 
 IMPLEMENTATIONS = {  # convention, its own β, the official β for 16384 elements
-    "official": (d.OFFICIAL, 2000.0, 2000.0),
-    "diffusers SD": (d.DIFFUSERS_SD, 2500.0, 5000.0),
-    "diffusers SDXL": (d.DIFFUSERS_SDXL, 5000.0, 5000.0),
-    "pseudo-code": (d.PSEUDO_CODE, 0.061035, 2000.0),
-    "pseudo-code at 5000": (d.PSEUDO_CODE, 0.152588, 5000.0),
-    "VideoAlign": (d.VIDEO_ALIGN, 500.0, 500.0 * 16384),
-    "flow_grpo": (d.FLOW_GRPO, 100.0, 100.0),
-    "SimpleTuner, sum": (d.SIMPLE_TUNER_SUM, 0.1, 1638.4),
-    "SimpleTuner, mean": (d.SIMPLE_TUNER_MEAN, 100.0, 100.0),
-    "KTO": (d.KTO, 1000.0, 2000.0),
+    "official": (d.CONVENTIONS["official"], 2000.0, 2000.0),
+    "diffusers SD": (d.CONVENTIONS["diffusers_sd"], 2500.0, 5000.0),
+    "diffusers SDXL": (d.CONVENTIONS["diffusers_sdxl"], 5000.0, 5000.0),
+    "pseudo-code": (d.CONVENTIONS["pseudo_code"], 0.061035, 2000.0),
+    "pseudo-code at 5000": (d.CONVENTIONS["pseudo_code"], 0.152588, 5000.0),
+    "VideoAlign": (d.CONVENTIONS["video_align"], 500.0, 500.0 * 16384),
+    "flow_grpo": (d.CONVENTIONS["flow_grpo"], 100.0, 100.0),
+    "SimpleTuner, sum": (d.CONVENTIONS["simple_tuner_sum"], 0.1, 1638.4),
+    "SimpleTuner, mean": (d.CONVENTIONS["simple_tuner_mean"], 100.0, 100.0),
+    "KTO": (d.CONVENTIONS["diffusion_kto"], 1000.0, 2000.0),
 }
 
 
@@ -204,7 +204,7 @@ def test_beta_converts_both_ways(convention: d.Convention, own: float, official:
 
 
 def test_sdxl_has_four_times_the_elements() -> None:
-    assert d.PSEUDO_CODE.beta(5000.0, 65536) == pytest.approx(0.038147, abs=5e-7)
+    assert d.CONVENTIONS["pseudo_code"].beta(5000.0, 65536) == pytest.approx(0.038147, abs=5e-7)
 
 
 @pytest.mark.parametrize("official", [100.0, 2000.0])
@@ -215,15 +215,17 @@ def test_every_convention_gives_the_same_loss_after_conversion(official: float) 
     win, lose, ref_win, ref_lose = [((p - noise) ** 2).sum((1, 2, 3)) for p in predicted]
     summed = win - lose - ref_win + ref_lose
     logits = [
-        -0.5 * d.OFFICIAL.beta(official, 24) * summed / 24,
-        -d.DIFFUSERS_SD.beta(official, 24) * summed / 24,
-        -0.5 * d.DIFFUSERS_SDXL.beta(official, 24) * summed / 24,
-        -d.PSEUDO_CODE.beta(official, 24) * summed,
-        -0.5 * d.VIDEO_ALIGN.beta(official, 24) * summed,
-        -0.5 * d.FLOW_GRPO.beta(official, 24) * summed / 24,
-        -0.5 * d.SIMPLE_TUNER_SUM.beta(official, 24) * summed,
-        -0.5 * d.SIMPLE_TUNER_MEAN.beta(official, 24) * summed / 24,
-        d.KTO.beta(official, 24) * ((ref_win - win) - (ref_lose - lose)) / 24,
+        -0.5 * d.CONVENTIONS["official"].beta(official, 24) * summed / 24,
+        -d.CONVENTIONS["diffusers_sd"].beta(official, 24) * summed / 24,
+        -0.5 * d.CONVENTIONS["diffusers_sdxl"].beta(official, 24) * summed / 24,
+        -d.CONVENTIONS["pseudo_code"].beta(official, 24) * summed,
+        -0.5 * d.CONVENTIONS["video_align"].beta(official, 24) * summed,
+        -0.5 * d.CONVENTIONS["flow_grpo"].beta(official, 24) * summed / 24,
+        -0.5 * d.CONVENTIONS["simple_tuner_sum"].beta(official, 24) * summed,
+        -0.5 * d.CONVENTIONS["simple_tuner_mean"].beta(official, 24) * summed / 24,
+        d.CONVENTIONS["diffusion_kto"].beta(official, 24)
+        * ((ref_win - win) - (ref_lose - lose))
+        / 24,
     ]
     expected = d.diffusion_dpo(Errors(*means), official)
     for logit in logits:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from scoreward.losses import diffusion_tensors as whole
-from scoreward.losses.diffusion import PSEUDO_CODE, Convention, diffusion_dpo, metrics
+from scoreward.losses.diffusion import CONVENTIONS, Convention, diffusion_dpo, metrics
 from tests.margins.diffusion_cases import F64, eight_elements, real
 
 EIGHT = eight_elements()
@@ -30,7 +30,10 @@ def test_errors_margin_and_loss_of_the_eight_elements() -> None:
 
 
 def test_sums_without_and_with_the_half() -> None:
-    for convention, expected in ((PSEUDO_CODE, 0.692596), (Convention(sums=True), 0.692872)):
+    for convention, expected in (
+        (CONVENTIONS["pseudo_code"], 0.692596),
+        (Convention(sums=True), 0.692872),
+    ):
         # σ(0.1 · 8 · 0.001378303) = 0.500276; −log of it is 0.692596
         close(diffusion_dpo(EIGHT.errors(), convention.official(0.1, 8)), expected)
 

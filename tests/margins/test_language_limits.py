@@ -12,9 +12,7 @@ from torch import Tensor
 
 from scoreward.losses import methods as m
 from scoreward.losses.language import PreferenceLoss
-from scoreward.losses.links import Exponential
 from scoreward.losses.pairs import Pairs
-from scoreward.losses.shapes import AlphaDivergence, ForwardKL, JensenShannon
 from tests.margins.known import column, pairs
 
 REFERENCE, REWARD = column(0.5, 0.3, 0.2), column(1, 0, -1)
@@ -60,32 +58,32 @@ def test_the_best_policy_of_a_bandit(alpha: float, beta: float, policy: tuple) -
 
 
 EVERY = [
-    m.dpo(1),
-    m.conservative_dpo(1, 0.1),
-    m.robust_dpo(1, 0.1),
-    m.ln_dpo(1),
-    m.ipo(0.5),
-    m.ipo_rescaled(1),
-    m.ipo_per_token(0.5),
-    m.slic(1, 0.1),
-    m.hinge_dpo(1),
-    m.cpo(1, 1, per_token=True),
-    m.simpo(1, 0.3),
-    m.alpha_po(0.25, 2.5, 1.375),
-    m.alpha_po(-0.5, 2.5, 1.375),
-    m.orpo(0.1),
-    m.r_dpo(1, 0.02),
-    m.odpo(1),
-    m.mallows_dpo(1),
-    m.mallows_ipo(0.5),
-    m.mallows_ipo_rescaled(1),
-    m.wpo(1),
-    m.dpop(1, 5),
-    m.f_dpo(1, JensenShannon()),
-    m.f_dpo(1, ForwardKL()),
-    m.f_dpo(1, AlphaDivergence(0.5)),
-    m.rainbow_po(1),
-    m.rainbow_po(1, link=Exponential()),
+    m.DPO(1).loss(),
+    m.ConservativeDPO(1, 0.1).loss(),
+    m.RobustDPO(1, 0.1).loss(),
+    m.LNDPO(1).loss(),
+    m.IPO(0.5).loss(),
+    m.IPORescaled(1).loss(),
+    m.IPOPerToken(0.5).loss(),
+    m.SLiC(1, 0.1).loss(),
+    m.HingeDPO(1).loss(),
+    m.CPO(1, 1, per_token=True).loss(),
+    m.SimPO(1, 0.3).loss(),
+    m.AlphaPO(0.25, 2.5, 1.375).loss(),
+    m.AlphaPO(-0.5, 2.5, 1.375).loss(),
+    m.ORPO(0.1).loss(),
+    m.RDPO(1, 0.02).loss(),
+    m.ODPO(1).loss(),
+    m.MallowsDPO(1).loss(),
+    m.MallowsIPO(0.5).loss(),
+    m.MallowsIPORescaled(1).loss(),
+    m.WPO(1).loss(),
+    m.DPOP(1, 5).loss(),
+    m.FDPO(1, "js").loss(),
+    m.FDPO(1, "forward_kl").loss(),
+    m.FDPO(1, "alpha", 0.5).loss(),
+    m.RainbowPO(1).loss(),
+    m.RainbowPO(1, link="exponential").loss(),
 ]
 FAR = st.floats(0, 1e4, width=32)
 
@@ -110,24 +108,30 @@ def test_far_log_probabilities_give_finite_losses_and_gradients(
 def test_a_more_likely_winner_never_costs_more(gain: float) -> None:
     known = pairs()
     better = replace(known, logp_w=(known.logp_w + gain).clamp(max=-1e-3))
-    for loss in (m.dpo(0.1), m.simpo(), m.orpo(0.1), m.rainbow_po(), m.dpop(0.1, 5)):
+    for loss in (
+        m.DPO(0.1).loss(),
+        m.SimPO().loss(),
+        m.ORPO(0.1).loss(),
+        m.RainbowPO().loss(),
+        m.DPOP(0.1, 5).loss(),
+    ):
         assert (loss(better) <= loss(known) + 1e-12).all()
 
 
 def test_half_precision_is_widened() -> None:
     small = pairs()._map(lambda v: v.bfloat16() if v.is_floating_point() else v)
-    found = m.rainbow_po()(small)
+    found = m.RainbowPO().loss()(small)
     assert found.dtype == torch.float32
-    assert m.dpo(0.1)(small)[2].item() == pytest.approx(log(2), abs=1e-6)
+    assert m.DPO(0.1).loss()(small)[2].item() == pytest.approx(log(2), abs=1e-6)
 
 
 @pytest.mark.parametrize(
     ("loss", "absent"),
     [
-        (m.dpo(0.1), "ref"),
-        (m.rainbow_po(), "entropy"),
-        (m.odpo(0.1), "score"),
-        (m.wpo(0.1), "weight"),
+        (m.DPO(0.1).loss(), "ref"),
+        (m.RainbowPO().loss(), "entropy"),
+        (m.ODPO(0.1).loss(), "score"),
+        (m.WPO(0.1).loss(), "weight"),
     ],
 )
 def test_what_is_absent_is_named(loss: PreferenceLoss, absent: str) -> None:
@@ -138,12 +142,12 @@ def test_what_is_absent_is_named(loss: PreferenceLoss, absent: str) -> None:
 
 def test_a_log_gap_needs_a_better_winner() -> None:
     with pytest.raises(ValueError, match="needs score_w > score_l, got a gap of 0"):
-        m.odpo(0.1)(replace(pairs(), score_l=column(0.17, 0.1, 0.1)))
+        m.ODPO(0.1).loss()(replace(pairs(), score_l=column(0.17, 0.1, 0.1)))
 
 
 def test_empty_completions_are_refused() -> None:
     with pytest.raises(ValueError, match="has 0 tokens, expected at least 1"):
-        m.dpo(0.1)(replace(pairs(), len_l=torch.tensor([1, 0, 2])))
+        m.DPO(0.1).loss()(replace(pairs(), len_l=torch.tensor([1, 0, 2])))
 
 
 @pytest.mark.parametrize(
@@ -182,5 +186,5 @@ def test_rainbow_po_is_its_formula(seed: int, alpha: float, gamma: float, eta: i
         len_w=torch.tensor(n[0]),
         len_l=torch.tensor(n[1]),
     )
-    found = m.rainbow_po(3, alpha, gamma, sft=0.5, length_exponent=eta)(known)
+    found = m.RainbowPO(3, alpha, gamma, sft=0.5, length_exponent=eta).loss()(known)
     np.testing.assert_allclose(found.numpy(), written(p, n, alpha, gamma, eta), rtol=1e-10)

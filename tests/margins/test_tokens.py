@@ -72,14 +72,14 @@ def test_quantities_of_the_pair_are_known(field: str, expected: float) -> None:
 @pytest.mark.parametrize(
     ("loss", "expected"),
     [
-        (m.dpo(0.1), 0.660510),
-        (m.ln_dpo(10), 0.064146),
-        (m.rainbow_po(), 0.661210),
-        (m.rainbow_po(norm=None), 0.022177),
-        (m.simpo(2.5, 1.375), 0.736723),
-        (m.orpo(0.1), 0.590453 + 0.033489),
-        (m.ipo_per_token(0.1), 22.359335),
-        (m.wpo(0.1), 0.723232),
+        (m.DPO(0.1).loss(), 0.660510),
+        (m.LNDPO(10).loss(), 0.064146),
+        (m.RainbowPO().loss(), 0.661210),
+        (m.RainbowPO(norm="off").loss(), 0.022177),
+        (m.SimPO(2.5, 1.375).loss(), 0.736723),
+        (m.ORPO(0.1).loss(), 0.590453 + 0.033489),
+        (m.IPOPerToken(0.1).loss(), 22.359335),
+        (m.WPO(0.1).loss(), 0.723232),
     ],
 )
 def test_losses_of_the_pair_are_known(loss: PreferenceLoss, expected: float) -> None:
@@ -87,18 +87,18 @@ def test_losses_of_the_pair_are_known(loss: PreferenceLoss, expected: float) -> 
 
 
 def test_scales_and_advantages_of_the_pair_are_known() -> None:
-    rainbow, raw = m.rainbow_po(), m.mallows_dpo(0.1, 1.0)
+    rainbow, raw = m.RainbowPO().loss(), m.MallowsDPO(0.1, 1.0).loss()
     assert rainbow.advantage(pair()).item() == pytest.approx(0.379759, abs=DIGITS)
     assert rainbow.scale is not None
     assert raw.scale is not None
     assert rainbow.scale(pair()).item() == pytest.approx(0.017097, abs=DIGITS)
     assert raw.scale(pair()).item() == pytest.approx(0.058957, abs=DIGITS)
-    assert m.orpo(0.1).advantage(pair()).item() == pytest.approx(0.921842, abs=DIGITS)
+    assert m.ORPO(0.1).loss().advantage(pair()).item() == pytest.approx(0.921842, abs=DIGITS)
 
 
 def test_a_tail_that_counts_half_is_known() -> None:
     """[ld-dpo] (likelihood)"""
-    assert m.dpo(0.1)(pair(0.5)).item() == pytest.approx(0.666530, abs=DIGITS)
+    assert m.DPO(0.1).loss()(pair(0.5)).item() == pytest.approx(0.666530, abs=DIGITS)
 
 
 def test_a_tail_that_does_not_count_leaves_the_shared_tokens() -> None:

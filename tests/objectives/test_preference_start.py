@@ -13,7 +13,6 @@ from scoreward.core.denoiser import NetworkDenoiser
 from scoreward.core.keys import Key
 from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.process import RectifiedFlow
-from scoreward.methods.losses import TextLoss
 from scoreward.models.builtin.transformer import NetworkSize, PatchTransformer
 from scoreward.models.lora import LoRA, add_lora
 from scoreward.models.texts.loading import LanguageLoading
@@ -21,7 +20,7 @@ from scoreward.models.weights import Snapshot, Weights
 from scoreward.objectives.pictures.diffusion_dpo import DiffusionDPO
 from scoreward.objectives.pictures.rows import PreferenceRows, Preferred
 from scoreward.training.geometry import Geometry
-from tests.objectives.texts import SIZES, tales, trainer_of
+from tests.objectives.texts import SIZES, named, tales, trainer_of
 
 KEY, PAIRS, FLOW = Key(("start",)), 24, RectifiedFlow()
 DPO = DiffusionDPO(beta=2000.0)
@@ -102,7 +101,7 @@ def test_pictures_in_two_precisions_begin_near_log_2() -> None:
 
 def test_texts_in_two_precisions_begin_near_log_2(tmp_path: Path) -> None:
     model = SIZES.build(LanguageLoading(adapters=False))
-    trainer = trainer_of(TextLoss("dpo"), tmp_path, tales(12), Geometry(prompts=12, group=1), model)
+    trainer = trainer_of(named("dpo"), tmp_path, tales(12), Geometry(prompts=12, group=1), model)
     work, _ = trainer.work(0)
     with torch.no_grad():
         rows = trainer.source.collect(0, trainer.key, work).samples

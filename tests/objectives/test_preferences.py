@@ -15,11 +15,10 @@ from scoreward.objectives.pictures.diffusion_dpo import DiffusionDPO
 from scoreward.objectives.pictures.diffusion_kto import DiffusionKTO
 from scoreward.objectives.pictures.diffusion_rainbow_po import DiffusionRainbowPO
 from scoreward.objectives.pictures.dspo import DSPO
-from scoreward.objectives.pictures.errors import compared
 from scoreward.objectives.pictures.flow_dpo import FlowDPO
 from scoreward.objectives.pictures.inpo import InPO
 from scoreward.objectives.pictures.pnapo import PNAPO
-from scoreward.objectives.pictures.rows import extremes
+from scoreward.objectives.pictures.rows import compared, extremes
 from scoreward.objectives.pictures.smpo import SmPO
 from tests.core.laws import real
 from tests.objectives.pairing import derivative, policy

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from scoreward.losses import methods
-from scoreward.methods.losses import Name, TextLoss
+from scoreward.losses.separate import Separate
 from scoreward.models.texts.language import Sequences
 from scoreward.objectives.texts.batch import AOT, BCO
 from scoreward.objectives.texts.kto import BASELINE, KTO, LabelledRows
-from scoreward.objectives.texts.language import LanguagePreferences, Separate, TextPairs
-from tests.objectives.texts import Bench, bench
+from scoreward.objectives.texts.language import LanguagePreferences, TextPairs
+from tests.objectives.texts import Bench, bench, named
 
 
 def ranks(ours: Bench, objective: KTO) -> tuple[list[Tensor], list[Tensor]]:
@@ -44,7 +44,7 @@ def test_every_process_has_the_same_baseline_and_it_is_never_negative(
     sign: int, tmp_path: Path
 ) -> None:
     """[kto] (baseline): the mean over the round, not the mean of the processes' means."""
-    ours = bench(TextLoss("kto"), tmp_path, pairs=6)
+    ours = bench(named("kto"), tmp_path, pairs=6)
     if sign < 0:  # the policy and the reference change places
         ours.policy = replace(ours.policy, old=ours.policy.reference, reference=ours.policy.old)
     found, told = ranks(ours, KTO())
@@ -55,7 +55,7 @@ def test_every_process_has_the_same_baseline_and_it_is_never_negative(
 
 
 def test_no_gradient_reaches_the_baseline_of_kto(tmp_path: Path) -> None:
-    ours = bench(TextLoss("kto"), tmp_path)
+    ours = bench(named("kto"), tmp_path)
     loss, _ = ours.loss()
     assert loss.requires_grad
     assert not ours.policy.memory[BASELINE].requires_grad
@@ -75,9 +75,9 @@ def padded(text: Sequences, width: int) -> Sequences:
 @pytest.mark.parametrize(
     "name", ["dpo", "ln_dpo", "rainbow_po", "simpo", "orpo", "wpo", "r_dpo", "bco", "aot"]
 )
-def test_columns_outside_the_mask_change_no_loss(name: Name, tmp_path: Path) -> None:
+def test_columns_outside_the_mask_change_no_loss(name: str, tmp_path: Path) -> None:
     """With LD-DPO's tail where the loss is DPO."""
-    ours = bench(TextLoss(name, tail=0.5 if name == "dpo" else 1.0), tmp_path)
+    ours = bench(named(name, tail=0.5) if name == "dpo" else named(name), tmp_path)
     before, _ = ours.loss()
     rows: TextPairs = ours.rows
     ours.rows = replace(rows, winner=padded(rows.winner, 5), loser=padded(rows.loser, 5))
@@ -109,8 +109,8 @@ def test_a_separate_loss_of_equal_texts_has_its_start(tmp_path: Path) -> None:
     for method, wanted in (
         (Separate("nca", 0.3), 1.386294),
         (Separate("apo_zero", 0.3), 1.0),
-        (methods.dpo(0.3), 0.693147),
+        (methods.DPO(0.3).loss(), 0.693147),
     ):
-        ours = bench(TextLoss("dpo"), tmp_path, away=0)
+        ours = bench(named("dpo"), tmp_path, away=0)
         loss, _ = LanguagePreferences(method).loss(ours.rows, ours.policy)
         assert loss.item() == pytest.approx(wanted, abs=1e-5)

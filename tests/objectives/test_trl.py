@@ -11,39 +11,39 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreward.methods.losses import TextLoss
+from scoreward.methods.texts import TextMethod, measured
 from scoreward.models.texts.language import Sequences
-from tests.objectives.texts import Bench, bench, tales
+from tests.objectives.texts import Bench, bench, named, tales
 from tests.training.toys import worded
 
 BETA = 0.3
 # our method: TRL's loss and the settings it is compared with
 SAME = {
-    TextLoss("dpo", beta=BETA): ("sigmoid", {}),
-    TextLoss("ln_dpo", beta=BETA): ("sigmoid_norm", {}),
-    TextLoss("ipo_per_token", tau=BETA): ("ipo", {}),
-    TextLoss("hinge_dpo", beta=BETA): ("hinge", {}),
-    TextLoss("robust_dpo", beta=BETA, flip=0.2): ("robust", {"label_smoothing": 0.2}),
-    TextLoss("exo", beta=BETA, flip=0.2): ("exo_pair", {"label_smoothing": 0.2}),
-    TextLoss("nca", beta=BETA): ("nca_pair", {}),
-    TextLoss("sppo", beta=BETA): ("sppo_hard", {}),
-    TextLoss("apo_zero", beta=BETA): ("apo_zero", {}),
-    TextLoss("apo_down", beta=BETA): ("apo_down", {}),
-    TextLoss("aot", beta=BETA): ("aot", {}),
-    TextLoss("aot_unpaired", beta=BETA): ("aot_unpaired", {}),
-    TextLoss("bco", beta=BETA, running=False): ("bco_pair", {}),
-    TextLoss("discopop", beta=BETA): ("discopop", {}),
-    TextLoss("wpo", beta=BETA): ("sigmoid", {"use_weighting": True}),
-    TextLoss("dpo", beta=BETA, tail=0.4): ("sigmoid", {"ld_alpha": 0.4}),
-    TextLoss("f_dpo", beta=BETA, divergence="js"): (
+    named("dpo", beta=BETA): ("sigmoid", {}),
+    named("ln_dpo", beta=BETA): ("sigmoid_norm", {}),
+    named("ipo_per_token", tau=BETA): ("ipo", {}),
+    named("hinge_dpo", beta=BETA): ("hinge", {}),
+    named("robust_dpo", beta=BETA, flip=0.2): ("robust", {"label_smoothing": 0.2}),
+    named("exo", beta=BETA, flip=0.2): ("exo_pair", {"label_smoothing": 0.2}),
+    named("nca", beta=BETA): ("nca_pair", {}),
+    named("sppo", beta=BETA): ("sppo_hard", {}),
+    named("apo_zero", beta=BETA): ("apo_zero", {}),
+    named("apo_down", beta=BETA): ("apo_down", {}),
+    named("aot", beta=BETA): ("aot", {}),
+    named("aot_unpaired", beta=BETA): ("aot_unpaired", {}),
+    named("bco", beta=BETA, running=False): ("bco_pair", {}),
+    named("discopop", beta=BETA): ("discopop", {}),
+    named("wpo", beta=BETA): ("sigmoid", {"use_weighting": True}),
+    named("dpo", beta=BETA, tail=0.4): ("sigmoid", {"ld_alpha": 0.4}),
+    named("f_dpo", beta=BETA, divergence="js"): (
         "sigmoid",
         {"f_divergence_type": "js_divergence"},
     ),
-    TextLoss("f_dpo", beta=BETA, divergence="forward_kl"): (
+    named("f_dpo", beta=BETA, divergence="forward_kl"): (
         "sigmoid",
         {"f_divergence_type": "forward_kl"},
     ),
-    TextLoss("f_dpo", beta=BETA, divergence="alpha", a=0.5): (
+    named("f_dpo", beta=BETA, divergence="alpha", a=0.5): (
         "sigmoid",
         {"f_divergence_type": "alpha_divergence", "f_alpha_divergence_coef": 0.5},
     ),
@@ -80,7 +80,7 @@ def settings(folder: Path, kind: Any, **more: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    return bench(TextLoss("dpo", beta=BETA), tmp_path_factory.mktemp("dpo"))
+    return bench(named("dpo", beta=BETA), tmp_path_factory.mktemp("dpo"))
 
 
 @pytest.fixture(scope="module")
@@ -123,9 +123,9 @@ def gradient(network: Any) -> Tensor:
     return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
 
 
-@pytest.mark.parametrize("method", SAME, ids=lambda m: f"{m.name}-{m.tail}-{m.divergence}")
+@pytest.mark.parametrize("method", SAME, ids=repr)
 def test_losses_and_gradients_are_those_of_trl(
-    method: TextLoss, theirs: Any, tmp_path: Path
+    method: TextMethod, theirs: Any, tmp_path: Path
 ) -> None:
     """[ld-dpo] (likelihood) [wpo] (weights) [f-dpo] (loss) [aot] (paired) and what DPO has."""
     name, changed = SAME[method]
@@ -156,7 +156,7 @@ def test_kto_is_that_of_trl(tmp_path: Path) -> None:
     from datasets import Dataset
     from trl import KTOConfig, KTOTrainer
 
-    method = TextLoss("kto", beta=BETA, weight_desirable=1.2, weight_undesirable=0.8)
+    method = named("kto", beta=BETA, weight_desirable=1.2, weight_undesirable=0.8)
     ours = bench(method, tmp_path)
     policy, reference = networks(ours)
     texts = [{"prompt": "p", "completion": "abc", "label": bool(i % 2)} for i in range(6)]
@@ -194,25 +194,25 @@ def test_losses_without_a_reference_are_those_of_trl(tmp_path: Path) -> None:
     cpo_loss: Any = of_cpo.CPOTrainer.cpo_loss
     odds_ratio_loss: Any = of_orpo.ORPOTrainer.odds_ratio_loss
 
-    ours = bench(TextLoss("dpo"), tmp_path)
+    ours = bench(named("dpo"), tmp_path)
     pairs = said_of(ours.policy.current, ours.rows, 1.0)
     (sum_w, sum_l), (len_w, len_l) = pairs.policy(), pairs.lengths()
     mean_w, mean_l = sum_w / len_w, sum_l / len_l
 
-    def ours_of(method: TextLoss) -> Tensor:
-        return method.preferences().method(pairs).detach()
+    def ours_of(method: TextMethod) -> Tensor:
+        return measured(method).method(pairs).detach()
 
     cpo = stand_in(loss_type="sigmoid", beta=BETA)
     expected = cpo_loss(cpo, sum_w, sum_l)[0] - mean_w
-    torch.testing.assert_close(ours_of(TextLoss("cpo", beta=BETA, sft=1.0)), expected.detach())
+    torch.testing.assert_close(ours_of(named("cpo", beta=BETA, sft=1.0)), expected.detach())
     simpo = stand_in(loss_type="simpo", beta=2.0, simpo_gamma=0.5)
     expected = cpo_loss(simpo, mean_w, mean_l)[0]
-    torch.testing.assert_close(ours_of(TextLoss("simpo", beta=2.0, gamma=0.5)), expected.detach())
+    torch.testing.assert_close(ours_of(named("simpo", beta=2.0, gamma=0.5)), expected.detach())
     simpo.alpha = 0.25
     expected = cpo_loss(simpo, mean_w, mean_l)[0]
-    method = TextLoss("alpha_po", beta=2.0, gamma=0.5, a=0.25)
+    method = named("alpha_po", beta=2.0, gamma=0.5, a=0.25)
     torch.testing.assert_close(ours_of(method), expected.detach())
     odds = odds_ratio_loss(stand_in(beta=0.1), mean_w, mean_l)[0]
     expected = (-mean_w - odds).detach()
-    found = ours_of(TextLoss("orpo", weight=0.1))
+    found = ours_of(named("orpo", weight=0.1))
     torch.testing.assert_close(found.float(), expected.float(), rtol=1e-5, atol=1e-5)

@@ -1,7 +1,7 @@
 """A tiny Llama whose policy has left its reference, and a round of pairs for it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from scoreward.data.preferences.records import TextBinary, TextPair
-from scoreward.methods.losses import TextLoss
+from scoreward.methods.texts import LOSSES, TextMethod, measured, trained
 from scoreward.models.texts.language import LanguageModel, TextPolicy
 from scoreward.models.texts.loading import LanguageLoading, TinyLlama
 from scoreward.objectives.base import Objective
+from scoreward.objectives.texts.kto import KTO
 from scoreward.tasks.text_data import sorted_digits
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
@@ -57,8 +58,13 @@ class Bench:
         return self.trainer.objective.loss(self.rows, self.policy)
 
 
+def named(name: str, **settings: Any) -> TextMethod:
+    """A loss by the name of its method, with other settings than its own."""
+    return replace(LOSSES[name], **settings)
+
+
 def trainer_of(
-    method: TextLoss,
+    method: TextMethod,
     folder: Path,
     records: Sequence[TextPair],
     geometry: Geometry,
@@ -68,15 +74,17 @@ def trainer_of(
 ) -> Trainer:
     """A trainer of one method; the reference's numbers are kept in `folder`."""
     model = model or llama()
-    asked = ReferenceFile(True, method.entropy, folder / f"{method.name}.safetensors")
+    name = next(name for name, one in LOSSES.items() if type(one) is type(method))
+    file = folder / f"{name}.safetensors"
+    asked = ReferenceFile(True, measured(method).entropy, file)
     source: Source[TextPolicy, Any]
-    if method.name == "kto":
+    if isinstance(method, KTO):
         both = [TextBinary(r.prompt, r.chosen if i % 2 else r.rejected, bool(i % 2))
                 for i, r in enumerate(records)]  # fmt: skip
         source = LabelledSource(model, both, geometry, asked)
     else:
         source = PairSource(PairTexts(model, records, asked), geometry)
-    return Trainer(model, objective or method.objective(), source, Optimizer(lr=lr), Team())
+    return Trainer(model, objective or trained(method), source, Optimizer(lr=lr), Team())
 
 
 def moved(trainer: Trainer, size: float = 0.2) -> None:
@@ -89,7 +97,7 @@ def moved(trainer: Trainer, size: float = 0.2) -> None:
     trainer.weights.stepped()
 
 
-def bench(method: TextLoss, folder: Path, pairs: int = 6, away: float = 0.6) -> Bench:
+def bench(method: TextMethod, folder: Path, pairs: int = 6, away: float = 0.6) -> Bench:
     """One round, ready for the loss."""
     trainer = trainer_of(method, folder, tales(pairs), Geometry(prompts=pairs, group=1))
     if away:

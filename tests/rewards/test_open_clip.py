@@ -1,6 +1,7 @@
 """HPSv2's checkpoint layout becomes the same network in transformers."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,6 +34,7 @@ def ids_of(prompts: list[str], length: int = 16) -> Tensor:
 
 def test_both_towers_are_those_of_the_checkpoint() -> None:
     state = clip_state(len(clip_tokenizer()))
+    model: Any
     model, mapped = clip_of("hpsv2", state)
     assert mapped.keys() == model.state_dict().keys()
     model.eval().load_state_dict(mapped)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from scoreward.data.preferences.records import TextBinary
-from scoreward.methods.losses import Name, TextLoss
 from scoreward.methods.sampling import Sampling
+from scoreward.methods.texts import measured
 from scoreward.models.texts.generation import TextSampling as Drawing
 from scoreward.models.texts.generation import Writer
 from scoreward.tasks.toy import CORNERS, closeness
@@ -25,7 +25,7 @@ from scoreward.training.geometry import Geometry
 from scoreward.training.sources.pairs import HeldOutPairs
 from scoreward.training.sources.texts import LabelledSource, PairTexts, ReferenceFile
 from scoreward.training.trainer import Trainer
-from tests.objectives.texts import moved, tales, trainer_of
+from tests.objectives.texts import moved, named, tales, trainer_of
 from tests.systems.cases import corners
 from tests.systems.flat import picky
 from tests.training.preferring import pair_data
@@ -36,7 +36,7 @@ SAMPLERS = {
     "ode": Sampling(steps=4).sampler(),
     "sde": Sampling(steps=4, eta=1.0).sampler(),
 }
-TEXTS: tuple[Name, ...] = ("dpo", "rainbow_po", "aot")
+TEXTS = ("dpo", "rainbow_po", "aot")
 LENGTHS = (1, 7)
 
 
@@ -87,24 +87,24 @@ def word_length(texts: Sequence[str], prompts: Sequence[str]) -> Tensor:
     return torch.tensor([float(len(t)) for t in texts])
 
 
-def texts(name: Name, pairs: int, folder: Path) -> dict[str, Any]:
+def texts(name: str, pairs: int, folder: Path) -> dict[str, Any]:
     """Accuracies, margins and what is written, by a language model that has moved."""
-    method = TextLoss(name)
+    method = named(name)
     trainer = trainer_of(method, folder, tales(6), Geometry(prompts=6, group=1))
     moved(trainer)
     trainer.weights.commit("ema")
     trainer.step()
-    asked = ReferenceFile(True, method.entropy, folder / f"{name}-{pairs}.held")
+    asked = ReferenceFile(True, measured(method).entropy, folder / f"{name}-{pairs}.held")
     # twice the same prompt: its answers must differ, on whatever process they are written
     words = (["say: ", "tell: ", "say: ", "say: "] * 2)[:pairs]
     writing = Writing(words, Writer(Drawing(1.0, 1.0, 6)), {"length": word_length})
     data = PairTexts(worded(trainer), tales(pairs + 6)[6:], asked)
-    evaluation = TextEvaluation(data, method.preferences(), batch=2, writing=writing)
+    evaluation = TextEvaluation(data, measured(method), batch=2, writing=writing)
     return told(evaluation, subject(trainer, worded(trainer)))
 
 
 def labels(texts: int, folder: Path) -> dict[str, Any]:
-    trainer = trainer_of(TextLoss("kto"), folder, tales(6), Geometry(prompts=6, group=1))
+    trainer = trainer_of(named("kto"), folder, tales(6), Geometry(prompts=6, group=1))
     moved(trainer)
     trainer.weights.commit("ema")
     records = [TextBinary(r.prompt, r.chosen, bool(i % 2)) for i, r in enumerate(tales(texts))]

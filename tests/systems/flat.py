@@ -18,8 +18,8 @@ from torch import Tensor
 from scoreward.core.chain import Tree
 from scoreward.data.preferences.records import TextPair
 from scoreward.losses.diffusion import AutomaticBeta
-from scoreward.methods.losses import Name, TextLoss
 from scoreward.methods.sampling import Noisy, Sampling
+from scoreward.methods.texts import trained
 from scoreward.models.analytic import GaussianPolicy
 from scoreward.models.base import Model
 from scoreward.objectives.base import Objective
@@ -70,7 +70,7 @@ from scoreward.training.sources.online import Offline, Online, Source
 from scoreward.training.sources.pairs import PairData, Preferences
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
-from tests.objectives.texts import tales, trainer_of
+from tests.objectives.texts import named, tales, trainer_of
 from tests.training.preferring import pair_data
 
 STEPS, GROUP, ROUNDS = 4, 6, 3  # the mean of six equal numbers is off by rounding
@@ -156,7 +156,7 @@ STARTS: dict[str, Objective] = {
     "draft": DRaFT(anchor=0.1),
     "align_prop": AlignProp(mean=0.5, anchor=0.1),
 }
-TEXTS: tuple[Name, ...] = (
+TEXTS = (
     *("dpo", "simpo", "rainbow_po", "odpo", "wpo", "exo", "discopop"),
     *("bco", "aot", "aot_unpaired", "kto"),
 )
@@ -242,15 +242,15 @@ def stored() -> dict[str, Callable[[Path], Trainer]]:
 def written() -> dict[str, Callable[[Path], Trainer]]:
     """Losses of texts on pairs of a text with itself; with one pair a process has none."""
 
-    def make(name: Name, sizes: Geometry) -> Callable[[Path], Trainer]:
+    def make(name: str, sizes: Geometry) -> Callable[[Path], Trainer]:
         same = [TextPair(r.prompt, r.chosen, r.chosen, r.score_w, r.score_l) for r in tales(5)]
-        return lambda folder: trainer_of(TextLoss(name), folder, same, sizes)
+        return lambda folder: trainer_of(named(name), folder, same, sizes)
 
     return {
         f"{name}-{count}": make(name, Geometry(prompts=count, group=1))
         for name in TEXTS
         for count in (1, 3)
-        if count > 1 or not TextLoss(name).objective().needs.everyone
+        if count > 1 or not trained(named(name)).needs.everyone
     }
 
 

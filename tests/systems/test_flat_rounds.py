@@ -11,8 +11,9 @@ import pytest
 import torch
 
 import scoreward.objectives
-from scoreward.methods.losses import TextLoss
+from scoreward.methods.texts import trained
 from scoreward.objectives.base import Objective
+from tests.objectives.texts import named
 from tests.systems.flat import (
     CASES,
     IN_TEAMS,
@@ -60,7 +61,7 @@ def test_every_objective_there_is_has_a_flat_round() -> None:
     for module in pkgutil.iter_modules(scoreward.objectives.__path__):
         import_module(f"scoreward.objectives.{module.name}")
     tried = {type(o) for some in (PATHS, SAMPLES, PAIRED, STARTS, STEPWISE) for o in some.values()}
-    tried |= {type(TextLoss(name).objective()) for name in TEXTS}
+    tried |= {type(trained(named(name))) for name in TEXTS}
     rest = {c.__name__ for c in concrete(Objective)} - {c.__name__ for c in tried}
     assert rest == {"BranchGRPO", "Denoising", "FewStep"}  # which have cases of their own
     assert {"branch_grpo-flat-two", "denoising-1", "few_step-3"} <= CASES.keys()

@@ -7,17 +7,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from scoreward.methods.losses import Name, TextLoss
 from scoreward.training.geometry import Geometry
-from tests.objectives.texts import moved, tales, trainer_of
+from tests.objectives.texts import moved, named, tales, trainer_of
 
-NAMES: tuple[Name, ...] = ("rainbow_po", "aot_unpaired", "bco", "kto")
+NAMES = ("rainbow_po", "aot_unpaired", "bco", "kto")
 
 
-def trained(name: Name, folder: Path) -> dict[str, Tensor]:
+def trained(name: str, folder: Path) -> dict[str, Tensor]:
     """Weights after two rounds of five pairs, and what the method kept of them."""
     folder.mkdir(parents=True, exist_ok=True)
-    trainer = trainer_of(TextLoss(name), folder, tales(7), Geometry(prompts=5, group=1))
+    trainer = trainer_of(named(name), folder, tales(7), Geometry(prompts=5, group=1))
     moved(trainer)
     losses = [trainer.step().metrics["loss"] for _ in range(2)]
     live = torch.cat([p.detach().flatten() for p in trainer.weights.parameters.values()])

@@ -14,7 +14,7 @@ from scoreward.commands.train import build
 from scoreward.core.keys import Key
 from scoreward.core.policy import Policy
 from scoreward.core.rows import Rows
-from scoreward.methods.losses import OWN, TextLoss
+from scoreward.methods.texts import LOSSES
 from scoreward.models.builtin.portraits import portraits
 from scoreward.models.builtin.transformer import NetworkSize, fresh
 from scoreward.models.lora import LoRA, add_lora
@@ -35,7 +35,7 @@ SMALL = NetworkSize(hidden=16, depth=1, heads=2)
 ADAPTERS = LoRA(rank=2, alpha=4.0)
 PAIRED = [f"portraits_{method}" for method in ON_PAIRS]
 PICTURES = [r for r in BUILT_IN if r.startswith("portraits_") and r != "portraits_pretrain"]
-TEXTS = [f"text_{name}" for name in OWN]
+TEXTS = [f"text_{name}" for name in LOSSES]
 ALL_PRECISIONS = ("no", "bf16")
 SIZES = {
     "portraits_branch_grpo": (1, 8),
@@ -102,7 +102,7 @@ def trainer(name: str, precision: str, lora: bool, folder: Path) -> Trainer:
 def text_trainer(name: Any, precision: str, lora: bool, folder: Path) -> Trainer:
     loading = LanguageLoading(adapters=lora, lora=LoRA(2, 4.0, ("q_proj", "v_proj", "down_proj")))
     model, geometry = texts.SIZES.build(loading), Geometry(prompts=4, group=1)
-    plain = texts.trainer_of(TextLoss(name), folder, texts.tales(4), geometry, model)
+    plain = texts.trainer_of(texts.named(name), folder, texts.tales(4), geometry, model)
     return Trainer(plain.model, plain.objective, plain.source, FAST, Team(precision), guards=LOOSE)
 
 

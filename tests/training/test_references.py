@@ -5,14 +5,13 @@ from pathlib import Path
 import pytest
 
 from scoreward.core.denoiser import PRECISIONS
-from scoreward.methods.losses import TextLoss
 from scoreward.training.geometry import Geometry
-from tests.objectives.texts import tales, trainer_of
+from tests.objectives.texts import named, tales, trainer_of
 
 
 def asked(folder: Path, precision: str = "no") -> bool:
     """Whether the numbers were read from the file."""
-    trainer = trainer_of(TextLoss("dpo"), folder, tales(4), Geometry(prompts=4, group=1))
+    trainer = trainer_of(named("dpo"), folder, tales(4), Geometry(prompts=4, group=1))
     trainer.team.precision = PRECISIONS.get(precision)
     work, _ = trainer.work(0)
     trainer.source.collect(0, trainer.key, work)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from datasets import config
@@ -12,7 +13,7 @@ from scoreward.data.preferences.faults import said
 from scoreward.data.preferences.files import write
 from scoreward.data.preferences.records import TextBinary, TextPair
 from scoreward.data.preferences.sorting import split
-from scoreward.methods.losses import TextLoss
+from scoreward.losses.methods import DPO
 from scoreward.methods.texts import Cached, HeldOutTexts, TextSettings, on_texts
 from scoreward.models.texts.loading import TinyLlama
 from scoreward.tasks.text_data import TextFile, built_in, from_file, score, success
@@ -43,7 +44,7 @@ def test_the_built_in_pairs_are_measured_on_prompts_never_trained_on() -> None:
     assert set(asked) <= tests
     topics = {instructions.task_of(prompt).topic for prompt in asked}
     assert len(topics) > 10  # not the first few of a sorted list
-    told = data.facts["data"]
+    told: Any = data.facts["data"]
     groups = sum(len(builtin.instruction_groups(s)) for s in ("train", "validation"))
     assert told["used"] + told["ties"] == groups
     assert (told["held_out"], told["skipped"]) == (len(data.held_out), 0)
@@ -67,9 +68,7 @@ def test_a_run_writes_answers_and_has_them_judged(tmp_path: Path) -> None:
     data = built_in(model, held_out)
     data = replace(data, train=data.train[:4])
     sizes = TextSettings(Geometry(prompts=4, group=1), budget=Budget(rounds=1))
-    run = on_texts(
-        "checked", model, data, TextLoss(), sizes, held_out, Cached(tmp_path / "reference")
-    )
+    run = on_texts("checked", model, data, DPO(), sizes, held_out, Cached(tmp_path / "reference"))
     moments = list(replace(run, folder=tmp_path / "run").start())
     measured = [m.evaluation["held_out"] for m in moments if m.evaluation is not None]
     assert len(measured) == 2

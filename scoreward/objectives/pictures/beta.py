@@ -2,50 +2,31 @@
 
 from dataclasses import replace
 from math import prod
-from typing import Literal
 
 import torch
 
 from scoreward.core.device import wide
 from scoreward.core.policy import DiffusionPolicy
-from scoreward.losses.diffusion import (
-    DIFFUSERS_SD,
-    DIFFUSERS_SDXL,
-    FLOW_GRPO,
-    OFFICIAL,
-    PSEUDO_CODE,
-    VIDEO_ALIGN,
-    AutomaticBeta,
-)
-from scoreward.objectives.pictures.errors import compared
-from scoreward.objectives.pictures.rows import PreferenceRows
+from scoreward.losses.diffusion import CONVENTIONS, AutomaticBeta, Units
+from scoreward.objectives.pictures.rows import PreferenceRows, compared
 
-Units = Literal[
-    "official", "diffusers_sd", "diffusers_sdxl", "pseudo_code", "video_align", "flow_grpo"
-]
-"""Whose β it is, see margins.diffusion.Convention.  [diffusion-dpo] (conventions)"""
-
-CONVENTIONS = {
-    "official": OFFICIAL,
-    "diffusers_sd": DIFFUSERS_SD,
-    "diffusers_sdxl": DIFFUSERS_SDXL,
-    "pseudo_code": PSEUDO_CODE,
-    "video_align": VIDEO_ALIGN,
-    "flow_grpo": FLOW_GRPO,
-}
 MEMORY = "preference/margin"  # in Policy.memory: the running mean of Σ|m|
 
 
-def official(beta: float, units: Units, rows: PreferenceRows) -> float:
-    """The β of the official code that gives the same logit on these pictures."""
-    return CONVENTIONS[units].official(beta, rows.winner.x0[0].numel())
-
-
-def converted(rows: PreferenceRows, beta: float, units: Units) -> PreferenceRows:
-    """The rows with a β given in other units."""
+def weighed(
+    rows: PreferenceRows,
+    beta: float,
+    units: Units,
+    rule: AutomaticBeta | None,
+    policy: DiffusionPolicy,
+) -> PreferenceRows:
+    """The rows with the official code's β of the same logit, from its `units` or by a rule."""
+    if rule is not None:
+        return automatic(rows, rule, policy)
     if not len(rows):
         return rows
-    return replace(rows, beta=torch.full_like(rows.t, official(beta, units, rows)))
+    official = CONVENTIONS[units].official(beta, rows.winner.x0[0].numel())
+    return replace(rows, beta=torch.full_like(rows.t, official))
 
 
 def automatic(rows: PreferenceRows, rule: AutomaticBeta, policy: DiffusionPolicy) -> PreferenceRows:

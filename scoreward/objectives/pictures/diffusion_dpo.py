@@ -13,15 +13,15 @@ from torch import Tensor
 from scoreward.core.policy import DiffusionPolicy
 from scoreward.losses.diffusion import (
     AutomaticBeta,
+    Units,
     diffusion_dpo,
     diffusion_hinge,
     diffusion_ipo,
     diffusion_ipo_scaled,
 )
-from scoreward.objectives.pictures.beta import Units, automatic, converted
-from scoreward.objectives.pictures.errors import Compared
+from scoreward.objectives.pictures.beta import weighed
 from scoreward.objectives.pictures.preference import PreferenceObjective
-from scoreward.objectives.pictures.rows import PreferenceRows
+from scoreward.objectives.pictures.rows import Compared, PreferenceRows
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,7 @@ class DiffusionDPO(PreferenceObjective):
         return self.automatic is not None
 
     def weighed(self, rows: PreferenceRows, policy: DiffusionPolicy) -> PreferenceRows:
-        if self.automatic is not None:
-            return automatic(rows, self.automatic, policy)
-        return converted(rows, self.beta, self.units)
+        return weighed(rows, self.beta, self.units, self.automatic, policy)
 
     def pairwise(self, seen: Compared) -> Float[Tensor, " pairs"]:
         if self.link == "logistic":

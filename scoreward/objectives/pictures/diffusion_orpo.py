@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scoreward.losses.diffusion_free import diffusion_orpo, diffusion_orpo_as_coded
-from scoreward.objectives.pictures.errors import Compared
 from scoreward.objectives.pictures.preference import PreferenceObjective
+from scoreward.objectives.pictures.rows import Compared
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,7 @@ class DiffusionORPO(PreferenceObjective):
     sharpness: float = 1.0  # k of σ(k(ℓ_l − ℓ_w)), ours
     as_coded: bool = False  # the sign of the public script
 
-    @property
-    def refers(self) -> bool:
-        return False
+    refers = False
 
     def pairwise(self, seen: Compared) -> Float[Tensor, " pairs"]:
         if self.as_coded:

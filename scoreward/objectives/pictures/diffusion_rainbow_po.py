@@ -15,9 +15,8 @@ from scoreward.core.device import wide
 from scoreward.core.policy import DiffusionPolicy
 from scoreward.losses.diffusion import smpo_scale, smpo_share
 from scoreward.losses.diffusion_free import DiffusionRainbow
-from scoreward.objectives.pictures.errors import Compared
 from scoreward.objectives.pictures.preference import PreferenceObjective
-from scoreward.objectives.pictures.rows import PreferenceRows, gap_of
+from scoreward.objectives.pictures.rows import Compared, PreferenceRows, gap_of
 
 
 @dataclass(frozen=True)

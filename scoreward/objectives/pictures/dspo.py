@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scoreward.losses.diffusion_tensors import dspo
-from scoreward.objectives.pictures.errors import Compared
 from scoreward.objectives.pictures.preference import PreferenceObjective
+from scoreward.objectives.pictures.rows import Compared
 
 
 @dataclass(frozen=True)

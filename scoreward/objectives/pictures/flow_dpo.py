@@ -11,11 +11,10 @@ from torch import Tensor
 
 from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.process import RectifiedFlow
-from scoreward.losses.diffusion import AutomaticBeta, flow_dpo
-from scoreward.objectives.pictures.beta import Units, automatic, converted
-from scoreward.objectives.pictures.errors import Compared
+from scoreward.losses.diffusion import AutomaticBeta, Units, flow_dpo
+from scoreward.objectives.pictures.beta import weighed
 from scoreward.objectives.pictures.preference import PreferenceObjective
-from scoreward.objectives.pictures.rows import PreferenceRows
+from scoreward.objectives.pictures.rows import Compared, PreferenceRows
 
 
 @dataclass(frozen=True)
@@ -37,9 +36,7 @@ class FlowDPO(PreferenceObjective):
                 "Flow-DPO is for velocities of rectified flow, and this model predicts "
                 f"{policy.kind} of {type(policy.process).__name__}; use Diffusion-DPO"
             )
-        if self.automatic is not None:
-            return automatic(rows, self.automatic, policy)
-        return converted(rows, self.beta, self.units)
+        return weighed(rows, self.beta, self.units, self.automatic, policy)
 
     def pairwise(self, seen: Compared) -> Float[Tensor, " pairs"]:
         rows = seen.rows  # all pairs of a round have one β

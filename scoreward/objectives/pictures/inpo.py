@@ -4,26 +4,16 @@
 round; the noise is what it then contains. Each pair has its own time.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
 
-from scoreward.core.denoiser import Cond
-from scoreward.core.keys import Key
 from scoreward.core.policy import DiffusionPolicy
 from scoreward.losses.diffusion import diffusion_dpo
-from scoreward.objectives.base import Samples
-from scoreward.objectives.pictures.errors import Compared
-from scoreward.objectives.pictures.inversion import (
-    Past,
-    Released,
-    fresh_each,
-    inverted,
-    noise_inside,
-)
+from scoreward.objectives.pictures.inversion import Past, Released, own_noise
 from scoreward.objectives.pictures.preference import PreferenceObjective
+from scoreward.objectives.pictures.rows import Chosen, Compared
 
 
 @dataclass(frozen=True)
@@ -46,26 +36,13 @@ class InPO(PreferenceObjective):
                 f"{self.inversion} and {self.mix}"
             )
 
-    def noise(
-        self,
-        samples: Samples,
-        at: Tensor,
-        t: Tensor,
-        cond: Cond,
-        keys: Sequence[Key],
-        policy: DiffusionPolicy,
-    ) -> Float[Tensor, "pairs *shape"]:
-        x0, process = samples.x0[at], policy.process
+    def noise(self, one: Chosen, policy: DiffusionPolicy) -> Float[Tensor, "pairs *shape"]:
         if self.as_released:
-            walk = Released(self.inversion, self.mix, past=self.past_table)
-            fresh = fresh_each(samples, at, keys)
-            return noise_inside(walk(x0, t, cond, policy.old, process, fresh), x0, t, process)
-        x_t = inverted(x0, t, cond, policy.old, process, self.inversion)
-        inside = noise_inside(x_t, x0, t, process)
+            return Released(self.inversion, self.mix, past=self.past_table).noise(one, policy)
+        inside = own_noise(one, policy, self.inversion)
         if not self.mix:
             return inside
-        fresh = super().noise(samples, at, t, cond, keys, policy)
-        return (1 - self.mix**2) ** 0.5 * inside + self.mix * fresh
+        return (1 - self.mix**2) ** 0.5 * inside + self.mix * super().noise(one, policy)
 
     def pairwise(self, seen: Compared) -> Float[Tensor, " pairs"]:
         return diffusion_dpo(seen.errors, seen.rows.beta)

@@ -9,7 +9,7 @@ own, ask at the label of arrival, and read the noise off as if the state stood a
 (`released`). Their launchers take one pair at a time, as it is here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,11 +18,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scoreward.core.denoiser import Cond, Denoiser
-from scoreward.core.keys import Key, normal_each
+from scoreward.core.keys import normal_each
+from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.prediction import per_sample
 from scoreward.core.process import DiscreteVP, Process
 from scoreward.losses.diffusion_tensors import implied_noise
-from scoreward.objectives.base import Samples
+from scoreward.objectives.pictures.rows import Chosen
 
 Past = Literal["refuse", "last"]
 Fresh = Callable[[int], Tensor]
@@ -73,10 +74,18 @@ def noise_inside(
     return implied_noise(x_t, x0, *process.coefficients(t)).to(x0)
 
 
-def fresh_each(samples: Samples, at: Tensor, keys: Sequence[Key]) -> Fresh:
+def own_noise(
+    one: Chosen, policy: DiffusionPolicy, steps: int, passes: int = 0
+) -> Float[Tensor, "pairs *shape"]:
+    """The noise that the policy finds in each picture by the walk of ours."""
+    x_t = inverted(one.x0, one.t, one.cond, policy.old, policy.process, steps, passes)
+    return noise_inside(x_t, one.x0, one.t, policy.process)
+
+
+def fresh_each(one: Chosen) -> Fresh:
     """Noise at a label that is each picture's own, also within a pair."""
-    numbers, shape = samples.sample[at].tolist(), tuple(samples.x0.shape[1:])
-    own = [key / "inversion" / number for key, number in zip(keys, numbers, strict=True)]
+    numbers, shape = one.samples.sample[one.at].tolist(), tuple(one.x0.shape[1:])
+    own = [key / "inversion" / number for key, number in zip(one.keys, numbers, strict=True)]
     return lambda label: normal_each((key / label for key in own), shape)
 
 
@@ -101,6 +110,11 @@ class Released:
                 f"{type(process).__name__}; leave out `as_released`"
             )
         return range(1, process.steps, process.steps // self.steps)
+
+    def noise(self, one: Chosen, policy: DiffusionPolicy) -> Float[Tensor, "pairs *shape"]:
+        """The noise that the policy finds in each picture."""
+        walked = self(one.x0, one.t, one.cond, policy.old, policy.process, fresh_each(one))
+        return noise_inside(walked, one.x0, one.t, policy.process)
 
     @torch.no_grad()
     def __call__(

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scoreward.losses.diffusion_free import mapo, mapo_paper
-from scoreward.objectives.pictures.errors import Compared
 from scoreward.objectives.pictures.preference import PreferenceObjective
+from scoreward.objectives.pictures.rows import Compared
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,7 @@ class MaPO(PreferenceObjective):
     steps: float = 1000.0  # T, code
     form: Literal["code", "paper"] = "code"
 
-    @property
-    def refers(self) -> bool:
-        return False
+    refers = False
 
     def pairwise(self, seen: Compared) -> Float[Tensor, " pairs"]:
         if self.form == "paper":

@@ -4,21 +4,16 @@
 line between the stored ends. β grows with the gap of the scores and falls over training.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scoreward.core.denoiser import Cond
-from scoreward.core.keys import Key
 from scoreward.core.policy import DiffusionPolicy
 from scoreward.losses.diffusion import diffusion_dpo, pnapo_scale
-from scoreward.objectives.base import Samples
-from scoreward.objectives.pictures.errors import Compared
 from scoreward.objectives.pictures.preference import PreferenceObjective
-from scoreward.objectives.pictures.rows import PreferenceRows, Preferred, gap_of
+from scoreward.objectives.pictures.rows import Chosen, Compared, PreferenceRows, Preferred, gap_of
 
 ROUNDS = "pnapo/rounds"  # in Policy.memory: rounds so far
 
@@ -34,21 +29,14 @@ class PNAPO(PreferenceObjective):
         if self.total < 1:
             raise ValueError(f"`total` must be at least 1 round, got {self.total}")
 
-    def noise(
-        self,
-        samples: Samples,
-        at: Tensor,
-        t: Tensor,
-        cond: Cond,
-        keys: Sequence[Key],
-        policy: DiffusionPolicy,
-    ) -> Float[Tensor, "pairs *shape"]:
+    def noise(self, one: Chosen, policy: DiffusionPolicy) -> Float[Tensor, "pairs *shape"]:
+        samples = one.samples
         if not isinstance(samples, Preferred) or samples.noise is None:
             raise ValueError(
                 "PNAPO needs pairs that know the noise they were generated from; let the recipe "
                 "make them, for example with `pairs` left out"
             )
-        return samples.noise[at]
+        return samples.noise[one.at]
 
     def weighed(self, rows: PreferenceRows, policy: DiffusionPolicy) -> PreferenceRows:
         done = policy.memory.get(ROUNDS, torch.zeros((), dtype=torch.float64))

@@ -6,7 +6,6 @@ models and ε of Stable Diffusion, in float32 or wider. A method writes `pairwis
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -14,17 +13,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scoreward.core.denoiser import Cond
 from scoreward.core.keys import Key, normal_each
 from scoreward.core.policy import DiffusionPolicy
 from scoreward.losses.diffusion import metrics
 from scoreward.losses.diffusion_tensors import damped, loser_scale, released_loser_scale
 from scoreward.objectives.base import Needs, Objective, Samples
-from scoreward.objectives.pictures.errors import Compared, compared
 from scoreward.objectives.pictures.rows import (
+    Chosen,
+    Compared,
     PreferenceRows,
     Preferred,
     TimeLaw,
+    compared,
     extremes,
     referred,
     side,
@@ -44,6 +44,9 @@ class PreferenceObjective(Objective[Samples, PreferenceRows, DiffusionPolicy]):
     times: TimeLaw = TimeLaw()
     safeguard: float | None = None  # μ, [sdpo]: 0.9 SD1.5, 0.6 SDXL, 0.2 with DSPO
     as_released: bool = False  # the safeguard, and an inversion, exactly as in public code
+
+    refers: ClassVar[bool] = True
+    """Whether the loss looks at the reference."""
 
     can_release: ClassVar[bool] = False
     """Whether there is more than the safeguard for `as_released` to change."""
@@ -65,11 +68,6 @@ class PreferenceObjective(Objective[Samples, PreferenceRows, DiffusionPolicy]):
         return Needs(together="prepared", answers=True, everyone=True)
 
     @property
-    def refers(self) -> bool:
-        """Whether the loss looks at the reference."""
-        return True
-
-    @property
     def keeps(self) -> bool:
         """Whether it needs the reference's whole answers."""
         return self.safeguard is not None
@@ -80,10 +78,8 @@ class PreferenceObjective(Objective[Samples, PreferenceRows, DiffusionPolicy]):
         keys = [key / "pair" / group for group in samples.group[first].tolist()]
         drawn = [self.times.draw(k / "t", policy.process) for k in keys]
         t = torch.tensor(drawn, dtype=torch.float64).to(samples.x0)
-        sides = [
-            side(samples.x0[at], self.noise(samples, at, t, cond, keys, policy), t, policy)
-            for at in (first, second)
-        ]
+        chosen = (Chosen(samples, at, t, cond, keys) for at in (first, second))
+        sides = [side(one.x0, self.noise(one, policy), t, policy) for one in chosen]
         if (self.refers or self.keeps) and self.weighs_errors:
             sides = referred(sides, t, cond, policy, self.keeps)
         winner, loser = sides
@@ -108,20 +104,11 @@ class PreferenceObjective(Objective[Samples, PreferenceRows, DiffusionPolicy]):
         sides = referred([rows.winner, rows.loser], rows.t, rows.cond, policy, self.keeps)
         return replace(rows, winner=sides[0], loser=sides[1])
 
-    def noise(
-        self,
-        samples: Samples,
-        at: Tensor,
-        t: Tensor,
-        cond: Cond,
-        keys: Sequence[Key],
-        policy: DiffusionPolicy,
-    ) -> Float[Tensor, "pairs *shape"]:
+    def noise(self, one: Chosen, policy: DiffusionPolicy) -> Float[Tensor, "pairs *shape"]:
         """ε of one picture of each pair; by default fresh, and of the pair."""
-        if not keys:
-            return samples.x0[at]
-        drawn = normal_each((k / "eps" for k in keys), tuple(samples.x0.shape[1:]))
-        return drawn.to(samples.x0)
+        if not one.keys:
+            return one.x0
+        return normal_each((k / "eps" for k in one.keys), tuple(one.x0.shape[1:])).to(one.x0)
 
     def weighed(self, rows: PreferenceRows, policy: DiffusionPolicy) -> PreferenceRows:
         """The rows with a β for each pair, once per round and on all processes."""

@@ -1,4 +1,4 @@
-"""Pairs of pictures as preference methods see them: which is better, at what time, in what noise.
+"""Pairs of pictures as preference methods see them: which is better, when, in what noise, how well.
 
 A source hands over `Preferred` samples, winner and loser side by side; an online source hands over
 groups, of which the best and the worst are a pair. Either way a row of training is a whole pair.
@@ -12,14 +12,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from scoreward.core.denoiser import Cond
+from scoreward.core.denoiser import Cond, Denoiser
 from scoreward.core.keys import Key
 from scoreward.core.likelihood import noised
 from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.prediction import linear_form, per_sample
 from scoreward.core.process import DiscreteVP, Process, RectifiedFlow
 from scoreward.core.rows import Rows, join
-from scoreward.losses.diffusion import mean_error
+from scoreward.losses.diffusion import Errors, mean_error
+from scoreward.losses.diffusion_tensors import Predictions
 from scoreward.objectives.base import Samples
 
 
@@ -67,6 +68,22 @@ class TimeLaw:
         else:
             t = 1 - float(key.uniform(1, dtype=torch.float64))
         return self.shift * t / (1 + (self.shift - 1) * t)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One picture of each pair, before its noise, with what that may depend on."""
+
+    samples: Samples
+    at: Int[Tensor, " pairs"]  # where the picture is among the samples
+    t: Float[Tensor, " pairs"]
+    cond: Cond
+    keys: Sequence[Key]  # of the pairs
+
+    @property
+    def x0(self) -> Float[Tensor, "pairs *shape"]:
+        """The pictures themselves."""
+        return self.samples.x0[self.at]
 
 
 @dataclass(frozen=True)
@@ -125,6 +142,46 @@ class PreferenceRows(Rows):
     beta: Float[Tensor, " pairs"]
     centre: Float[Tensor, " pairs"]
     sample: Int[Tensor, " pairs"]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A batch of pairs under the network that learns and under the reference."""
+
+    rows: PreferenceRows
+    winner: Float[Tensor, "pairs *shape"]
+    loser: Float[Tensor, "pairs *shape"]
+    targets: tuple[Tensor, Tensor]
+
+    @property
+    def each(self) -> tuple[Float[Tensor, " pairs"], Float[Tensor, " pairs"]]:
+        """ℓ of the winner and of the loser."""
+        return mean_error(self.winner, self.targets[0]), mean_error(self.loser, self.targets[1])
+
+    @property
+    def errors(self) -> Errors:
+        """The four ℓ."""
+        first, second = self.rows.winner.error, self.rows.loser.error
+        if first is None or second is None:
+            raise ValueError("the errors of the reference were not asked for in `prepare`")
+        return Errors(*self.each, first, second)
+
+    @property
+    def predictions(self) -> Predictions:
+        """Whole answers of both networks."""
+        first, second = self.rows.winner.answer, self.rows.loser.answer
+        if first is None or second is None:
+            raise ValueError("the answers of the reference were not kept in `prepare`")
+        return Predictions(self.winner, self.loser, first, second, *self.targets)
+
+
+def compared(rows: PreferenceRows, network: Denoiser, policy: DiffusionPolicy) -> Compared:
+    """Both pictures of every pair through one network, in one call."""
+    both = torch.cat([rows.winner.x_t, rows.loser.x_t]), torch.cat([rows.t, rows.t])
+    answers = network(*both, join([rows.cond, rows.cond])).as_(policy.kind)
+    winner, loser = answers.chunk(2)
+    targets = rows.winner.target(policy, rows.t), rows.loser.target(policy, rows.t)
+    return Compared(rows, winner, loser, targets)
 
 
 def extremes(samples: Samples) -> tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]:

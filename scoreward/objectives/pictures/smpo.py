@@ -5,22 +5,17 @@ that of its first pair (its launchers have one pair in it). The inversion is by 
 once per round.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scoreward.core.denoiser import Cond
-from scoreward.core.keys import Key
 from scoreward.core.policy import DiffusionPolicy
 from scoreward.losses.diffusion import PICK_HIGH, PICK_LOW, diffusion_dpo, smpo_scale, smpo_share
-from scoreward.objectives.base import Samples
-from scoreward.objectives.pictures.errors import Compared
-from scoreward.objectives.pictures.inversion import Released, fresh_each, inverted, noise_inside
+from scoreward.objectives.pictures.inversion import Released, own_noise
 from scoreward.objectives.pictures.preference import PreferenceObjective
-from scoreward.objectives.pictures.rows import PreferenceRows, gap_of
+from scoreward.objectives.pictures.rows import Chosen, Compared, PreferenceRows, gap_of
 
 
 @dataclass(frozen=True)
@@ -50,24 +45,12 @@ class SmPO(PreferenceObjective):
                 f"and an `inversion` of at least 1, got {self.passes} and {self.inversion}"
             )
 
-    def noise(
-        self,
-        samples: Samples,
-        at: Tensor,
-        t: Tensor,
-        cond: Cond,
-        keys: Sequence[Key],
-        policy: DiffusionPolicy,
-    ) -> Float[Tensor, "pairs *shape"]:
+    def noise(self, one: Chosen, policy: DiffusionPolicy) -> Float[Tensor, "pairs *shape"]:
         if not self.inversion:
-            return super().noise(samples, at, t, cond, keys, policy)
-        x0, process = samples.x0[at], policy.process
+            return super().noise(one, policy)
         if self.as_released:
-            walk = Released(self.inversion, averaged=True)
-            fresh = fresh_each(samples, at, keys)
-            return noise_inside(walk(x0, t, cond, policy.old, process, fresh), x0, t, process)
-        x_t = inverted(x0, t, cond, policy.old, process, self.inversion, self.passes)
-        return noise_inside(x_t, x0, t, process)
+            return Released(self.inversion, averaged=True).noise(one, policy)
+        return own_noise(one, policy, self.inversion, self.passes)
 
     def weighed(self, rows: PreferenceRows, policy: DiffusionPolicy) -> PreferenceRows:
         gap = gap_of(rows)

@@ -4,7 +4,8 @@ What they need of all pairs of a round, over all processes, is taken before its 
 one update per round this is exact; later updates of a round see it as it was.
 """
 
-from dataclasses import dataclass, replace
+from abc import abstractmethod
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -12,8 +13,9 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from scoreward.core.keys import Key
-from scoreward.losses import methods, separate
-from scoreward.losses.diffusion import positive
+from scoreward.losses import separate
+from scoreward.losses.language import PreferenceLoss
+from scoreward.losses.pairs import Pairs, positive
 from scoreward.models.texts.language import TextPolicy
 from scoreward.objectives.base import Needs, Objective
 from scoreward.objectives.texts.language import TextPairs, said_of, shown
@@ -32,15 +34,14 @@ def of_round(
 
 
 @dataclass(frozen=True)
-class AOT(Objective[TextPairs, TextPairs, TextPolicy]):
-    """Logistic on differences of sorted values.  [aot] (paired) (unpaired)
+class Sorted(Objective[TextPairs, TextPairs, TextPolicy]):
+    """Logistic on differences of sorted values; `AOT` or `UnpairedAOT`.
 
-    Each value is compared with the partner that sorting gives it. Where both sides are trained,
-    each row carries the gradients of its own two values, and half of the two losses.
+    Each value is compared with the partner that sorting gives it.
     """
 
-    beta: float = 0.1
-    paired: bool = True
+    beta: float = 0.1  # inverse temperature, 1/nats
+    paired: bool = field(init=False)  # which of the two it is, for run.json
 
     def __post_init__(self) -> None:
         positive(beta=self.beta)
@@ -52,28 +53,24 @@ class AOT(Objective[TextPairs, TextPairs, TextPolicy]):
     def prepare(self, samples: TextPairs, policy: TextPolicy, key: Key) -> TextPairs:
         rows = samples
         pairs = said_of(policy.old, rows, 1.0)
-        if self.paired:
-            (logp_w, logp_l), (ref_w, ref_l) = pairs.policy(), pairs.reference()
-            mine, partner = logp_w - logp_l, ref_w - ref_l
-        else:
-            mine, partner = pairs.log_ratios()
-        ours, theirs = (of_round(v, rows, policy) for v in (mine, partner))
-        here = rows.sample
-        rows = replace(rows, partner_w=_partner(ours, theirs)[here])
-        return rows if self.paired else replace(rows, partner_l=_partner(theirs, ours)[here])
+        ours, theirs = (of_round(v, rows, policy) for v in self.compared(pairs))
+        partner_w, partner_l = _partner(ours, theirs), _partner(theirs, ours)
+        return replace(rows, partner_w=partner_w[rows.sample], partner_l=partner_l[rows.sample])
 
     def loss(self, rows: TextPairs, policy: TextPolicy) -> tuple[Tensor, dict[str, Tensor]]:
         pairs = said_of(policy.current, rows, 1.0)
-        metrics = shown(methods.dpo(self.beta), pairs)
-        if rows.partner_w is None:
+        metrics = shown(PreferenceLoss(beta=self.beta), pairs)
+        if rows.partner_w is None or rows.partner_l is None:
             raise ValueError("these rows were not prepared by AOT")
-        if rows.partner_l is None:
-            logp_w, logp_l = pairs.policy()
-            return -logsigmoid(self.beta * (logp_w - logp_l - rows.partner_w)).mean(), metrics
-        a, b = pairs.log_ratios()
-        twice = -logsigmoid(self.beta * (a - rows.partner_w))
-        twice = twice - logsigmoid(self.beta * (rows.partner_l - b))
-        return (twice - twice.detach() / 2).mean(), metrics
+        return self.each(pairs, rows.partner_w, rows.partner_l).mean(), metrics
+
+    @abstractmethod
+    def compared(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        """The values that are sorted, and those whose ranks are their partners."""
+
+    @abstractmethod
+    def each(self, pairs: Pairs, partner_w: Tensor, partner_l: Tensor) -> Tensor:
+        """One loss per pair."""
 
 
 def _partner(mine: Float[Tensor, " all"], theirs: Float[Tensor, " all"]) -> Float[Tensor, " all"]:
@@ -83,14 +80,48 @@ def _partner(mine: Float[Tensor, " all"], theirs: Float[Tensor, " all"]) -> Floa
 
 
 @dataclass(frozen=True)
+class AOT(Sorted):
+    """Quantiles of the gaps of pairs, against the reference's.  [aot] (paired)"""
+
+    paired: bool = field(default=True, init=False)
+
+    def compared(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        (logp_w, logp_l), (ref_w, ref_l) = pairs.policy(), pairs.reference()
+        return logp_w - logp_l, ref_w - ref_l
+
+    def each(self, pairs: Pairs, partner_w: Tensor, partner_l: Tensor) -> Tensor:
+        logp_w, logp_l = pairs.policy()
+        return -logsigmoid(self.beta * (logp_w - logp_l - partner_w))
+
+
+@dataclass(frozen=True)
+class UnpairedAOT(Sorted):
+    """Quantiles of winners against those of losers.  [aot] (unpaired)
+
+    Both sides are trained: each row carries the gradients of its own two values, and half of the
+    two losses.
+    """
+
+    paired: bool = field(default=False, init=False)
+
+    def compared(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        return pairs.log_ratios()
+
+    def each(self, pairs: Pairs, partner_w: Tensor, partner_l: Tensor) -> Tensor:
+        a, b = pairs.log_ratios()
+        twice = -logsigmoid(self.beta * (a - partner_w)) - logsigmoid(self.beta * (partner_l - b))
+        return twice - twice.detach() / 2
+
+
+@dataclass(frozen=True)
 class BCO(Objective[TextPairs, TextPairs, TextPolicy]):
     """−log σ(βa − δ) − log σ(δ − βb), δ the mean of all rewards so far.  [bco] (pair)
 
     Without `running` δ is 0, as a widely used library has it.
     """
 
-    beta: float = 0.1
-    running: bool = True
+    beta: float = 0.1  # inverse temperature, 1/nats
+    running: bool = True  # whether δ follows the rewards
 
     def __post_init__(self) -> None:
         positive(beta=self.beta)
@@ -115,5 +146,5 @@ class BCO(Objective[TextPairs, TextPairs, TextPolicy]):
     def loss(self, rows: TextPairs, policy: TextPolicy) -> tuple[Tensor, dict[str, Tensor]]:
         pairs = said_of(policy.current, rows, 1.0)
         shift = float(policy.memory[MEAN]) if self.running else 0.0
-        metrics = shown(methods.dpo(self.beta), pairs) | {"shift/mean": torch.tensor(shift)}
+        metrics = shown(PreferenceLoss(beta=self.beta), pairs) | {"shift/mean": torch.tensor(shift)}
         return separate.bco(pairs, self.beta, shift).mean(), metrics

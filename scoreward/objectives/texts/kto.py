@@ -10,7 +10,7 @@ from scoreward.core.device import wide
 from scoreward.core.keys import Key
 from scoreward.core.rows import Rows
 from scoreward.losses import separate, tokens
-from scoreward.losses.diffusion import positive
+from scoreward.losses.pairs import positive
 from scoreward.models.texts.language import Sequences, TextPolicy
 from scoreward.objectives.base import Needs, Objective
 
@@ -37,7 +37,7 @@ class KTO(Objective[LabelledRows, LabelledRows, TextPolicy]):
     first update.  [kto] (baseline)
     """
 
-    beta: float = 0.1
+    beta: float = 0.1  # inverse temperature, 1/nats
     weight_desirable: float = 1.0  # λ_D
     weight_undesirable: float = 1.0  # λ_U
 

@@ -4,8 +4,7 @@ The reference's log-probabilities come with the data, so an update asks the trai
 Winners and losers go through it in one call.
 """
 
-from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol, runtime_checkable
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -13,10 +12,9 @@ from torch import Tensor
 
 from scoreward.core.keys import Key
 from scoreward.core.rows import Rows, join
-from scoreward.losses import methods, separate, tokens
-from scoreward.losses.diffusion import positive
+from scoreward.losses import tokens
 from scoreward.losses.language import Dispersion, PreferenceLoss, metrics
-from scoreward.losses.pairs import Pairs
+from scoreward.losses.pairs import PairLoss, Pairs
 from scoreward.models.texts.language import LanguageReader, Sequences, TextPolicy, Wanted
 from scoreward.objectives.base import Objective
 
@@ -42,44 +40,6 @@ class TextPairs(Rows):
     score_l: Float[Tensor, " batch"] | None = None
     partner_w: Float[Tensor, " batch"] | None = None  # of methods that compare across a batch
     partner_l: Float[Tensor, " batch"] | None = None
-
-
-@runtime_checkable
-class PairLoss(Protocol):
-    """A loss of each pair; `losses.language.PreferenceLoss` is one."""
-
-    @property
-    def beta(self) -> float: ...
-
-    def __call__(self, pairs: Pairs) -> Float[Tensor, " batch"]: ...
-
-
-@dataclass(frozen=True)
-class Separate:
-    """A loss of `losses.separate` with its numbers; what a loss does not use is ignored."""
-
-    name: Literal["sppo", "nca", "exo", "apo_zero", "apo_down", "discopop"]
-    beta: float
-    flip: float = 1e-3  # EXO's share of wrong labels
-    tau: float = 0.05  # DiscoPOP's temperature, its authors'
-
-    def __post_init__(self) -> None:
-        positive(beta=self.beta)
-
-    def __call__(self, pairs: Pairs) -> Float[Tensor, " batch"]:
-        match self.name:
-            case "exo":
-                return separate.exo(pairs, self.beta, self.flip)
-            case "discopop":
-                return separate.discopop(pairs, self.beta, self.tau)
-            case "sppo":
-                return separate.sppo(pairs, self.beta)
-            case "nca":
-                return separate.nca(pairs, self.beta)
-            case "apo_zero":
-                return separate.apo_zero(pairs, self.beta)
-            case "apo_down":
-                return separate.apo_down(pairs, self.beta)
 
 
 def said_of(
@@ -118,7 +78,7 @@ def _whole(parts: Tensor | None, tail: float) -> Tensor | None:
 
 def shown(loss: PairLoss, pairs: Pairs) -> dict[str, Tensor]:
     """Metrics of pairs that are means over them.  Of a separate loss the logit is β(a − b)."""
-    setting = loss if isinstance(loss, PreferenceLoss) else methods.dpo(loss.beta)
+    setting = loss if isinstance(loss, PreferenceLoss) else PreferenceLoss(beta=loss.beta)
     left_out = ("loss/mean", "logit/std")  # the first is `loss`, the second is no mean over pairs
     found = {k: v for k, v in metrics(setting, pairs).items() if k not in left_out}
     return {k: torch.tensor(v) for k, v in found.items()}
@@ -128,9 +88,20 @@ def shown(loss: PairLoss, pairs: Pairs) -> dict[str, Tensor]:
 class LanguagePreferences(Objective[TextPairs, TextPairs, TextPolicy]):
     """A loss on pairs.  `tail` is how much tokens beyond the shorter completion count."""
 
-    method: PairLoss = field(default_factory=lambda: methods.dpo(0.1))
+    method: PairLoss = PreferenceLoss(beta=0.1)
     tail: float = 1.0  # 1 is no LD-DPO
     norm_of_data: bool = False  # φ's norm is that of the source's pairs, not the method's
+
+    @property
+    def entropy(self) -> bool:
+        """Whether the reference's entropies are needed."""
+        return isinstance(self.method, PreferenceLoss) and self.method.scale is not None
+
+    @property
+    def reference(self) -> bool:
+        """Whether the reference's log-probabilities are needed."""
+        loss = self.method
+        return not isinstance(loss, PreferenceLoss) or loss.reference_exponent > 0 or self.entropy
 
     def made(self, memory: dict[str, Tensor]) -> PairLoss:
         """The loss with the norm of the data, where that is wanted."""

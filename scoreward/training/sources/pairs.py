@@ -20,8 +20,7 @@ from scoreward.core.rows import Looked
 from scoreward.losses.curriculum import curriculum
 from scoreward.models.base import Model
 from scoreward.objectives.pictures.diffusion_dpo import DiffusionDPO
-from scoreward.objectives.pictures.errors import compared
-from scoreward.objectives.pictures.rows import Preferred, TimeLaw
+from scoreward.objectives.pictures.rows import Preferred, TimeLaw, compared
 from scoreward.training.geometry import Geometry
 from scoreward.training.sources.online import Source, dropped, to_device
 from scoreward.training.team import Team
