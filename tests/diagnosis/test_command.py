@@ -63,7 +63,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_every_metric_a_rule_reads_is_one_that_runs_write(tmp_path: Path) -> None:
-    text = "".join(p.read_text() for p in Path(verdict.__file__).parent.glob("*.py"))
+    text = "".join(p.read_text() for p in Path(str(verdict.__file__)).parent.glob("*.py"))
     wanted = set(re.findall(r'e\.values\("([^"]+)"\)', text))
     geometry = Geometry(prompts=4, group=4, minibatches=2, micro_batch=4)
     run = toy(tmp_path / "mine", geometry=geometry, objective=VGRPO(clip=0.1))
