@@ -12,7 +12,8 @@ from scoreward.core.keys import Key
 from scoreward.core.rows import Looked
 from scoreward.objectives.base import Samples
 from scoreward.training.geometry import Geometry
-from scoreward.training.sources.online import Collected, Source, Work, dropped, places, to_device
+from scoreward.training.sources.online import Collected, Source, Work, to_device
+from scoreward.training.sources.stored import dropped, places
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from scoreward.objectives.pictures.diffusion_dpo import DiffusionDPO
 from scoreward.objectives.pictures.errors import compared
 from scoreward.objectives.pictures.rows import Preferred, TimeLaw
 from scoreward.training.geometry import Geometry
-from scoreward.training.sources.online import Collected, Source, Work, dropped, to_device
+from scoreward.training.sources.online import Collected, Source, Work, to_device
+from scoreward.training.sources.stored import dropped
 from scoreward.training.team import Team
 
 

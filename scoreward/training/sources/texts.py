@@ -19,7 +19,8 @@ from scoreward.objectives.texts.kto import LabelledRows
 from scoreward.objectives.texts.language import NORM, TextPairs
 from scoreward.training.geometry import Geometry
 from scoreward.training.references import Encoded, Known, References
-from scoreward.training.sources.online import Collected, Source, Work, places
+from scoreward.training.sources.online import Collected, Source, Work
+from scoreward.training.sources.stored import places
 from scoreward.training.team import Team
 
 Reader = Callable[[Any, Any, Any], Any]
