@@ -14,7 +14,7 @@ from rich.console import Console
 
 from scoreward.data.holding import share_of
 from scoreward.data.preferences.faults import counted
-from scoreward.data.preferences.files import Reading, Stored, read, write
+from scoreward.data.preferences.files import Reading, Records, read, write
 from scoreward.data.preferences.making import BestWorst, PairMaker, Rejection, RewardGap, Rule
 from scoreward.data.preferences.records import (
     ImageBinary,
@@ -53,7 +53,7 @@ class From:
     how: Annotated[Reading, tyro.conf.arg(prefix_name=False, name="")] = Reading()
     json: bool = False  # print a summary as JSON and nothing else
 
-    def read(self, kind: type[Any] | None = None) -> Stored[Any]:
+    def read(self, kind: type[Any] | None = None) -> Records[Any]:
         """The records; of the file's own kind if none is asked for."""
         return read(kind or kind_of(self.source, self.how), self.source, self.skip_bad, self.how)
 
@@ -206,7 +206,7 @@ def cut(options: Split) -> dict[str, Any]:
 
 
 def _written(
-    options: From, path: Path, found: Iterable[Record], read_from: Stored[Any]
+    options: From, path: Path, found: Iterable[Record], read_from: Records[Any]
 ) -> dict[str, Any]:
     if path.suffix != ".parquet":
         raise ValueError(f"files of ours are Parquet; call it {path.with_suffix('.parquet')}")

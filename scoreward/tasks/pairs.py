@@ -23,9 +23,9 @@ from scoreward.models.base import Model
 from scoreward.models.cached import cache_folder
 from scoreward.models.diffusers.text import TensorStore
 from scoreward.rewards.base import Reward
-from scoreward.training.sources.labelled import LabelledPictures
 from scoreward.training.sources.own_pairs import OwnPairs
 from scoreward.training.sources.pairs import PairData
+from scoreward.training.sources.stored import LabelledPictures
 
 OF_PAIRS = "prompts of pairs"
 

@@ -23,10 +23,23 @@ from scoreward.models.cached import cache_folder
 from scoreward.models.texts.language import LanguageModel, Wanted
 from scoreward.models.texts.loading import fingerprints
 from scoreward.models.weights import Weights
+from scoreward.training.sources.combining import in_pieces
 from scoreward.training.team import Team
 
 Encoded = tuple[list[int], int]
 """Tokens of prompt and completion, and how many are prompt."""
+Reader = Callable[[Any, Any, Any], Any]
+"""(tokens, mask, wanted) → models.texts.language.Said."""
+
+
+@dataclass(frozen=True)
+class ReferenceFile:
+    """What to ask the reference, and where its answers are kept."""
+
+    wanted: bool = True  # methods without a reference never ask it
+    entropy: bool = False  # also its entropies, for contextual scaling
+    file: Path | None = None  # default: the user's cache, under a name that only equal data finds
+    batch: int = 32  # texts at once; memory only
 
 
 @dataclass(frozen=True)
@@ -41,25 +54,30 @@ class Known:
 class References:
     """Texts of a data set and the reference's numbers of them; `ask` computes or reads them.
 
-    `shared` is the length from which a completion counts as tail, `file` where to keep the numbers:
-    by default a name in the user's cache folder that only equal data finds.
+    `shared` is the length from which a completion counts as tail.
     """
 
     model: LanguageModel
     texts: Sequence[Encoded]
     shared: Sequence[int]
-    entropy: bool = False
-    file: Path | None = None
-    batch: int = 32  # texts at once; memory only
+    asked: ReferenceFile = ReferenceFile()
     read: bool = field(default=False, init=False)  # whether the numbers came from the disk
     known: Known | None = field(default=None, init=False)
 
-    def ask(self, reading: Callable[[Any, Any, Any], Any], weights: Weights, team: Team) -> Known:
+    @torch.no_grad()
+    def ask(self, reading: Reader, weights: Weights | None, team: Team) -> Known:
         """The numbers, the same on every process.  Raises ValueError for a file of other things."""
         if self.known is not None:
             return self.known
-        made_of = self._made_of(weights, team.precision)
-        path = self.file or _address(made_of)
+        if weights is None:
+            raise ValueError("a source of texts needs the trainer's snapshots in its `Work`")
+        precision, texts = team.precision, json.dumps([list(self.texts), list(self.shared)])
+        made_of = fingerprints(self.model, weights.snapshot("reference")) | {
+            "data": hashlib.sha256(texts.encode()).hexdigest(),
+            "entropies": str(self.asked.entropy),
+            "precision": "of the weights" if precision is None else str(precision),
+        }
+        path = self.asked.file or _address(made_of)
         stored = team.leader(_read(path, made_of)) if team.size > 1 else _read(path, made_of)
         self.read = stored is not None
         self.known = stored or self._computed(reading, team)
@@ -68,32 +86,21 @@ class References:
         team.wait()
         return self.known
 
-    def _made_of(self, weights: Weights, precision: torch.dtype | None) -> dict[str, str]:
-        texts = json.dumps([list(self.texts), list(self.shared)])
-        return fingerprints(self.model, weights.snapshot("reference")) | {
-            "data": hashlib.sha256(texts.encode()).hexdigest(),
-            "entropies": str(self.entropy),
-            "precision": "of the weights" if precision is None else str(precision),
-        }
-
-    @torch.no_grad()
-    def _computed(self, reading: Callable[[Any, Any, Any], Any], team: Team) -> Known:
-        """Longest texts last, so that a batch holds texts of one length; processes share them."""
-        order = sorted(range(len(self.texts)), key=lambda i: len(self.texts[i][0]))
-        mine = order[team.rank :: team.size]
-        found: list[tuple[int, list[float]]] = []
-        for start in range(0, len(mine), self.batch):
-            piece = mine[start : start + self.batch]
-            block = self.model.padded([self.texts[i] for i in piece]).to(team.device)
-            said = reading(block.token, block.mask, Wanted(entropy=self.entropy))
-            shared = torch.tensor([self.shared[i] for i in piece], device=team.device)
+    def _computed(self, reading: Reader, team: Team) -> Known:
+        def numbers(some: Sequence[int]) -> list[list[float]]:
+            block = self.model.padded([self.texts[i] for i in some]).to(team.device)
+            said = reading(block.token, block.mask, Wanted(entropy=self.asked.entropy))
+            shared = torch.tensor([self.shared[i] for i in some], device=team.device)
             head = tokens.length_desensitised(said.log_prob, block.mask, shared, 0.0)
             columns = [head, tokens.summed(said.log_prob, block.mask) - head]
             columns += [] if said.entropy is None else [said.entropy]
-            rows = torch.stack(columns, 1).float().tolist()
-            found += list(zip(piece, rows, strict=True))
-        table = torch.tensor([row for _, row in sorted(team.gather(found))])
-        return Known(table[:, :2].clone(), table[:, 2].clone() if self.entropy else None)
+            return torch.stack(columns, 1).float().tolist()
+
+        # longest texts last, so that a batch holds texts of one length
+        order = sorted(range(len(self.texts)), key=lambda i: len(self.texts[i][0]))
+        mine = order[team.rank :: team.size]
+        table = torch.tensor(in_pieces(mine, self.asked.batch, numbers, team))
+        return Known(table[:, :2].clone(), table[:, 2].clone() if self.asked.entropy else None)
 
 
 def _address(made_of: dict[str, str]) -> Path:

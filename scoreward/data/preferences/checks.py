@@ -13,7 +13,7 @@ from scoreward.data.preferences.records import (
     TextGroup,
     TextPair,
 )
-from scoreward.data.preferences.stored import Stored
+from scoreward.data.preferences.stored import Records
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T", TextPair, TextBinary, TextGroup)
@@ -21,7 +21,9 @@ P = TypeVar("P", ImagePair, ImageBinary)
 Prompt = str | Sequence[Mapping[str, str]]
 
 
-def fitting(records: Stored[R], check: Callable[[R], object], skip_bad: bool = False) -> Stored[R]:
+def fitting(
+    records: Records[R], check: Callable[[R], object], skip_bad: bool = False
+) -> Records[R]:
     """Records at which `check` raises no ValueError; the others are faults with file and row.
 
     Raises PreferenceError, unless faults are skipped and something is left.
@@ -39,8 +41,8 @@ def fitting(records: Stored[R], check: Callable[[R], object], skip_bad: bool = F
 
 
 def check_lengths(
-    records: Stored[T], tokens_of: Callable[[Prompt], int], limit: int, skip_bad: bool = False
-) -> Stored[T]:
+    records: Records[T], tokens_of: Callable[[Prompt], int], limit: int, skip_bad: bool = False
+) -> Records[T]:
     """Records whose prompt is shorter than the context of `limit` tokens; see `fitting`.
 
     `tokens_of` gives the length of a prompt as the model reads it, template included.
@@ -57,7 +59,7 @@ def check_lengths(
     return fitting(records, check, skip_bad)
 
 
-def check_sizes(records: Stored[P], size: tuple[int, int], skip_bad: bool = False) -> Stored[P]:
+def check_sizes(records: Records[P], size: tuple[int, int], skip_bad: bool = False) -> Records[P]:
     """Records whose pictures have this width and height; see `fitting`."""
 
     def check(record: P) -> None:

@@ -21,12 +21,12 @@ from scoreward.data.preferences.records import (
     TextGroup,
     TextPair,
 )
-from scoreward.data.preferences.stored import Reading, Stored, Stream, read, stream
+from scoreward.data.preferences.stored import Reading, Records, Stream, read, stream
 from scoreward.data.preferences.tables import Row
 
 __all__ = [
     "Reading",
-    "Stored",
+    "Records",
     "Stream",
     "read",
     "read_image_binary",
@@ -131,42 +131,42 @@ def _features(kind: type, chat: bool) -> Any:
 
 def read_image_pairs(
     source: Path | str, skip_bad: bool = False, how: Reading = Reading()
-) -> Stored[ImagePair]:
+) -> Records[ImagePair]:
     """Pairs of pictures; see `read`."""
     return read(ImagePair, source, skip_bad, how)
 
 
 def read_image_binary(
     source: Path | str, skip_bad: bool = False, how: Reading = Reading()
-) -> Stored[ImageBinary]:
+) -> Records[ImageBinary]:
     """Pictures wanted or not; see `read`."""
     return read(ImageBinary, source, skip_bad, how)
 
 
 def read_image_groups(
     source: Path | str, skip_bad: bool = False, how: Reading = Reading()
-) -> Stored[ImageGroup]:
+) -> Records[ImageGroup]:
     """Groups of scored pictures; see `read`."""
     return read(ImageGroup, source, skip_bad, how)
 
 
 def read_text_pairs(
     source: Path | str, skip_bad: bool = False, how: Reading = Reading()
-) -> Stored[TextPair]:
+) -> Records[TextPair]:
     """Pairs of completions; see `read`."""
     return read(TextPair, source, skip_bad, how)
 
 
 def read_text_binary(
     source: Path | str, skip_bad: bool = False, how: Reading = Reading()
-) -> Stored[TextBinary]:
+) -> Records[TextBinary]:
     """Completions wanted or not; see `read`."""
     return read(TextBinary, source, skip_bad, how)
 
 
 def read_text_groups(
     source: Path | str, skip_bad: bool = False, how: Reading = Reading()
-) -> Stored[TextGroup]:
+) -> Records[TextGroup]:
     """Groups of scored completions; see `read`."""
     return read(TextGroup, source, skip_bad, how)
 

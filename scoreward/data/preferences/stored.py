@@ -47,7 +47,7 @@ class _Part:
     folder: Path
 
 
-class Stored(Sequence[R], Generic[R]):
+class Records(Sequence[R], Generic[R]):
     """Records on disk: length, index and iteration; pictures are decoded when they are used."""
 
     def __init__(self, parts: Sequence[_Part], places: array, dropped: Dropped) -> None:
@@ -80,10 +80,10 @@ class Stored(Sequence[R], Generic[R]):
         number, first, _, _ = self._place(index)
         return self._parts[number].table.file, first
 
-    def select(self, indices: Sequence[int], bad: Sequence[Fault] = ()) -> "Stored[R]":
+    def select(self, indices: Sequence[int], bad: Sequence[Fault] = ()) -> "Records[R]":
         """Only these records, still on disk; `bad` is added to what was left out."""
         places = array("q", (value for i in indices for value in self._place(i)))
-        return Stored(self._parts, places, Dropped(self.dropped.ties, (*self.dropped.bad, *bad)))
+        return Records(self._parts, places, Dropped(self.dropped.ties, (*self.dropped.bad, *bad)))
 
 
 class Stream(Iterable[R], Generic[R]):
@@ -177,7 +177,7 @@ def _cases(table: RecordTable, together: str) -> Iterator[tuple[int, list[Row | 
 
 def read(
     kind: type[R], source: Path | str, skip_bad: bool = False, how: Reading = Reading()
-) -> Stored[R]:
+) -> Records[R]:
     """Records of one kind as a lazy sequence with `dropped`.  Raises PreferenceError.
 
     `source` is a file, a folder of files or a data set on a hub. Every row is checked once; with
@@ -188,7 +188,7 @@ def read(
     places = array("q", (value for _, place in scan.records() for value in place))
     if not places:
         raise PreferenceError(f"no row of {source} can be used: {counted(scan.dropped)}")
-    return Stored(parts, places, scan.dropped)
+    return Records(parts, places, scan.dropped)
 
 
 def kind_of(source: Path | str, how: Reading = Reading(), among: Sequence[type] = ()) -> type:

@@ -16,9 +16,7 @@ from scoreward.core.keys import Key, normal_each
 from scoreward.models.base import Model
 from scoreward.models.diffusers.text import TensorStore
 from scoreward.rewards.base import Reward, scored
-from scoreward.training.sources.pairs import PairData
-
-NAMES = ("winner", "loser", "gap", "winner_noise", "loser_noise")
+from scoreward.training.sources.pairs import NAMES, PairData
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class OwnPairs:
                 f"all {len(prompts)} prompts gave ties: no sample earned more than another; raise "
                 "the number of samples per prompt, or take a reward that tells them apart"
             )
-        return PairData(known["winner"], known["loser"], chosen, *(known[n] for n in NAMES[2:]))
+        return PairData(prompts=chosen, **{name: known[name] for name in NAMES})
 
     @torch.no_grad()
     def _made(self, model: Model, prompts: Sequence[str]) -> dict[str, Tensor]:

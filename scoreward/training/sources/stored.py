@@ -1,30 +1,88 @@
-"""Data that are read: every row once an epoch, in a new order each time."""
+"""Rounds of data that are read: every row once an epoch, in a new order each time.
 
+Which rows a round has, in which order, and which captions are dropped depends on the seed and the
+round alone. What a kind of data writes is how its rows become the samples of this process.
+"""
+
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from scoreward.core.chain import Sampler
 from scoreward.core.denoiser import Cond
-from scoreward.core.device import widest
 from scoreward.core.keys import Key, shuffled
 from scoreward.core.rows import Rows, join
 from scoreward.models.base import Model
 from scoreward.objectives.base import Samples
 from scoreward.training.geometry import Geometry
-from scoreward.training.sources.online import Collected, Source, Work, to_device
+from scoreward.training.sources.online import Collected, Source, Work
+
+NOTHING = Sampler((1.0,), ())  # nothing is sampled
 
 
-def places(round: int, key: Key, geometry: Geometry, total: int) -> list[int]:
-    """The rows of a round, each epoch in a new random order."""
-    count = geometry.samples
-    return shuffled(key / "data", range(round * count, (round + 1) * count), total)
+class Stored(Source):
+    """Rows of data, by number; subclass it as a frozen dataclass."""
+
+    samples_of_row: ClassVar[int] = 1
+    dropout: float = 0.0  # share of captions replaced by the null condition
+
+    @property
+    @abstractmethod
+    def total(self) -> int:
+        """How many rows there are."""
+
+    @abstractmethod
+    def read(
+        self, chosen: Sequence[int], here: range, lost: Bool[Tensor, " rows"], work: Work
+    ) -> Rows:
+        """The samples `here` of a round of the rows `chosen`, whose captions are `lost` or not."""
+
+    def sampler(self, round: int) -> Sampler:
+        return NOTHING
+
+    def open(self, round: int) -> Sequence[int]:
+        """The rows that a round may take."""
+        return range(self.total)
+
+    def address(self, key: Key, total: int) -> Key:
+        """Where the orders of `total` open rows are drawn."""
+        return key / "data"
+
+    def metrics(self, round: int) -> dict[str, float]:
+        """What is logged of the data."""
+        return {}
+
+    def numbers(self, round: int, key: Key) -> list[int]:
+        """The rows of a round: without replacement until all that are open have been used."""
+        ready, count = self.open(round), self.geometry.samples // self.samples_of_row
+        places = range(round * count, (round + 1) * count)
+        order = self.address(key, len(ready))
+        return [ready[i] for i in shuffled(order, places, len(ready))]
+
+    def collect(self, round: int, key: Key, work: Work) -> Collected:
+        sizes, team = self.geometry, work.team
+        here = sizes.share(team.rank, team.size, sizes.unit(work.objective.whole_groups))
+        chosen = self.numbers(round, key)
+        lost = (key / "dropout" / round).uniform(len(chosen)) < self.dropout
+        samples = self.read(chosen, here, lost, work)
+        return Collected(samples.to(team.device), None, self.metrics(round))
+
+    def check(self, why: str) -> None:
+        """Raises ValueError for sizes of groups, said `why`, and shares that make no sense."""
+        group, wanted = self.geometry.group, self.samples_of_row
+        if group != wanted:
+            raise ValueError(f"{why}, so `geometry.group` must be {wanted}, got {group}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"`dropout` is a share in [0, 1), got {self.dropout}")
 
 
 @dataclass(frozen=True)
-class Offline(Source):
+class Offline(Stored):
     """Data with captions, in a new random order each epoch; a share of captions is dropped.
 
     >>> import torch
@@ -39,7 +97,7 @@ class Offline(Source):
     prompts: Sequence[str]
     geometry: Geometry = Geometry(prompts=64, group=1)
     dropout: float = 0.1  # share of captions replaced by the null condition, as in [cfg] Sec. 5
-    rollout: Sampler = Sampler((1.0,), ())  # of an objective that samples beside the data
+    rollout: Sampler = NOTHING  # of an objective that samples beside the data
 
     def __post_init__(self) -> None:
         if len(self.data) != len(self.prompts) or not self.prompts:
@@ -47,26 +105,71 @@ class Offline(Source):
                 f"got {len(self.data)} samples and {len(self.prompts)} prompts; expected one each"
             )
 
+    @property
+    def total(self) -> int:
+        return len(self.prompts)
+
     def sampler(self, round: int) -> Sampler:
         return self.rollout
 
-    def collect(self, round: int, key: Key, work: Work) -> Collected:
-        count, total = self.geometry.samples, len(self.prompts)
-        unit = self.geometry.unit(work.objective.whole_groups)
-        here = self.geometry.share(work.team.rank, work.team.size, unit)
-        rows = shuffled(key / "data", [round * count + i for i in here], total)
-        cond = work.model.encode([self.prompts[i] for i in rows])
-        drop = (key / "dropout" / round).uniform(count)[list(here)] < self.dropout
-        cond = to_device(dropped(cond, drop, work.model), work.team)
-        x0 = self.data[rows].to(work.team.device)
-        index = torch.tensor(list(here), dtype=torch.long, device=x0.device)
-        zero = torch.zeros(len(x0), dtype=widest(x0.device), device=x0.device)
-        return Collected(Samples(x0, cond, zero, index * 0, index, zero), None, {})
+    def read(self, chosen: Sequence[int], here: range, lost: Tensor, work: Work) -> Samples:
+        rows, index = [chosen[i] for i in here], torch.tensor(list(here), dtype=torch.long)
+        cond = captioned([self.prompts[i] for i in rows], lost[index], work.model)
+        zero = torch.zeros(len(here), dtype=torch.float64)
+        return Samples(self.data[rows], cond, zero, index * 0, index, zero)
 
 
-def dropped(cond: Cond, drop: Tensor, model: Model) -> Cond:
-    """The null condition where `drop` is true."""
+@dataclass(frozen=True)
+class LabelledPictures:
+    """Pictures in the model's x0 space with their labels.  Raises ValueError for uneven data."""
+
+    x0: Float[Tensor, "pictures *shape"]
+    desirable: Bool[Tensor, " pictures"]
+    prompts: Sequence[str]
+
+    def __post_init__(self) -> None:
+        if not len(self.x0) == len(self.desirable) == len(self.prompts):
+            raise ValueError(
+                f"got {len(self.x0)} pictures, {len(self.desirable)} labels and "
+                f"{len(self.prompts)} prompts; expected one of each for every picture"
+            )
+        if not 0 < self.share < 1:
+            raise ValueError(
+                "the pictures to learn from are all wanted or all unwanted; both are needed"
+            )
+
+    @property
+    def share(self) -> float:
+        """Of the desirable ones."""
+        return float(self.desirable.double().mean()) if len(self.desirable) else 0.0
+
+
+@dataclass(frozen=True)
+class Labelled(Stored):
+    """Pictures one by one, with an advantage of +1 where wanted and −1 where not."""
+
+    data: LabelledPictures
+    geometry: Geometry = Geometry(prompts=128, group=1)
+    dropout: float = 0.2  # share of pictures whose caption is dropped
+
+    def __post_init__(self) -> None:
+        self.check("pictures come one by one")
+
+    @property
+    def total(self) -> int:
+        return len(self.data.prompts)
+
+    def read(self, chosen: Sequence[int], here: range, lost: Tensor, work: Work) -> Samples:
+        rows, index = [chosen[i] for i in here], torch.tensor(list(here), dtype=torch.long)
+        cond = captioned([self.data.prompts[i] for i in rows], lost[index], work.model)
+        sign = torch.where(self.data.desirable[rows], 1.0, -1.0).double()
+        return Samples(self.data.x0[rows], cond, sign, index, index, sign)
+
+
+def captioned(words: Sequence[str], lost: Bool[Tensor, " words"], model: Model) -> Cond:
+    """The conditions of captions, the null one where it is lost."""
+    cond = model.encode(words)
     if cond is None:
         return None
     both: Tensor | Rows = join([cond, model.null(cond)])  # pyright: ignore
-    return both[torch.arange(len(drop)) + len(drop) * drop.long()]
+    return both[torch.arange(len(lost)) + len(lost) * lost.long()]
