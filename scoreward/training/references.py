@@ -6,7 +6,6 @@ tokenizer, the chat template, the truncation rule, the texts as tokens and the p
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +13,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from scoreward.data import store
+from scoreward.data.store import cache_folder
 from scoreward.losses import tokens
-from scoreward.models.cached import cache_folder
 from scoreward.models.texts.language import LanguageModel, Wanted
 from scoreward.models.texts.loading import fingerprints
 from scoreward.models.weights import Weights
@@ -77,16 +75,19 @@ class References:
             "entropies": str(self.asked.entropy),
             "precision": "of the weights" if precision is None else str(precision),
         }
-        path = self.asked.file or _address(made_of)
-        stored = team.leader(_read(path, made_of)) if team.size > 1 else _read(path, made_of)
+        path, folder = self.asked.file, cache_folder() / "references"
+        path = path or store.address(folder, json.dumps(made_of, sort_keys=True))
+        stored = store.read(path, "reference log-probabilities", made_of)
+        stored = team.leader(stored) if team.size > 1 else stored
         self.read = stored is not None
-        self.known = stored or self._computed(reading, team)
+        found = self._computed(reading, team) if stored is None else stored
         if stored is None and team.leads:
-            _write(path, self.known, made_of)
+            store.write(path, found, made_of)
         team.wait()
+        self.known = Known(found["sums"], found.get("entropy"))
         return self.known
 
-    def _computed(self, reading: Reader, team: Team) -> Known:
+    def _computed(self, reading: Reader, team: Team) -> dict[str, Tensor]:
         def numbers(some: Sequence[int]) -> list[list[float]]:
             block = self.model.padded([self.texts[i] for i in some]).to(team.device)
             said = reading(block.token, block.mask, Wanted(entropy=self.asked.entropy))
@@ -100,41 +101,5 @@ class References:
         order = sorted(range(len(self.texts)), key=lambda i: len(self.texts[i][0]))
         mine = order[team.rank :: team.size]
         table = torch.tensor(in_pieces(mine, self.asked.batch, numbers, team))
-        return Known(table[:, :2].clone(), table[:, 2].clone() if self.asked.entropy else None)
-
-
-def _address(made_of: dict[str, str]) -> Path:
-    name = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
-    return cache_folder() / "references" / name[:2] / f"{name}.safetensors"
-
-
-def _read(path: Path, made_of: dict[str, str]) -> Known | None:
-    """What a file holds, None where there is none; a file of something else is refused."""
-    if not path.is_file():
-        return None
-    try:
-        with safe_open(path, "pt") as stored:
-            theirs = stored.metadata() or {}
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise ValueError(
-            f"{path} is not a readable file of reference log-probabilities ({error}); delete it"
-        ) from None
-    other = [name for name, value in made_of.items() if theirs.get(name) != value]
-    if other:
-        raise ValueError(
-            f"{path} holds reference log-probabilities of other {', '.join(other)}; delete it, "
-            "or name another file"
-        )
-    return Known(tensors["sums"], tensors.get("entropy"))
-
-
-def _write(path: Path, known: Known, made_of: dict[str, str]) -> None:
-    """Aside and renamed, so that the file is never half there."""
-    tensors = {"sums": known.sums}
-    if known.entropy is not None:
-        tensors["entropy"] = known.entropy
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(f".{os.getpid()}.writing")
-    save_file(tensors, aside, metadata=made_of)
-    aside.replace(path)
+        found = {"sums": table[:, :2].clone()}
+        return found | ({"entropy": table[:, 2].clone()} if self.asked.entropy else {})

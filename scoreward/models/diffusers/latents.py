@@ -11,9 +11,9 @@ from jaxtyping import Float
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from scoreward.data.store import TensorStore
 from scoreward.models.diffusers.family import Size
 from scoreward.models.diffusers.prompts import Pictures
-from scoreward.models.diffusers.text import TensorStore
 
 
 @dataclass(frozen=True)

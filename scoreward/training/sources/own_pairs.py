@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from scoreward.core.chain import Sampler, draw
 from scoreward.core.keys import Key, normal_each
+from scoreward.data.store import TensorStore
 from scoreward.models.base import Model
-from scoreward.models.diffusers.text import TensorStore
 from scoreward.rewards.base import Reward, scored
 from scoreward.training.sources.pairs import NAMES, PairData
 
