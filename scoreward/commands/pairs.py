@@ -13,8 +13,7 @@ from PIL.Image import Image
 from rich.console import Console
 
 from scoreward.data.holding import share_of
-from scoreward.data.preferences.faults import counted
-from scoreward.data.preferences.files import Reading, Records, read, write
+from scoreward.data.preferences.files import Reading, Records, kind_of, read, write
 from scoreward.data.preferences.making import BestWorst, PairMaker, Rejection, RewardGap, Rule
 from scoreward.data.preferences.records import (
     ImageBinary,
@@ -24,9 +23,9 @@ from scoreward.data.preferences.records import (
     TextBinary,
     TextGroup,
     TextPair,
+    counted,
 )
 from scoreward.data.preferences.sorting import image_halves, key_of, once, parted, text_halves
-from scoreward.data.preferences.stored import kind_of
 from scoreward.data.preferences.summary import Summary, left_out
 from scoreward.report.pairs import PairCard, Pane, write_pairs_page
 

@@ -11,10 +11,9 @@ from PIL import Image
 
 from scoreward.data.holding import Held
 from scoreward.data.preferences.checks import check_sizes, unlike
-from scoreward.data.preferences.files import read_image_binary, read_image_pairs
+from scoreward.data.preferences.files import kind_of, read_image_binary, read_image_pairs
 from scoreward.data.preferences.records import Dropped, ImageBinary, ImagePair
 from scoreward.data.preferences.sorting import divided
-from scoreward.data.preferences.stored import kind_of
 from scoreward.data.preferences.summary import facts
 from scoreward.data.store import TensorStore, address, cache_folder, written_whole
 from scoreward.methods.sampling import Sampling

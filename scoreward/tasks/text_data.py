@@ -14,10 +14,9 @@ from scoreward.data import instructions
 from scoreward.data.holding import Held
 from scoreward.data.preferences import builtin
 from scoreward.data.preferences.checks import check_lengths
-from scoreward.data.preferences.files import read_text_binary, read_text_pairs
+from scoreward.data.preferences.files import Records, kind_of, read_text_binary, read_text_pairs
 from scoreward.data.preferences.records import Dropped, TextBinary, TextPair
 from scoreward.data.preferences.sorting import divided, key_of
-from scoreward.data.preferences.stored import Records, kind_of
 from scoreward.data.preferences.summary import facts
 from scoreward.methods.texts import HeldOutTexts, TextData
 from scoreward.models.texts.language import LanguageModel

@@ -1,24 +1,26 @@
 """Checks that need to know the model: room for an answer, the size of pictures."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import TypeVar
 
-from scoreward.data.preferences.faults import Unusable, first_of, pictures
+from scoreward.data.preferences.files import Records
 from scoreward.data.preferences.records import (
     Fault,
     ImageBinary,
     ImagePair,
+    Prompt,
     Record,
     TextBinary,
     TextGroup,
     TextPair,
+    Unusable,
+    first_of,
+    pictures,
 )
-from scoreward.data.preferences.stored import Records
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T", TextPair, TextBinary, TextGroup)
 P = TypeVar("P", ImagePair, ImageBinary)
-Prompt = str | Sequence[Mapping[str, str]]
 
 
 def fitting(

@@ -1,7 +1,7 @@
 """What a file of preferences holds, as plain numbers for a page, a program or run.json."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from statistics import mean, median
 from typing import Any
 
@@ -14,6 +14,7 @@ from scoreward.data.preferences.records import (
     TextBinary,
     TextGroup,
     TextPair,
+    pictures,
 )
 from scoreward.data.preferences.sorting import key_of
 
@@ -62,22 +63,17 @@ class Summary:
         if isinstance(record, ImageGroup | TextGroup):
             members = record.images if isinstance(record, ImageGroup) else record.completions
             self.members.append(len(members))
-        self._sizes(record)
-
-    def _sizes(self, record: Record) -> None:
-        if isinstance(record, TextPair):
-            for words, text in zip(self.lengths, (record.chosen, record.rejected)):
-                words.append(len(text.split()))
-        elif isinstance(record, TextBinary):
-            self.lengths[not record.desirable].append(len(record.completion.split()))
-        elif isinstance(record, TextGroup):
-            self.lengths[0].extend(len(text.split()) for text in record.completions)
-        elif isinstance(record, ImagePair):
-            self.sizes.update(_size(image) for image in (record.winner, record.loser))
-        elif isinstance(record, ImageBinary):
-            self.sizes[_size(record.image)] += 1
-        else:
-            self.sizes.update(_size(image) for image in record.images)
+        first, second = self.lengths
+        match record:
+            case TextPair():
+                first.append(len(record.chosen.split()))
+                second.append(len(record.rejected.split()))
+            case TextBinary():
+                self.lengths[not record.desirable].append(len(record.completion.split()))
+            case TextGroup():
+                first.extend(len(text.split()) for text in record.completions)
+            case _:
+                self.sizes.update("×".join(map(str, image.size)) for image in pictures(record))
 
     def numbers(self, kind: type, dropped: Dropped) -> dict[str, Any]:
         """All as plain JSON."""
@@ -96,7 +92,9 @@ class Summary:
         if any(self.lengths):
             found["words"] = [_spread(words) for words in self.lengths if words]
         if kind is TextPair and self.count:
-            found |= self._longer()
+            pairs = list(zip(*self.lengths))
+            found["longer_won"] = sum(a > b for a, b in pairs) / len(pairs)
+            found["equally_long"] = sum(a == b for a, b in pairs) / len(pairs)
         if kind in (ImageBinary, TextBinary):
             found["wanted"] = self.wanted
         if self.members:
@@ -105,27 +103,8 @@ class Summary:
             found["sizes"] = dict(self.sizes.most_common(6))
         return found
 
-    def _longer(self) -> dict[str, float]:
-        pairs = list(zip(*self.lengths))
-        return {
-            "longer_won": sum(a > b for a, b in pairs) / len(pairs),
-            "equally_long": sum(a == b for a, b in pairs) / len(pairs),
-        }
-
-
-def _size(image: Any) -> str:
-    return "×".join(map(str, image.size))
-
 
 def _spread(values: Sequence[float]) -> dict[str, float]:
     return {
         "mean": mean(values), "median": median(values), "low": min(values), "high": max(values),
     }  # fmt: skip
-
-
-def summarise(kind: type, records: Iterable[Record], dropped: Dropped) -> dict[str, Any]:
-    """The numbers of all records, read once."""
-    summary = Summary()
-    for record in records:
-        summary.add(record)
-    return summary.numbers(kind, dropped)
