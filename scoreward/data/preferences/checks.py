@@ -6,21 +6,14 @@ from typing import TypeVar
 from scoreward.data.preferences.files import Records
 from scoreward.data.preferences.records import (
     Fault,
-    ImageBinary,
-    ImagePair,
     Prompt,
     Record,
-    TextBinary,
-    TextGroup,
-    TextPair,
     Unusable,
     first_of,
     pictures,
 )
 
 R = TypeVar("R", bound=Record)
-T = TypeVar("T", TextPair, TextBinary, TextGroup)
-P = TypeVar("P", ImagePair, ImageBinary)
 
 
 def fitting(
@@ -43,14 +36,14 @@ def fitting(
 
 
 def check_lengths(
-    records: Records[T], tokens_of: Callable[[Prompt], int], limit: int, skip_bad: bool = False
-) -> Records[T]:
+    records: Records[R], tokens_of: Callable[[Prompt], int], limit: int, skip_bad: bool = False
+) -> Records[R]:
     """Records whose prompt is shorter than the context of `limit` tokens; see `fitting`.
 
     `tokens_of` gives the length of a prompt as the model reads it, template included.
     """
 
-    def check(record: T) -> None:
+    def check(record: R) -> None:
         length = tokens_of(record.prompt)
         if length >= limit:
             raise Unusable(
@@ -61,10 +54,10 @@ def check_lengths(
     return fitting(records, check, skip_bad)
 
 
-def check_sizes(records: Records[P], size: tuple[int, int], skip_bad: bool = False) -> Records[P]:
+def check_sizes(records: Records[R], size: tuple[int, int], skip_bad: bool = False) -> Records[R]:
     """Records whose pictures have this width and height; see `fitting`."""
 
-    def check(record: P) -> None:
+    def check(record: R) -> None:
         for picture in pictures(record):
             if picture.size != size:
                 raise Unusable(unlike(picture.size, size))

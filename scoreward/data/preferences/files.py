@@ -307,7 +307,7 @@ def _features(kind: type[Record], chat: bool) -> Any:
     string, real, whole = Value("string"), Value("float64"), Value("int64")
     prompt = List({"role": string, "content": string}) if chat else string
     scored = {"score_w": real, "score_l": real, "id": string, "source": string}
-    columns: dict[type, dict[str, Any]] = {
+    columns: dict[type, dict[str, object]] = {
         ImagePair: {"winner": Image(), "loser": Image(), **scored},
         ImageBinary: {
             "image": Image(), "desirable": Value("bool"), "wins": whole, "losses": whole,

@@ -69,7 +69,7 @@ def text(row: Row, name: str) -> str:
     return value
 
 
-def number(name: str, value: Any) -> float:
+def number(name: str, value: object) -> float:
     """A number; not a finite one is refused later, in one place.  Raises Unusable."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Unusable(f"{name} is {value!r}, which is not a number"[:200])
@@ -100,7 +100,7 @@ def prompt_of(row: Row) -> Prompt:
     return value if isinstance(value, str) else messages("prompt", value)
 
 
-def messages(name: str, value: Any) -> list[dict[str, str]]:
+def messages(name: str, value: object) -> list[dict[str, str]]:
     """A chat, checked: each message has a role and a content.  Raises Unusable."""
     if not isinstance(value, list) or not all(isinstance(m, dict) for m in value):
         raise Unusable(f"{name} is {value!r}, neither text nor a list of messages"[:200])
@@ -110,7 +110,7 @@ def messages(name: str, value: Any) -> list[dict[str, str]]:
     return [{"role": m["role"], "content": m["content"]} for m in value]
 
 
-def opened(name: str, value: Any, folder: Path) -> Image.Image:
+def opened(name: str, value: object, folder: Path) -> Image.Image:
     """The picture of one cell: bytes, a path, or both as `datasets` stores them.
 
     Only its header is read here; PIL decodes the rest at first use.  Raises Unusable.
@@ -138,7 +138,7 @@ def picture(row: Row, name: str, folder: Path) -> Image.Image:
     return opened(name, cell(row, name), folder)
 
 
-CELLS: Mapping[str, Callable[[Row, str], Any]] = {
+CELLS: Mapping[str, Callable[[Row, str], object]] = {
     "prompt": lambda row, _: prompt_of(row),
     "scores": lambda row, name: {
         text(one, "name"): [number(name, v) for v in cell(one, "values")] for one in cell(row, name)

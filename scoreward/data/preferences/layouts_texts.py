@@ -58,10 +58,15 @@ def _halves(row: Row) -> tuple[Prompt, str, str]:
     return _chats(prompt, messages("chosen", chosen), messages("rejected", rejected))
 
 
+def _alike(one: Sequence[object], other: Sequence[object]) -> int:
+    """How far both begin with the same."""
+    pairs = enumerate(zip(one, other))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
 def _cut(chosen: str, rejected: str) -> tuple[str, str, str]:
     """The prompt is what both begin with; a space where they part belongs to the completions."""
-    pairs = enumerate(zip(chosen, rejected))
-    at = next((i for i, (a, b) in pairs if a != b), min(len(chosen), len(rejected)))
+    at = _alike(chosen, rejected)
     if at and chosen[at - 1] == " ":
         at -= 1
     return chosen[:at], chosen[at:], rejected[at:]
@@ -70,8 +75,7 @@ def _cut(chosen: str, rejected: str) -> tuple[str, str, str]:
 def _chats(
     prompt: Prompt | None, chosen: list[dict[str, str]], rejected: list[dict[str, str]]
 ) -> tuple[Prompt, str, str]:
-    pairs = enumerate(zip(chosen, rejected))
-    same = next((i for i, (a, b) in pairs if a != b), min(len(chosen), len(rejected)))
+    same = _alike(chosen, rejected)
     if chosen == rejected:
         raise Unusable("chosen and rejected are the same messages")
     before: Prompt = chosen[:same]

@@ -85,7 +85,10 @@ class TextGroup:
     id: str = ""
 
 
-Record = ImagePair | ImageBinary | ImageGroup | TextPair | TextBinary | TextGroup
+Pair = ImagePair | TextPair
+Binary = ImageBinary | TextBinary
+Group = ImageGroup | TextGroup
+Record = Pair | Binary | Group
 
 
 @dataclass(frozen=True)
@@ -187,5 +190,18 @@ def pictures(record: Record) -> Sequence[Image]:
             return (record.image,)
         case ImageGroup():
             return record.images
+        case _:
+            return ()
+
+
+def completions(record: Record) -> Sequence[str]:
+    """The texts of a record beside its prompt, if it has any."""
+    match record:
+        case TextPair():
+            return record.chosen, record.rejected
+        case TextBinary():
+            return (record.completion,)
+        case TextGroup():
+            return record.completions
         case _:
             return ()

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
 
 from PIL.Image import Image
 
@@ -11,15 +10,15 @@ from scoreward.data.holding import Cut, cut, share_of
 from scoreward.data.preferences.records import (
     ImageBinary,
     ImagePair,
+    Pair,
     PreferenceError,
     Prompt,
     Record,
     TextBinary,
     TextPair,
+    completions,
     pictures,
 )
-
-P = TypeVar("P", ImagePair, TextPair)
 
 
 def key_of(prompt: Prompt) -> str:
@@ -73,14 +72,12 @@ def parted(records: Iterable[Record], held_out: float, use: str = "") -> Cut:
     return cut(keys, held_out, use, marks)
 
 
-def once(pairs: Iterable[P]) -> list[int]:
+def once(pairs: Iterable[Pair]) -> list[int]:
     """Indices of the pairs whose prompt, winner and loser were not there before."""
     seen: set[bytes] = set()
     kept: list[int] = []
     for i, pair in enumerate(pairs):
-        texts = isinstance(pair, TextPair)
-        both = (pair.chosen, pair.rejected) if texts else (pair.winner, pair.loser)
-        mark = _digest(key_of(pair.prompt), *both)
+        mark = _digest(key_of(pair.prompt), *completions(pair), *pictures(pair))
         if mark not in seen:
             seen.add(mark)
             kept.append(i)

@@ -6,14 +6,11 @@ from statistics import mean, median
 from typing import Any
 
 from scoreward.data.preferences.records import (
+    Binary,
     Dropped,
-    ImageBinary,
-    ImageGroup,
-    ImagePair,
+    Pair,
     Record,
-    TextBinary,
-    TextGroup,
-    TextPair,
+    completions,
     pictures,
 )
 from scoreward.data.preferences.sorting import key_of
@@ -54,26 +51,22 @@ class Summary:
         """Count one record."""
         self.count += 1
         self.prompts[key_of(record.prompt)] += 1
-        if isinstance(record, ImagePair | TextPair):
+        images = pictures(record)
+        self.sizes.update("×".join(map(str, image.size)) for image in images)
+        words = [len(text.split()) for text in completions(record)]
+        first, second = self.lengths
+        if isinstance(record, Pair):
             self.sources[record.source or "unknown"] += 1
             if record.score_w is not None and record.score_l is not None:
                 self.gaps.append(record.score_w - record.score_l)
-        if isinstance(record, ImageBinary | TextBinary):
+            first += words[:1]
+            second += words[1:]
+        elif isinstance(record, Binary):
             self.wanted += record.desirable
-        if isinstance(record, ImageGroup | TextGroup):
-            members = record.images if isinstance(record, ImageGroup) else record.completions
-            self.members.append(len(members))
-        first, second = self.lengths
-        match record:
-            case TextPair():
-                first.append(len(record.chosen.split()))
-                second.append(len(record.rejected.split()))
-            case TextBinary():
-                self.lengths[not record.desirable].append(len(record.completion.split()))
-            case TextGroup():
-                first.extend(len(text.split()) for text in record.completions)
-            case _:
-                self.sizes.update("×".join(map(str, image.size)) for image in pictures(record))
+            self.lengths[not record.desirable].extend(words)
+        else:
+            first += words
+            self.members.append(len(words) or len(images))
 
     def numbers(self, kind: type, dropped: Dropped) -> dict[str, Any]:
         """All as plain JSON."""
@@ -91,11 +84,11 @@ class Summary:
             found["gap"]["below_zero"] = sum(gap < 0 for gap in self.gaps)
         if any(self.lengths):
             found["words"] = [_spread(words) for words in self.lengths if words]
-        if kind is TextPair and self.count:
+        if issubclass(kind, Pair) and any(self.lengths):
             pairs = list(zip(*self.lengths))
             found["longer_won"] = sum(a > b for a, b in pairs) / len(pairs)
             found["equally_long"] = sum(a == b for a, b in pairs) / len(pairs)
-        if kind in (ImageBinary, TextBinary):
+        if issubclass(kind, Binary):
             found["wanted"] = self.wanted
         if self.members:
             found["members"] = _spread(self.members)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -82,7 +81,7 @@ class TextEvaluation:
         by_length = sorted(mine, key=lambda i: len(data.winners[i][0]))
         every = in_pieces(by_length, self.batch, of, team)
         means = torch.tensor([list(one.values()) for one in every], dtype=torch.float64).mean(0)
-        numbers: dict[str, Any] = dict(zip(every[0], means.tolist(), strict=True))
+        numbers: dict[str, object] = dict(zip(every[0], means.tolist(), strict=True))
         numbers |= {"lengths": {name: numbers.pop(name) for name in LENGTHS}}
         return with_texts(numbers, subject, self.writing)
 
@@ -138,7 +137,9 @@ class LabelledEvaluation:
         return with_texts(numbers, subject, self.writing)
 
 
-def with_texts(numbers: dict[str, Any], subject: Subject, writing: Writing | None) -> Measurement:
+def with_texts(
+    numbers: dict[str, object], subject: Subject, writing: Writing | None
+) -> Measurement:
     """Numbers of held-out data, and scores of what is written, by the averaged weights."""
     if writing is None:
         return Measurement({SECTION: numbers}, {}, {})
