@@ -34,7 +34,7 @@ PUBLIC = {
     "Model": "models.base",
     "Source": "training.sources.online",
     "Online": "training.sources.online",
-    "Offline": "training.sources.online",
+    "Offline": "training.sources.stored",
     "Trainer": "training.trainer",
     # a method on a task
     "Method": "methods.base",
@@ -113,9 +113,9 @@ if TYPE_CHECKING:
     from scoreward.training.run import Keeping as Keeping
     from scoreward.training.run import Moment as Moment
     from scoreward.training.run import Run as Run
-    from scoreward.training.sources.online import Offline as Offline
     from scoreward.training.sources.online import Online as Online
     from scoreward.training.sources.online import Source as Source
+    from scoreward.training.sources.stored import Offline as Offline
     from scoreward.training.trainer import Trainer as Trainer
 
 

@@ -31,7 +31,7 @@ from scoreward.training.evaluations.pictures import Evaluation
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Budget, Keeping, Run
-from scoreward.training.sources.online import Offline
+from scoreward.training.sources.stored import Offline
 
 Network = Callable[[tuple[int, ...], int], nn.Module]
 """(shape of a latent, seed) → a network."""

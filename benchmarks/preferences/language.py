@@ -30,7 +30,8 @@ from scoreward.data.preferences import builtin, winrate
 from scoreward.data.preferences.records import TextPair
 from scoreward.models.texts.language import LanguageModel
 from scoreward.objectives.texts.language import said_of
-from scoreward.training.sources.texts import PairTexts, ReferenceFile
+from scoreward.training.references import ReferenceFile
+from scoreward.training.sources.texts import PairTexts
 
 HERE = Path(__file__).parent
 KEPT = Path("runs/preferences")  # trained weights, so that a tuned run need not be made again

@@ -21,8 +21,9 @@ from scoreward.models.texts.loading import LanguageLoading, TinyLlama, load_lang
 from scoreward.objectives.base import Objective
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
+from scoreward.training.references import ReferenceFile
 from scoreward.training.sources.online import Source
-from scoreward.training.sources.texts import PairSource, PairTexts, ReferenceFile
+from scoreward.training.sources.texts import PairSource, PairTexts
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 

@@ -27,7 +27,8 @@ from scoreward.methods.texts import trained
 from scoreward.models.texts.loading import LanguageLoading, TinyLlama, smollm
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
-from scoreward.training.sources.texts import PairSource, PairTexts, ReferenceFile
+from scoreward.training.references import ReferenceFile
+from scoreward.training.sources.texts import PairSource, PairTexts
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 

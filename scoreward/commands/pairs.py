@@ -13,8 +13,7 @@ from PIL.Image import Image
 from rich.console import Console
 
 from scoreward.data.holding import share_of
-from scoreward.data.preferences.faults import counted
-from scoreward.data.preferences.files import Reading, Stored, read, write
+from scoreward.data.preferences.files import Reading, Records, kind_of, read, write
 from scoreward.data.preferences.making import BestWorst, PairMaker, Rejection, RewardGap, Rule
 from scoreward.data.preferences.records import (
     ImageBinary,
@@ -24,9 +23,9 @@ from scoreward.data.preferences.records import (
     TextBinary,
     TextGroup,
     TextPair,
+    counted,
 )
 from scoreward.data.preferences.sorting import image_halves, key_of, once, parted, text_halves
-from scoreward.data.preferences.stored import kind_of
 from scoreward.data.preferences.summary import Summary, left_out
 from scoreward.report.pairs import PairCard, Pane, write_pairs_page
 
@@ -53,7 +52,7 @@ class From:
     how: Annotated[Reading, tyro.conf.arg(prefix_name=False, name="")] = Reading()
     json: bool = False  # print a summary as JSON and nothing else
 
-    def read(self, kind: type[Any] | None = None) -> Stored[Any]:
+    def read(self, kind: type[Any] | None = None) -> Records[Any]:
         """The records; of the file's own kind if none is asked for."""
         return read(kind or kind_of(self.source, self.how), self.source, self.skip_bad, self.how)
 
@@ -206,7 +205,7 @@ def cut(options: Split) -> dict[str, object]:
 
 
 def _written(
-    options: From, path: Path, found: Iterable[Record], read_from: Stored[Any]
+    options: From, path: Path, found: Iterable[Record], read_from: Records[Any]
 ) -> dict[str, object]:
     if path.suffix != ".parquet":
         raise ValueError(f"files of ours are Parquet; call it {path.with_suffix('.parquet')}")

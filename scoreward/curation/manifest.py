@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from scoreward.curation.records import PairEntry, entry
+from scoreward.data.store import written_whole
 
 
 class Manifest:
@@ -55,6 +56,5 @@ def _read(line: bytes) -> PairEntry | None:
 
 def write_aside(path: Path, text: str) -> None:
     """A small file, whole or not at all."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
+    with written_whole(path) as aside:
+        aside.write_text(text, encoding="utf-8")

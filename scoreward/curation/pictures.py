@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from scoreward.data.store import address, written_whole
 from scoreward.rewards.base import Reward, scored
 
 
@@ -25,14 +25,11 @@ class PictureStore:
         """Write a picture beside its place and rename it there; its name."""
         file = io.BytesIO()
         image.convert("RGB").save(file, format="PNG")
-        name = hashlib.sha256(file.getvalue()).hexdigest()
-        path = self.path(name)
+        path = address(self.folder, file.getvalue(), ".png")
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            aside = path.with_suffix(f".{os.getpid()}")
-            aside.write_bytes(file.getvalue())
-            aside.replace(path)
-        return name
+            with written_whole(path) as aside:
+                aside.write_bytes(file.getvalue())
+        return path.stem
 
     def get(self, name: str) -> Image.Image:
         """The picture of a name.  Raises ValueError where it is gone or is another."""

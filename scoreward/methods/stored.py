@@ -13,9 +13,9 @@ from scoreward.objectives.samples.denoising import Denoising
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Budget, Run
-from scoreward.training.sources.labelled import Labelled, LabelledPictures
-from scoreward.training.sources.online import Offline, Source
+from scoreward.training.sources.online import Source
 from scoreward.training.sources.pairs import Curriculum, HeldOutPairs, PairData, Preferences
+from scoreward.training.sources.stored import Labelled, LabelledPictures, Offline
 
 
 @dataclass(frozen=True)

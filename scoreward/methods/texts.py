@@ -26,9 +26,10 @@ from scoreward.training.evaluations.texts import (
 )
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
+from scoreward.training.references import ReferenceFile
 from scoreward.training.run import Budget, Keeping, Run
 from scoreward.training.sources.online import Source
-from scoreward.training.sources.texts import LabelledSource, PairSource, PairTexts, ReferenceFile
+from scoreward.training.sources.texts import LabelledSource, PairSource, PairTexts
 
 
 @dataclass(frozen=True)

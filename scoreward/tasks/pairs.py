@@ -1,6 +1,5 @@
 """Where the pairs of a recipe come from: a preference file, or the model that is to be trained."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,20 +11,18 @@ from PIL import Image
 
 from scoreward.data.holding import Held
 from scoreward.data.preferences.checks import check_sizes, unlike
-from scoreward.data.preferences.files import read_image_binary, read_image_pairs
+from scoreward.data.preferences.files import kind_of, read_image_binary, read_image_pairs
 from scoreward.data.preferences.records import Dropped, ImageBinary, ImagePair
 from scoreward.data.preferences.sorting import divided
-from scoreward.data.preferences.stored import kind_of
 from scoreward.data.preferences.summary import facts
+from scoreward.data.store import TensorStore, address, cache_folder, written_whole
 from scoreward.methods.sampling import Sampling
 from scoreward.methods.stored import Making
 from scoreward.models.base import Model
-from scoreward.models.cached import cache_folder
-from scoreward.models.diffusers.text import TensorStore
 from scoreward.rewards.base import Reward
-from scoreward.training.sources.labelled import LabelledPictures
 from scoreward.training.sources.own_pairs import OwnPairs
 from scoreward.training.sources.pairs import PairData
+from scoreward.training.sources.stored import LabelledPictures
 
 OF_PAIRS = "prompts of pairs"
 
@@ -164,11 +161,9 @@ def pictures(images: Sequence[Image.Image], model: Model) -> torch.Tensor:
 def stored(image: Image.Image) -> Path:
     """A file of the picture, named by its content, for models that read files."""
     whole = image.convert("RGB")
-    name = hashlib.sha256(f"{whole.size}".encode() + whole.tobytes()).hexdigest()
-    path = cache_folder() / "pictures" / name[:2] / f"{name}.png"
+    content = f"{whole.size}".encode() + whole.tobytes()
+    path = address(cache_folder() / "pictures", content, ".png")
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(".writing")
-        whole.save(aside, "PNG")
-        aside.replace(path)
+        with written_whole(path) as aside:
+            whole.save(aside, "PNG")
     return path

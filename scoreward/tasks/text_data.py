@@ -14,10 +14,9 @@ from scoreward.data import instructions
 from scoreward.data.holding import Held
 from scoreward.data.preferences import builtin
 from scoreward.data.preferences.checks import check_lengths
-from scoreward.data.preferences.files import read_text_binary, read_text_pairs
+from scoreward.data.preferences.files import Records, kind_of, read_text_binary, read_text_pairs
 from scoreward.data.preferences.records import Dropped, TextBinary, TextPair
 from scoreward.data.preferences.sorting import divided, key_of
-from scoreward.data.preferences.stored import Stored, kind_of
 from scoreward.data.preferences.summary import facts
 from scoreward.methods.texts import HeldOutTexts, TextData
 from scoreward.models.texts.language import LanguageModel
@@ -50,7 +49,7 @@ def from_file(file: TextFile, model: LanguageModel, held_out: HeldOutTexts) -> T
         found: Any = read_text_binary(path, skip)
     else:
         found = read_text_pairs(path, skip)
-    records: Stored[Any] = check_lengths(
+    records: Records[Any] = check_lengths(
         found, lambda prompt: len(model.prompt_tokens(prompt)), model.context, skip
     )
     made = divided(records, held_out.share)

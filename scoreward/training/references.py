@@ -6,27 +6,36 @@ tokenizer, the chat template, the truncation rule, the texts as tokens and the p
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from scoreward.data import store
+from scoreward.data.store import cache_folder
 from scoreward.losses import tokens
-from scoreward.models.cached import cache_folder
-from scoreward.models.texts.language import LanguageModel, Wanted
+from scoreward.models.texts.language import LanguageModel, LanguageReader, Wanted
 from scoreward.models.texts.loading import fingerprints
 from scoreward.models.weights import Weights
+from scoreward.training.sources.combining import in_pieces
 from scoreward.training.team import Team
 
 Encoded = tuple[list[int], int]
 """Tokens of prompt and completion, and how many are prompt."""
+"""(tokens, mask, wanted) → models.texts.language.Said."""
+
+
+@dataclass(frozen=True)
+class ReferenceFile:
+    """What to ask the reference, and where its answers are kept."""
+
+    wanted: bool = True  # methods without a reference never ask it
+    entropy: bool = False  # also its entropies, for contextual scaling
+    file: Path | None = None  # default: the user's cache, under a name that only equal data finds
+    batch: int = 32  # texts at once; memory only
 
 
 @dataclass(frozen=True)
@@ -41,93 +50,54 @@ class Known:
 class References:
     """Texts of a data set and the reference's numbers of them; `ask` computes or reads them.
 
-    `shared` is the length from which a completion counts as tail, `file` where to keep the numbers:
-    by default a name in the user's cache folder that only equal data finds.
+    `shared` is the length from which a completion counts as tail.
     """
 
     model: LanguageModel
     texts: Sequence[Encoded]
     shared: Sequence[int]
-    entropy: bool = False
-    file: Path | None = None
-    batch: int = 32  # texts at once; memory only
+    asked: ReferenceFile = ReferenceFile()
     read: bool = field(default=False, init=False)  # whether the numbers came from the disk
     known: Known | None = field(default=None, init=False)
 
-    def ask(self, reading: Callable[[Any, Any, Any], Any], weights: Weights, team: Team) -> Known:
+    @torch.no_grad()
+    def ask(self, reading: LanguageReader, weights: Weights | None, team: Team) -> Known:
         """The numbers, the same on every process.  Raises ValueError for a file of other things."""
         if self.known is not None:
             return self.known
-        made_of = self._made_of(weights, team.precision)
-        path = self.file or _address(made_of)
-        stored = team.leader(_read(path, made_of)) if team.size > 1 else _read(path, made_of)
-        self.read = stored is not None
-        self.known = stored or self._computed(reading, team)
-        if stored is None and team.leads:
-            _write(path, self.known, made_of)
-        team.wait()
-        return self.known
-
-    def _made_of(self, weights: Weights, precision: torch.dtype | None) -> dict[str, str]:
-        texts = json.dumps([list(self.texts), list(self.shared)])
-        return fingerprints(self.model, weights.snapshot("reference")) | {
+        if weights is None:
+            raise ValueError("a source of texts needs the trainer's snapshots in its `Work`")
+        precision, texts = team.precision, json.dumps([list(self.texts), list(self.shared)])
+        made_of = fingerprints(self.model, weights.snapshot("reference")) | {
             "data": hashlib.sha256(texts.encode()).hexdigest(),
-            "entropies": str(self.entropy),
+            "entropies": str(self.asked.entropy),
             "precision": "of the weights" if precision is None else str(precision),
         }
+        path, folder = self.asked.file, cache_folder() / "references"
+        path = path or store.address(folder, json.dumps(made_of, sort_keys=True))
+        stored = store.read(path, "reference log-probabilities", made_of)
+        stored = team.leader(stored) if team.size > 1 else stored
+        self.read = stored is not None
+        found = self._computed(reading, team) if stored is None else stored
+        if stored is None and team.leads:
+            store.write(path, found, made_of)
+        team.wait()
+        self.known = Known(found["sums"], found.get("entropy"))
+        return self.known
 
-    @torch.no_grad()
-    def _computed(self, reading: Callable[[Any, Any, Any], Any], team: Team) -> Known:
-        """Longest texts last, so that a batch holds texts of one length; processes share them."""
-        order = sorted(range(len(self.texts)), key=lambda i: len(self.texts[i][0]))
-        mine = order[team.rank :: team.size]
-        found: list[tuple[int, list[float]]] = []
-        for start in range(0, len(mine), self.batch):
-            piece = mine[start : start + self.batch]
-            block = self.model.padded([self.texts[i] for i in piece]).to(team.device)
-            said = reading(block.token, block.mask, Wanted(entropy=self.entropy))
-            shared = torch.tensor([self.shared[i] for i in piece], device=team.device)
+    def _computed(self, reading: LanguageReader, team: Team) -> dict[str, Tensor]:
+        def numbers(some: Sequence[int]) -> list[list[float]]:
+            block = self.model.padded([self.texts[i] for i in some]).to(team.device)
+            said = reading(block.token, block.mask, Wanted(entropy=self.asked.entropy))
+            shared = torch.tensor([self.shared[i] for i in some], device=team.device)
             head = tokens.length_desensitised(said.log_prob, block.mask, shared, 0.0)
             columns = [head, tokens.summed(said.log_prob, block.mask) - head]
             columns += [] if said.entropy is None else [said.entropy]
-            rows = torch.stack(columns, 1).float().tolist()
-            found += list(zip(piece, rows, strict=True))
-        table = torch.tensor([row for _, row in sorted(team.gather(found))])
-        return Known(table[:, :2].clone(), table[:, 2].clone() if self.entropy else None)
+            return torch.stack(columns, 1).float().tolist()
 
-
-def _address(made_of: dict[str, str]) -> Path:
-    name = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
-    return cache_folder() / "references" / name[:2] / f"{name}.safetensors"
-
-
-def _read(path: Path, made_of: dict[str, str]) -> Known | None:
-    """What a file holds, None where there is none; a file of something else is refused."""
-    if not path.is_file():
-        return None
-    try:
-        with safe_open(path, "pt") as stored:
-            theirs = stored.metadata() or {}
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise ValueError(
-            f"{path} is not a readable file of reference log-probabilities ({error}); delete it"
-        ) from None
-    other = [name for name, value in made_of.items() if theirs.get(name) != value]
-    if other:
-        raise ValueError(
-            f"{path} holds reference log-probabilities of other {', '.join(other)}; delete it, "
-            "or name another file"
-        )
-    return Known(tensors["sums"], tensors.get("entropy"))
-
-
-def _write(path: Path, known: Known, made_of: dict[str, str]) -> None:
-    """Aside and renamed, so that the file is never half there."""
-    tensors = {"sums": known.sums}
-    if known.entropy is not None:
-        tensors["entropy"] = known.entropy
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(f".{os.getpid()}.writing")
-    save_file(tensors, aside, metadata=made_of)
-    aside.replace(path)
+        # longest texts last, so that a batch holds texts of one length
+        order = sorted(range(len(self.texts)), key=lambda i: len(self.texts[i][0]))
+        mine = order[team.rank :: team.size]
+        table = torch.tensor(in_pieces(mine, self.asked.batch, numbers, team))
+        found = {"sums": table[:, :2].clone()}
+        return found | ({"entropy": table[:, 2].clone()} if self.asked.entropy else {})

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from scoreward.data.prompts import Instruction
+from scoreward.data.store import TensorStore
 from scoreward.models.base import Model
 from scoreward.models.diffusers import (
     Loading,
@@ -25,7 +26,7 @@ from scoreward.models.diffusers import (
 )
 from scoreward.models.diffusers.pretrained import quantised
 from scoreward.models.diffusers.prompts import Pictures, Prompts
-from scoreward.models.diffusers.text import Remembered, TensorStore, Text, fingerprint, padded
+from scoreward.models.diffusers.text import Remembered, Text, fingerprint, padded
 from tests.families import tiny, upstream
 
 Folder = Callable[[str], Path]

@@ -25,7 +25,7 @@ from scoreward.tasks.toy import CORNERS, toy_model
 from scoreward.training import checkpoint
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
-from scoreward.training.sources.online import Offline
+from scoreward.training.sources.stored import Offline
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 from tests.core.laws import F64, real

@@ -17,8 +17,9 @@ from scoreward.objectives.texts.kto import KTO
 from scoreward.tasks.text_data import sorted_digits
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
+from scoreward.training.references import ReferenceFile
 from scoreward.training.sources.online import Source
-from scoreward.training.sources.texts import LabelledSource, PairSource, PairTexts, ReferenceFile
+from scoreward.training.sources.texts import LabelledSource, PairSource, PairTexts
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 

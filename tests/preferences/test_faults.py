@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from scoreward.data.preferences.faults import PreferenceError
 from scoreward.data.preferences.files import (
     Reading,
     read,
@@ -14,7 +13,7 @@ from scoreward.data.preferences.files import (
     read_text_pairs,
     stream,
 )
-from scoreward.data.preferences.records import ImagePair, TextBinary, TextPair
+from scoreward.data.preferences.records import ImagePair, PreferenceError, TextBinary, TextPair
 from tests.preferences.conftest import Rows, Write, coded
 from tests.preferences.test_layouts import chat, images, pick_a_pic
 

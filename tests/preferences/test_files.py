@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from scoreward.data.preferences.checks import check_lengths
-from scoreward.data.preferences.faults import PreferenceError
 from scoreward.data.preferences.files import (
     Reading,
     read,
@@ -23,13 +22,13 @@ from scoreward.data.preferences.files import (
     read_text_pairs,
     stream,
     write,
-    write_pairs,
 )
 from scoreward.data.preferences.records import (
     Dropped,
     ImageBinary,
     ImageGroup,
     ImagePair,
+    PreferenceError,
     TextBinary,
     TextGroup,
     TextPair,
@@ -73,7 +72,7 @@ def test_pictures_come_back_pixel_by_pixel(tmp_path: Path) -> None:
     modes = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
     pairs = [ImagePair("a", picture(1).convert(m), picture(2), 1e300, None) for m in modes]
     path = tmp_path / "pairs.parquet"
-    write_pairs(path, pairs)
+    write(path, pairs)
     found = read_image_pairs(path)
     assert len(found) == len(modes)
     for one, other in zip(found, pairs, strict=True):

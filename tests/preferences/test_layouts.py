@@ -8,18 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL.Image import Image
 
-from scoreward.data.preferences.faults import PreferenceError
 from scoreward.data.preferences.files import (
+    KNOWN,
     Reading,
     read_image_groups,
     read_image_pairs,
     read_text_binary,
     read_text_pairs,
+    recognise,
     stream,
 )
 from scoreward.data.preferences.layouts_texts import _cut
-from scoreward.data.preferences.recognise import KNOWN, recognise
-from scoreward.data.preferences.records import ImagePair
+from scoreward.data.preferences.records import ImagePair, PreferenceError
 from tests.preferences.conftest import Rows, Write, coded, picture
 
 

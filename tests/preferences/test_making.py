@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoreward.data.preferences.faults import PreferenceError
 from scoreward.data.preferences.files import read_text_pairs, write
 from scoreward.data.preferences.making import (
     BestWorst,
@@ -19,8 +18,21 @@ from scoreward.data.preferences.making import (
     Rule,
     win_rates,
 )
-from scoreward.data.preferences.records import ImageGroup, ImagePair, TextGroup, TextPair
-from scoreward.data.preferences.sorting import image_halves, key_of, once, sides, split, text_halves
+from scoreward.data.preferences.records import (
+    ImageGroup,
+    ImagePair,
+    PreferenceError,
+    TextGroup,
+    TextPair,
+)
+from scoreward.data.preferences.sorting import (
+    divided,
+    image_halves,
+    key_of,
+    once,
+    split,
+    text_halves,
+)
 from scoreward.data.prompts import share_of
 from tests.preferences.conftest import picture
 
@@ -180,9 +192,10 @@ def test_some_prompt_is_on_either_side(prompts: list, share: float) -> None:
     pairs = [TextPair(p, str(i), "no") for i, p in enumerate(prompts)]
     if len(set(prompts)) < 2:
         with pytest.raises(PreferenceError, match="records are for one prompt"):
-            sides(pairs, share)
+            divided(pairs, share)
         return
-    kept, out = sides(pairs, share)
+    made = divided(pairs, share)
+    kept, out = made.kept, made.away
     assert kept
     assert out
     assert sorted([*kept, *out]) == list(range(len(pairs)))

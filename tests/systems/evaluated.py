@@ -22,8 +22,9 @@ from scoreward.training.evaluations.gap import Gap
 from scoreward.training.evaluations.pictures import Evaluation, Evaluator, Measurement, Subject
 from scoreward.training.evaluations.texts import LabelledEvaluation, TextEvaluation, Writing
 from scoreward.training.geometry import Geometry
+from scoreward.training.references import ReferenceFile
 from scoreward.training.sources.pairs import HeldOutPairs
-from scoreward.training.sources.texts import LabelledSource, PairTexts, ReferenceFile
+from scoreward.training.sources.texts import LabelledSource, PairTexts
 from scoreward.training.trainer import Trainer
 from tests.objectives.texts import moved, named, tales, trainer_of
 from tests.systems.cases import corners

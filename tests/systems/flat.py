@@ -66,8 +66,9 @@ from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.tasks.toy import CORNERS, closeness, toy_model
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
-from scoreward.training.sources.online import Offline, Online, Source
+from scoreward.training.sources.online import Online, Source
 from scoreward.training.sources.pairs import PairData, Preferences
+from scoreward.training.sources.stored import Offline
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 from tests.objectives.texts import named, tales, trainer_of

@@ -16,10 +16,9 @@ from pyarrow import parquet
 
 from scoreward.cli import main
 from scoreward.commands.train import build
-from scoreward.core.rows import Looked
 from scoreward.data import portraits
 from scoreward.objectives.pictures.diffusion_kto import DiffusionKTO
-from scoreward.training.sources.labelled import Labelled
+from scoreward.training.sources.stored import Labelled
 from scoreward.training.team import Team
 from scoreward.training.trainer import Trainer
 
@@ -249,8 +248,8 @@ def test_kto_trains_on_labelled_pictures(capsys: pytest.CaptureFixture) -> None:
     places = [next(j for j, x in enumerate(data.x0) if torch.equal(x, one)) for one in samples.x0]
     assert len(set(places)) == 8
     encoded = run.model.encode([data.prompts[at] for at in places])
-    assert isinstance(samples.cond, Looked)
-    torch.testing.assert_close(samples.cond.rows(), encoded)
+    assert isinstance(samples.cond, torch.Tensor)
+    torch.testing.assert_close(samples.cond, encoded)
     share = run.objective.share
     for weight, at in zip(rows.weight.tolist(), places, strict=True):
         wanted = 0.8 / share if data.desirable[at] else 0.2 / (1 - share)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scoreward.core.chain import uniform
 from scoreward.core.kernel import ddim
-from scoreward.models.diffusers.text import TensorStore
+from scoreward.data.store import TensorStore
 from scoreward.tasks.toy import CORNERS, closeness, toy_model
 from scoreward.training.sources.own_pairs import OwnPairs
 

@@ -20,7 +20,8 @@ from scoreward.objectives.samples.vgrpo import VGRPO
 from scoreward.tasks.toy import CORNERS, closeness, toy_model
 from scoreward.training.clock import Clock
 from scoreward.training.geometry import Geometry
-from scoreward.training.sources.online import Collected, Offline, Source, Work
+from scoreward.training.sources.online import Collected, Source, Work
+from scoreward.training.sources.stored import Offline
 from scoreward.training.team import Team
 from tests.training.toys import online
 

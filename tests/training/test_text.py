@@ -23,9 +23,10 @@ from scoreward.training.evaluations.texts import TextEvaluation, Writing
 from scoreward.training.folder import RunFolder
 from scoreward.training.geometry import Geometry
 from scoreward.training.optimizer import Optimizer
+from scoreward.training.references import ReferenceFile
 from scoreward.training.run import Budget, Keeping, Run
 from scoreward.training.sources.online import Source
-from scoreward.training.sources.texts import PairSource, PairTexts, ReferenceFile
+from scoreward.training.sources.texts import PairSource, PairTexts
 from scoreward.training.trainer import Trainer
 from tests.objectives.texts import DIGITS, SIZES, bench, llama, moved, named, tales, trainer_of
 from tests.support.matrix import mostly_long

@@ -9,9 +9,8 @@ from datasets import config
 
 from scoreward.data import instructions
 from scoreward.data.preferences import builtin
-from scoreward.data.preferences.faults import said
 from scoreward.data.preferences.files import write
-from scoreward.data.preferences.records import TextBinary, TextPair
+from scoreward.data.preferences.records import TextBinary, TextPair, said
 from scoreward.data.preferences.sorting import split
 from scoreward.losses.methods import DPO
 from scoreward.methods.texts import Cached, HeldOutTexts, TextSettings, on_texts

@@ -8,16 +8,16 @@ or statistical rejection sampling.
 
 import gzip
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from importlib.resources import files
-from itertools import combinations, count
-from typing import Any
+from itertools import chain, combinations, count
 
 import torch
 
 from scoreward.core.keys import Key
 from scoreward.data.preferences.records import TextGroup, TextPair
+from scoreward.data.preferences.tables import Row
 from scoreward.losses.rejection import accept, extremes
 
 SOURCE = "instruction checkers"
@@ -25,7 +25,7 @@ GAP = 0.1  # of scores in [0, 1], below which two answers count as equal; ours
 
 
 @lru_cache(maxsize=1)
-def _rows() -> tuple[dict[str, Any], ...]:
+def _rows() -> tuple[Row, ...]:
     packed = files("scoreward") / "assets" / "instructions" / "groups.jsonl.gz"
     lines = gzip.decompress(packed.read_bytes()).decode().splitlines()
     return tuple(json.loads(line) for line in lines)
@@ -81,17 +81,13 @@ def accepted_pairs(
     """Best against worst of `keep` answers taken by rejection sampling.  [rso] (sampling)"""
     found: list[TextPair] = []
     for group in groups:
-        draws = _uniforms(key / group.id)
+        own = key / group.id
+        blocks = ((own / block).uniform(64, dtype=torch.float64).tolist() for block in count())
+        draws = chain.from_iterable(blocks)
         taken = accept(group.rewards, temperature, keep, partial(next, draws))
         if len(taken) > 1 and spread([group.rewards[i] for i in taken]) > gap:
             found.append(_pair(group, *extremes(group.rewards, taken)))
     return found
-
-
-def _uniforms(key: Key) -> Iterator[float]:
-    """Uniform numbers without end."""
-    for block in count():
-        yield from (key / block).uniform(64, dtype=torch.float64).tolist()
 
 
 def spread(rewards: Sequence[float]) -> float:

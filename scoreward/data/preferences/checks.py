@@ -1,27 +1,24 @@
 """Checks that need to know the model: room for an answer, the size of pictures."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import TypeVar
 
-from scoreward.data.preferences.faults import Unusable, first_of, pictures
+from scoreward.data.preferences.files import Records
 from scoreward.data.preferences.records import (
     Fault,
-    ImageBinary,
-    ImagePair,
+    Prompt,
     Record,
-    TextBinary,
-    TextGroup,
-    TextPair,
+    Unusable,
+    first_of,
+    pictures,
 )
-from scoreward.data.preferences.stored import Stored
 
 R = TypeVar("R", bound=Record)
-T = TypeVar("T", TextPair, TextBinary, TextGroup)
-P = TypeVar("P", ImagePair, ImageBinary)
-Prompt = str | Sequence[Mapping[str, str]]
 
 
-def fitting(records: Stored[R], check: Callable[[R], object], skip_bad: bool = False) -> Stored[R]:
+def fitting(
+    records: Records[R], check: Callable[[R], object], skip_bad: bool = False
+) -> Records[R]:
     """Records at which `check` raises no ValueError; the others are faults with file and row.
 
     Raises PreferenceError, unless faults are skipped and something is left.
@@ -39,14 +36,14 @@ def fitting(records: Stored[R], check: Callable[[R], object], skip_bad: bool = F
 
 
 def check_lengths(
-    records: Stored[T], tokens_of: Callable[[Prompt], int], limit: int, skip_bad: bool = False
-) -> Stored[T]:
+    records: Records[R], tokens_of: Callable[[Prompt], int], limit: int, skip_bad: bool = False
+) -> Records[R]:
     """Records whose prompt is shorter than the context of `limit` tokens; see `fitting`.
 
     `tokens_of` gives the length of a prompt as the model reads it, template included.
     """
 
-    def check(record: T) -> None:
+    def check(record: R) -> None:
         length = tokens_of(record.prompt)
         if length >= limit:
             raise Unusable(
@@ -57,10 +54,10 @@ def check_lengths(
     return fitting(records, check, skip_bad)
 
 
-def check_sizes(records: Stored[P], size: tuple[int, int], skip_bad: bool = False) -> Stored[P]:
+def check_sizes(records: Records[R], size: tuple[int, int], skip_bad: bool = False) -> Records[R]:
     """Records whose pictures have this width and height; see `fitting`."""
 
-    def check(record: P) -> None:
+    def check(record: R) -> None:
         for picture in pictures(record):
             if picture.size != size:
                 raise Unusable(unlike(picture.size, size))

@@ -1,116 +1,313 @@
-"""Preference records in Parquet files: written whole or not at all, read without holding them.
+"""Preference records in files: read without holding them, written whole or not at all.
 
+One scan makes records from rows, checks them, and counts ties and faults. A sequence scans once
+when it is opened and then makes record i anew from its row when asked; a stream scans as it goes.
 Pictures are stored as `datasets` stores them, so a file opens anywhere as a data set with images.
 """
 
-import os
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, overload
 
-from scoreward.data.preferences.faults import PreferenceError, Unusable, check
-from scoreward.data.preferences.pictures import stored
+from PIL.Image import Image
+
+from scoreward.data.preferences.layouts import OWN, UNREADABLE, Layout, Make, Tie
+from scoreward.data.preferences.layouts_images import PUBLIC_IMAGES
+from scoreward.data.preferences.layouts_texts import PUBLIC_TEXTS
 from scoreward.data.preferences.records import (
+    Dropped,
     Fault,
     ImageBinary,
     ImageGroup,
     ImagePair,
+    PreferenceError,
     Record,
     TextBinary,
     TextGroup,
     TextPair,
+    Unusable,
+    check,
+    counted,
+    first_of,
+    pictures,
 )
-from scoreward.data.preferences.stored import Reading, Stored, Stream, read, stream
-from scoreward.data.preferences.tables import Row
+from scoreward.data.preferences.tables import RecordTable, Row, tables
+from scoreward.data.store import written_whole
 
-__all__ = [
-    "Reading",
-    "Stored",
-    "Stream",
-    "read",
-    "read_image_binary",
-    "read_image_groups",
-    "read_image_pairs",
-    "read_text_binary",
-    "read_text_groups",
-    "read_text_pairs",
-    "stream",
-    "write",
-    "write_pairs",
-]
-_ROWS = 100  # rows held at once while writing
+R = TypeVar("R", bound=Record)
+KNOWN = (*OWN, *PUBLIC_IMAGES, *PUBLIC_TEXTS)  # of two that fit, the earlier one is meant
+MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")  # of pictures that PNG holds without loss
+ROWS = 100  # held at once while writing
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files are read."""
+
+    layout: str = "auto"  # by the columns, or a layout by name
+    decoded: bool = True  # decode every picture once while checking; False trusts their headers
+    pictures: Path | None = None  # where relative paths begin; beside the file if None
+    split: str = "train"  # of a data set on a hub
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A table and how its rows become records."""
+
+    table: RecordTable
+    layout: Layout
+    make: Make
+    folder: Path
+
+    def cases(self) -> Iterator[tuple[int, list[Row | Unusable]]]:
+        """Rows that belong together: one alone, or neighbours with the same value of a column."""
+        together, held = self.layout.together, list[Row | Unusable]()
+        start, key = 0, None
+        for i, row in enumerate(self.table.scan()):
+            mine = row.get(together) if together and isinstance(row, dict) else None
+            if held and (mine is None or mine != key):
+                yield start, held
+                held = []
+            if not held:
+                start, key = i, mine
+            held.append(row)
+        if held:
+            yield start, held
+
+
+class Records(Sequence[R], Generic[R]):
+    """Records on disk: length, index and iteration; pictures are decoded when they are used."""
+
+    def __init__(self, parts: Sequence[_Part], places: array, dropped: Dropped) -> None:
+        self._parts, self._places = parts, places
+        self.dropped = dropped
+
+    def __len__(self) -> int:
+        return len(self._places) // 4
+
+    @overload
+    def __getitem__(self, index: int) -> R: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[R]: ...
+    def __getitem__(self, index: int | slice) -> R | Sequence[R]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        number, first, count, member = self._place(index)
+        part = self._parts[number]
+        rows = [part.table.row(i) for i in range(first, first + count)]
+        made: Any = [r for r in part.make(rows, part.folder) if not isinstance(r, Tie)]
+        return made[member]
+
+    def _place(self, index: int) -> array:
+        """Of a record: its table, its first row, how many rows, and which record of theirs."""
+        at = range(len(self))[index] * 4
+        return self._places[at : at + 4]
+
+    def where(self, index: int) -> tuple[str, int]:
+        """The file and the row that a record comes from."""
+        number, first, _, _ = self._place(index)
+        return self._parts[number].table.file, first
+
+    def select(self, indices: Sequence[int], bad: Sequence[Fault] = ()) -> "Records[R]":
+        """Only these records, still on disk; `bad` is added to what was left out."""
+        places = array("q", (value for i in indices for value in self._place(i)))
+        return Records(self._parts, places, Dropped(self.dropped.ties, (*self.dropped.bad, *bad)))
+
+
+class Stream(Iterable[R], Generic[R]):
+    """Records read once through, never all held; `dropped` counts what the last pass left out."""
+
+    def __init__(
+        self, parts: Sequence[_Part], skip_bad: bool, decoded: bool, eager: bool = False
+    ) -> None:
+        self._parts, self._skip, self._decoded, self._eager = parts, skip_bad, decoded, eager
+        self._ties, self._bad = 0, list[Fault]()
+
+    @property
+    def dropped(self) -> Dropped:
+        return Dropped(self._ties, tuple(self._bad))
+
+    def __iter__(self) -> Iterator[R]:
+        return (record for record, _ in self.placed())
+
+    def placed(self) -> Iterator[tuple[R, tuple[int, int, int, int]]]:
+        """Records that can be used, with their places.
+
+        Raises PreferenceError unless faults are skipped: at the first, or if it is `eager` in the
+        end, with their number.
+        """
+        self._ties, self._bad = 0, []
+        for number, part in enumerate(self._parts):
+            for first, rows in part.cases():
+                try:
+                    for row in rows:
+                        if isinstance(row, Unusable):
+                            raise row
+                    made = list(part.make([r for r in rows if isinstance(r, dict)], part.folder))
+                    kept: list[Any] = [r for r in made if not isinstance(r, Tie)]
+                    for record in kept:
+                        check(record)
+                        if self._decoded:
+                            decode(record)
+                except Unusable as why:
+                    self._bad.append(Fault(part.table.file, first, str(why)))
+                    if not self._skip and not self._eager:
+                        raise first_of(self._bad, more_known=False) from None
+                    continue
+                self._ties += len(made) - len(kept)
+                yield from ((r, (number, first, len(rows), i)) for i, r in enumerate(kept))
+        if self._bad and not self._skip:
+            raise first_of(self._bad)
+
+
+def decode(record: Record) -> None:
+    """Read the whole of its pictures now.  Raises Unusable."""
+    for picture in pictures(record):
+        try:
+            picture.load()
+        except UNREADABLE:
+            raise Unusable("a picture does not decode; its file is damaged or cut off") from None
+    if isinstance(record, ImagePair):
+        one, other = record.winner, record.loser
+        if (one.mode, one.size, one.tobytes()) == (other.mode, other.size, other.tobytes()):
+            raise Unusable("winner and loser are the same picture")
+
+
+def read(
+    kind: type[R], source: Path | str, skip_bad: bool = False, how: Reading = Reading()
+) -> Records[R]:
+    """Records of one kind as a lazy sequence with `dropped`.  Raises PreferenceError.
+
+    `source` is a file, a folder of files or a data set on a hub. Every row is checked once; with
+    `skip_bad` rows that cannot be used are left out and counted.
+    """
+    parts = _parts(kind, source, how, streaming=False)
+    scan: Stream[R] = Stream(parts, skip_bad, how.decoded, eager=True)
+    places = array("q", (value for _, place in scan.placed() for value in place))
+    if not places:
+        raise PreferenceError(f"no row of {source} can be used: {counted(scan.dropped)}")
+    return Records(parts, places, scan.dropped)
+
+
+def kind_of(source: Path | str, how: Reading = Reading(), among: Sequence[type] = ()) -> type:
+    """What a file holds: the first kind of its layout, or the first that is `among` these."""
+    table = tables(source, streaming=True, split=how.split)[0]
+    kinds = list(recognise(table.file, table.columns, how.layout).makes)
+    return next((kind for kind in kinds if kind in among), kinds[0])
+
+
+def stream(
+    kind: type[R], source: Path | str, skip_bad: bool = False, how: Reading = Reading()
+) -> Stream[R]:
+    """As `read`, but rows pass by and are never all held, so a fault shows when it is met."""
+    return Stream(_parts(kind, source, how, streaming=True), skip_bad, how.decoded)
+
+
+def _parts(kind: type, source: Path | str, how: Reading, streaming: bool) -> list[_Part]:
+    parts: list[_Part] = []
+    for table in tables(source, streaming, how.split):
+        layout = recognise(table.file, table.columns, how.layout)
+        if kind not in layout.makes:
+            held = " or ".join(k.__name__ for k in layout.makes)
+            raise PreferenceError(
+                f"{table.file} has the layout {layout.name}, which holds {held}, not "
+                f"{kind.__name__}; `scoreward pairs make` makes pairs of groups"
+            )
+        parts.append(_Part(table, layout, layout.makes[kind], how.pictures or table.folder))
+    return parts
+
+
+def recognise(file: str, columns: Sequence[str], layout: str = "auto") -> Layout:
+    """The layout named, or the first that fits the columns.  Raises PreferenceError."""
+    named = [one for one in KNOWN if layout in ("auto", one.name)]
+    if not named:
+        names = ", ".join(one.name for one in KNOWN)
+        raise PreferenceError(f"there is no layout {layout!r}; there are auto, {names}")
+    fitting = [one for one in named if one.columns <= set(columns)]
+    if fitting:
+        return fitting[0]
+    nearest = min(named, key=lambda one: len(one.columns - set(columns)) / len(one.columns))
+    missing = ", ".join(sorted(nearest.columns - set(columns)))
+    raise PreferenceError(
+        f"{file} has the columns {', '.join(columns) or '(none)'}, which fit no layout that is "
+        f"asked for; {nearest.name}, the nearest, also needs {missing}; layouts are "
+        f"{'; '.join(map(str, named))}"
+    )
+
+
+read_image_pairs = partial(read, ImagePair)
+read_image_binary = partial(read, ImageBinary)
+read_image_groups = partial(read, ImageGroup)
+read_text_pairs = partial(read, TextPair)
+read_text_binary = partial(read, TextBinary)
+read_text_groups = partial(read, TextGroup)
 
 
 def write(path: Path | str, records: Iterable[Record]) -> int:
-    """Write records of one kind to a Parquet file; returns how many.  Raises PreferenceError.
-
-    The file is written aside and renamed, so that it is there whole or not at all.
-    """
-    target = Path(path)
-    waiting = iter(records)
-    first = next(waiting, None)
-    if first is None:
-        raise PreferenceError(f"there are no records to write to {target}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        count = _written(aside, target, first, chain([first], waiting))
-        os.replace(aside, target)
-    finally:
-        aside.unlink(missing_ok=True)
-    return count
-
-
-def _written(aside: Path, target: Path, first: Record, records: Iterable[Record]) -> int:
+    """Write records of one kind to a Parquet file; returns how many.  Raises PreferenceError."""
     import pyarrow
     from pyarrow.parquet import ParquetWriter
 
-    kind, chat = type(first), not isinstance(first.prompt, str)
-    schema = _features(kind, chat).arrow_schema
-    count, waiting = 0, iter(records)
-    with ParquetWriter(aside, schema) as writer:
-        while batch := list(islice(waiting, _ROWS)):
-            rows = [_row(r, kind, chat, target, count + i) for i, r in enumerate(batch)]
+    target, waiting, count = Path(path), iter(records), 0
+    first = next(waiting, None)
+    if first is None:
+        raise PreferenceError(f"there are no records to write to {target}")
+    chat, waiting = not isinstance(first.prompt, str), chain([first], waiting)
+    schema = _features(type(first), chat).arrow_schema
+    with written_whole(target) as aside, ParquetWriter(aside, schema) as writer:
+        while batch := list(islice(waiting, ROWS)):
+            rows: list[Row] = []
+            for record in batch:
+                try:
+                    rows.append(_row(record, type(first), chat))
+                except Unusable as why:
+                    fault = Fault(str(target), count + len(rows), str(why))
+                    raise PreferenceError(f"{fault}; not written") from None
             writer.write_table(pyarrow.Table.from_pylist(rows, schema))
             count += len(rows)
     return count
 
 
-def _row(record: Record, kind: type, chat: bool, target: Path, number: int) -> Row:
-    try:
-        if type(record) is not kind:
-            raise Unusable(f"it is a {type(record).__name__} among {kind.__name__}s")
-        if chat is isinstance(record.prompt, str):
-            raise Unusable("one file holds prompts as texts or as chats, not both")
-        check(record)
-    except Unusable as why:
-        raise PreferenceError(f"{Fault(str(target), number, str(why))}; not written") from None
+def _row(record: Record, kind: type[Record], chat: bool) -> Row:
+    """A record as a file holds it.  Raises Unusable."""
+    if type(record) is not kind:
+        raise Unusable(f"it is a {type(record).__name__} among {kind.__name__}s")
+    if chat is isinstance(record.prompt, str):
+        raise Unusable("one file holds prompts as texts or as chats, not both")
+    check(record)
     row = dict(vars(record))
     if chat:
         row["prompt"] = [dict(m) for m in record.prompt if not isinstance(m, str)]
-    return row | _stored(record)
+    match record:
+        case ImagePair():
+            row |= {"winner": packed(record.winner), "loser": packed(record.loser)}
+        case ImageBinary():
+            row |= {"image": packed(record.image)}
+        case ImageGroup():
+            scores = [{"name": n, "values": list(map(float, v))} for n, v in record.scores.items()]
+            row |= {"images": [packed(image) for image in record.images], "scores": scores}
+    return row
 
 
-def _stored(record: Record) -> Row:
-    """What a file holds otherwise than the record does."""
-    if isinstance(record, ImagePair):
-        return {"winner": stored(record.winner), "loser": stored(record.loser)}
-    if isinstance(record, ImageBinary):
-        return {"image": stored(record.image)}
-    if isinstance(record, ImageGroup):
-        scores = [{"name": n, "values": list(map(float, v))} for n, v in record.scores.items()]
-        return {"images": [stored(i) for i in record.images], "scores": scores}
-    return {}
+def packed(picture: Image) -> Row:
+    """A picture as `datasets` stores one, without loss."""
+    kept, buffer = picture if picture.mode in MODES else picture.convert("RGB"), BytesIO()
+    kept.save(buffer, format="PNG")
+    return {"bytes": buffer.getvalue(), "path": None}
 
 
-def _features(kind: type, chat: bool) -> Any:
+def _features(kind: type[Record], chat: bool) -> Any:
     from datasets import Features, Image, List, Value
 
     string, real, whole = Value("string"), Value("float64"), Value("int64")
     prompt = List({"role": string, "content": string}) if chat else string
     scored = {"score_w": real, "score_l": real, "id": string, "source": string}
-    columns: dict[type, dict[str, Any]] = {
+    columns: dict[type, dict[str, object]] = {
         ImagePair: {"winner": Image(), "loser": Image(), **scored},
         ImageBinary: {
             "image": Image(), "desirable": Value("bool"), "wins": whole, "losses": whole,
@@ -127,50 +324,3 @@ def _features(kind: type, chat: bool) -> Any:
         TextGroup: {"completions": List(string), "rewards": List(real), "id": string},
     }  # fmt: skip
     return Features({"prompt": prompt} | columns[kind])
-
-
-def read_image_pairs(
-    source: Path | str, skip_bad: bool = False, how: Reading = Reading()
-) -> Stored[ImagePair]:
-    """Pairs of pictures; see `read`."""
-    return read(ImagePair, source, skip_bad, how)
-
-
-def read_image_binary(
-    source: Path | str, skip_bad: bool = False, how: Reading = Reading()
-) -> Stored[ImageBinary]:
-    """Pictures wanted or not; see `read`."""
-    return read(ImageBinary, source, skip_bad, how)
-
-
-def read_image_groups(
-    source: Path | str, skip_bad: bool = False, how: Reading = Reading()
-) -> Stored[ImageGroup]:
-    """Groups of scored pictures; see `read`."""
-    return read(ImageGroup, source, skip_bad, how)
-
-
-def read_text_pairs(
-    source: Path | str, skip_bad: bool = False, how: Reading = Reading()
-) -> Stored[TextPair]:
-    """Pairs of completions; see `read`."""
-    return read(TextPair, source, skip_bad, how)
-
-
-def read_text_binary(
-    source: Path | str, skip_bad: bool = False, how: Reading = Reading()
-) -> Stored[TextBinary]:
-    """Completions wanted or not; see `read`."""
-    return read(TextBinary, source, skip_bad, how)
-
-
-def read_text_groups(
-    source: Path | str, skip_bad: bool = False, how: Reading = Reading()
-) -> Stored[TextGroup]:
-    """Groups of scored completions; see `read`."""
-    return read(TextGroup, source, skip_bad, how)
-
-
-def write_pairs(path: Path | str, records: Iterable[ImagePair | TextPair]) -> int:
-    """Write pairs of one kind; see `write`."""
-    return write(path, records)

@@ -1,27 +1,32 @@
 """Which columns a file has decides how its rows become records.
 
 A layout is a name, the columns that give it away, and a function from the row (or the rows that
-belong together) to records. Here are the layouts of our own files; recognise.py chooses.
+belong together) to records. Here are the layouts of our own files; files.py chooses.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from scoreward.data.preferences.faults import Unusable
-from scoreward.data.preferences.pictures import opened
+from PIL import Image
+
 from scoreward.data.preferences.records import (
     ImageBinary,
     ImageGroup,
     ImagePair,
+    Prompt,
     Record,
     TextBinary,
     TextGroup,
     TextPair,
+    Unusable,
 )
 from scoreward.data.preferences.tables import Row
+
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)  # what PIL raises
 
 
 class Tie(Enum):
@@ -32,6 +37,8 @@ class Tie(Enum):
 
 TIE = Tie.TIE
 Made = Iterator[Record | Tie]
+Make = Callable[[Sequence[Row], Path], Made]
+"""(rows that are one case, folder of pictures) → records; raises Unusable."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Layout:
 
     name: str
     columns: frozenset[str]  # that must be there
-    makes: Mapping[type, Callable[[Sequence[Row], Path], Made]]  # by kind; raise Unusable
+    makes: Mapping[type, Make]  # by kind
     together: str = ""  # neighbours with the same value of this column are one case
 
     def __str__(self) -> str:
@@ -62,7 +69,7 @@ def text(row: Row, name: str) -> str:
     return value
 
 
-def number(name: str, value: Any) -> float:
+def number(name: str, value: object) -> float:
     """A number; not a finite one is refused later, in one place.  Raises Unusable."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Unusable(f"{name} is {value!r}, which is not a number"[:200])
@@ -82,13 +89,18 @@ def flag(row: Row, name: str) -> bool:
     return bool(value)
 
 
-def prompt_of(row: Row, name: str = "prompt") -> str | list[dict[str, str]]:
+def word(row: Row, name: str) -> str:
+    """An id or a source as text; nothing where there is none."""
+    return str(row.get(name) or "")
+
+
+def prompt_of(row: Row) -> Prompt:
     """Text, or the messages of a chat."""
-    value = cell(row, name)
-    return value if isinstance(value, str) else messages(name, value)
+    value = cell(row, "prompt")
+    return value if isinstance(value, str) else messages("prompt", value)
 
 
-def messages(name: str, value: Any) -> list[dict[str, str]]:
+def messages(name: str, value: object) -> list[dict[str, str]]:
     """A chat, checked: each message has a role and a content.  Raises Unusable."""
     if not isinstance(value, list) or not all(isinstance(m, dict) for m in value):
         raise Unusable(f"{name} is {value!r}, neither text nor a list of messages"[:200])
@@ -98,79 +110,82 @@ def messages(name: str, value: Any) -> list[dict[str, str]]:
     return [{"role": m["role"], "content": m["content"]} for m in value]
 
 
-def _image_pair(rows: Sequence[Row], folder: Path) -> Made:
-    row = rows[0]
-    yield ImagePair(
-        text(row, "prompt"),
-        opened("winner", cell(row, "winner"), folder),
-        opened("loser", cell(row, "loser"), folder),
-        maybe(row, "score_w"),
-        maybe(row, "score_l"),
-        str(row.get("id") or ""),
-        str(row.get("source") or ""),
-    )
+def opened(name: str, value: object, folder: Path) -> Image.Image:
+    """The picture of one cell: bytes, a path, or both as `datasets` stores them.
+
+    Only its header is read here; PIL decodes the rest at first use.  Raises Unusable.
+    """
+    content = value.get("bytes") or value.get("path") if isinstance(value, dict) else value
+    if not content:
+        raise Unusable(f"there is no picture in {name}")
+    if isinstance(content, str):
+        content = folder / content
+        if not content.is_file():
+            raise Unusable(
+                f"{name} names a picture that is not there, {content}; --pictures says where "
+                f"such paths begin"
+            )
+    elif not isinstance(content, bytes):
+        raise Unusable(f"{name} is {type(content).__name__}, not a picture's bytes or path")
+    try:
+        return Image.open(BytesIO(content) if isinstance(content, bytes) else content)
+    except UNREADABLE:
+        raise Unusable(f"the picture in {name} does not decode") from None
 
 
-def _image_binary(rows: Sequence[Row], folder: Path) -> Made:
-    row = rows[0]
-    image = opened("image", cell(row, "image"), folder)
-    wins, losses = row.get("wins"), row.get("losses")
-    known = str(row.get("id") or "")
-    yield ImageBinary(text(row, "prompt"), image, flag(row, "desirable"), wins, losses, known)
+def picture(row: Row, name: str, folder: Path) -> Image.Image:
+    """A picture that must be there.  Raises Unusable."""
+    return opened(name, cell(row, name), folder)
 
 
-def _image_group(rows: Sequence[Row], folder: Path) -> Made:
-    row = rows[0]
-    images = [opened(f"image {i}", v, folder) for i, v in enumerate(cell(row, "images"))]
-    scores = {
-        text(s, "name"): [number("scores", v) for v in cell(s, "values")]
-        for s in cell(row, "scores")
-    }
-    seeds = tuple(row.get("seeds") or ())
-    yield ImageGroup(text(row, "prompt"), images, scores, seeds, str(row.get("id") or ""))
+CELLS: Mapping[str, Callable[[Row, str], object]] = {
+    "prompt": lambda row, _: prompt_of(row),
+    "scores": lambda row, name: {
+        text(one, "name"): [number(name, v) for v in cell(one, "values")] for one in cell(row, name)
+    },
+    "completions": lambda row, name: [
+        text({"completion": one}, "completion") for one in cell(row, name)
+    ],
+    "rewards": lambda row, name: [number(name, v) for v in cell(row, name)],
+    "seeds": lambda row, name: tuple(row.get(name) or ()),
+    "weight": lambda row, name: 1.0 if row.get(name) is None else maybe(row, name),
+    "chosen": text,
+    "rejected": text,
+    "completion": text,
+    "desirable": flag,
+    "score_w": maybe,
+    "score_l": maybe,
+    "wins": Row.get,
+    "losses": Row.get,
+    "id": word,
+    "source": word,
+}
+"""Our files have the fields of a record as columns; this is how each but pictures is read."""
 
 
-def _text_pair(rows: Sequence[Row], folder: Path) -> Made:
-    row = rows[0]
-    yield TextPair(
-        prompt_of(row),
-        text(row, "chosen"),
-        text(row, "rejected"),
-        maybe(row, "score_w"),
-        maybe(row, "score_l"),
-        str(row.get("id") or ""),
-        str(row.get("source") or ""),
-    )
+def _own(kind: type[Record], columns: str) -> Layout:
+    def make(rows: Sequence[Row], folder: Path) -> Made:
+        row, values = rows[0], dict[str, Any]()
+        for name in kind.__dataclass_fields__:
+            if name == "images":
+                cells = enumerate(cell(row, name))
+                values[name] = [opened(f"image {i}", value, folder) for i, value in cells]
+            elif name == "prompt" and kind in (ImagePair, ImageBinary, ImageGroup):
+                values[name] = text(row, name)
+            elif name in CELLS:
+                values[name] = CELLS[name](row, name)
+            else:
+                values[name] = picture(row, name, folder)
+        yield kind(**values)
 
-
-def _text_binary(rows: Sequence[Row], folder: Path) -> Made:
-    row = rows[0]
-    weight = maybe(row, "weight")
-    yield TextBinary(
-        prompt_of(row),
-        text(row, "completion"),
-        flag(row, "desirable"),
-        1.0 if weight is None else weight,
-        str(row.get("id") or ""),
-    )
-
-
-def _text_group(rows: Sequence[Row], folder: Path) -> Made:
-    row = rows[0]
-    completions = [text({"completion": c}, "completion") for c in cell(row, "completions")]
-    rewards = [number("rewards", r) for r in cell(row, "rewards")]
-    yield TextGroup(prompt_of(row), completions, rewards, str(row.get("id") or ""))
-
-
-def _own(kind: type, columns: str, make: Callable[[Sequence[Row], Path], Made]) -> Layout:
     return Layout(f"scoreward {kind.__name__}", frozenset(columns.split()), {kind: make})
 
 
 OWN = (
-    _own(ImagePair, "prompt winner loser", _image_pair),
-    _own(ImageBinary, "prompt image desirable", _image_binary),
-    _own(ImageGroup, "prompt images scores", _image_group),
-    _own(TextPair, "prompt chosen rejected score_w score_l id source", _text_pair),
-    _own(TextBinary, "prompt completion desirable", _text_binary),
-    _own(TextGroup, "prompt completions rewards", _text_group),
+    _own(ImagePair, "prompt winner loser"),
+    _own(ImageBinary, "prompt image desirable"),
+    _own(ImageGroup, "prompt images scores"),
+    _own(TextPair, "prompt chosen rejected score_w score_l id source"),
+    _own(TextBinary, "prompt completion desirable"),
+    _own(TextGroup, "prompt completions rewards"),
 )

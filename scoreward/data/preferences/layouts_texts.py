@@ -6,9 +6,7 @@ both completions begin with. Messages become the chat before the last answer, an
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from scoreward.data.preferences.faults import Unusable
 from scoreward.data.preferences.layouts import (
     TIE,
     Layout,
@@ -18,11 +16,10 @@ from scoreward.data.preferences.layouts import (
     maybe,
     messages,
     prompt_of,
+    word,
 )
-from scoreward.data.preferences.records import TextBinary, TextPair
+from scoreward.data.preferences.records import Prompt, TextBinary, TextPair, Unusable
 from scoreward.data.preferences.tables import Row
-
-Prompt = str | Sequence[Mapping[str, str]]
 
 
 def _scored(rows: Sequence[Row], folder: Path) -> Made:
@@ -32,13 +29,13 @@ def _scored(rows: Sequence[Row], folder: Path) -> Made:
     if better is not None and better == worse:
         yield TIE
         return
-    yield TextPair(*_halves(row), better, worse, str(row.get("prompt_id") or ""))
+    yield TextPair(*_halves(row), better, worse, word(row, "prompt_id"))
 
 
 def _pair(rows: Sequence[Row], folder: Path) -> Made:
     row = rows[0]
-    known, source = str(row.get("id") or ""), str(row.get("source") or "")
-    yield TextPair(*_halves(row), maybe(row, "score_w"), maybe(row, "score_l"), known, source)
+    scores = maybe(row, "score_w"), maybe(row, "score_l")
+    yield TextPair(*_halves(row), *scores, word(row, "id"), word(row, "source"))
 
 
 def _unpaired(rows: Sequence[Row], folder: Path) -> Made:
@@ -47,7 +44,7 @@ def _unpaired(rows: Sequence[Row], folder: Path) -> Made:
     if not isinstance(completion, str):
         prompt, completion = _joined(prompt), messages("completion", completion)
         completion = _answer("completion", completion)
-    yield TextBinary(prompt, completion, flag(row, "label"), id=str(row.get("id") or ""))
+    yield TextBinary(prompt, completion, flag(row, "label"), id=word(row, "id"))
 
 
 def _halves(row: Row) -> tuple[Prompt, str, str]:
@@ -61,10 +58,15 @@ def _halves(row: Row) -> tuple[Prompt, str, str]:
     return _chats(prompt, messages("chosen", chosen), messages("rejected", rejected))
 
 
+def _alike(one: Sequence[object], other: Sequence[object]) -> int:
+    """How far both begin with the same."""
+    pairs = enumerate(zip(one, other))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
 def _cut(chosen: str, rejected: str) -> tuple[str, str, str]:
     """The prompt is what both begin with; a space where they part belongs to the completions."""
-    pairs = enumerate(zip(chosen, rejected))
-    at = next((i for i, (a, b) in pairs if a != b), min(len(chosen), len(rejected)))
+    at = _alike(chosen, rejected)
     if at and chosen[at - 1] == " ":
         at -= 1
     return chosen[:at], chosen[at:], rejected[at:]
@@ -73,8 +75,7 @@ def _cut(chosen: str, rejected: str) -> tuple[str, str, str]:
 def _chats(
     prompt: Prompt | None, chosen: list[dict[str, str]], rejected: list[dict[str, str]]
 ) -> tuple[Prompt, str, str]:
-    pairs = enumerate(zip(chosen, rejected))
-    same = next((i for i, (a, b) in pairs if a != b), min(len(chosen), len(rejected)))
+    same = _alike(chosen, rejected)
     if chosen == rejected:
         raise Unusable("chosen and rejected are the same messages")
     before: Prompt = chosen[:same]
@@ -90,7 +91,7 @@ def _joined(prompt: Prompt) -> Prompt:
     return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
 
 
-def _answer(name: str, chat: Any) -> str:
+def _answer(name: str, chat: Sequence[Mapping[str, str]]) -> str:
     """The one message of an assistant that is left of a chat without its prompt."""
     if len(chat) != 1 or chat[0]["role"] != "assistant":
         roles = ", ".join(m["role"] for m in chat) or "nothing"

@@ -13,8 +13,13 @@ from math import exp
 from random import Random
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
-from scoreward.data.preferences.faults import PreferenceError
-from scoreward.data.preferences.records import ImageGroup, ImagePair, TextGroup, TextPair
+from scoreward.data.preferences.records import (
+    ImageGroup,
+    ImagePair,
+    PreferenceError,
+    TextGroup,
+    TextPair,
+)
 from scoreward.data.preferences.sorting import key_of
 from scoreward.losses.rejection import accept, extremes
 
@@ -87,17 +92,17 @@ def win_rates(rewards: Sequence[float]) -> list[float]:
     Each is within (0, 1) whatever the unit of the reward, so several rewards can be averaged.
     [capo] (calibrated reward)
     """
+
+    def logistic(x: float) -> float:
+        return 1 / (1 + exp(-x)) if x >= 0 else 1 - 1 / (1 + exp(x))
+
     others = len(rewards) - 1
     if others < 1:
         raise PreferenceError("a win rate needs at least two candidates")
     return [
-        sum(_logistic(mine - theirs) for j, theirs in enumerate(rewards) if j != i) / others
+        sum(logistic(mine - theirs) for j, theirs in enumerate(rewards) if j != i) / others
         for i, mine in enumerate(rewards)
     ]
-
-
-def _logistic(x: float) -> float:
-    return 1 / (1 + exp(-x)) if x >= 0 else 1 - 1 / (1 + exp(x))
 
 
 @dataclass
@@ -127,31 +132,24 @@ class PairMaker(Generic[G]):
             raise PreferenceError(f"`most` must be at least 1, got {self.most}")
 
     def __iter__(self) -> Iterator[Any]:
-        vars(self.tally).update(vars(Tally()))
+        tally = self.tally
+        vars(tally).update(vars(Tally()))
         made: Counter[str] = Counter()
         for number, group in enumerate(self.groups):
-            rewards = self._rewards(group)
-            random = Random(repr((self.seed, number, key_of(group.prompt))))
-            found = self.rule(rewards, random)
-            kept = self._kept(found, made[key_of(group.prompt)], random)
-            made[key_of(group.prompt)] += len(kept)
-            self._count(len(found), len(kept))
-            source = self._source(group)
+            rewards, prompt = self._rewards(group), key_of(group.prompt)
+            random = Random(repr((self.seed, number, prompt)))
+            found = kept = self.rule(rewards, random)
+            left = len(found) if self.most is None else max(0, self.most - made[prompt])
+            if len(found) > left:
+                kept = [found[i] for i in sorted(random.sample(range(len(found)), left))]
+            made[prompt] += len(kept)
+            tally.groups += 1
+            tally.barren += not found
+            tally.pairs += len(kept)
+            tally.over += len(found) - len(kept)
+            names = self.reward or " and ".join(_scores(group))
+            source = f"win rate by {names}" if self.calibrated else names
             yield from (_pair(group, rewards, best, worst, source) for best, worst in kept)
-
-    def _kept(
-        self, found: list[tuple[int, int]], already: int, random: Random
-    ) -> list[tuple[int, int]]:
-        left = len(found) if self.most is None else max(0, self.most - already)
-        if len(found) <= left:
-            return found
-        return [found[i] for i in sorted(random.sample(range(len(found)), left))]
-
-    def _count(self, found: int, kept: int) -> None:
-        self.tally.groups += 1
-        self.tally.barren += not found
-        self.tally.pairs += kept
-        self.tally.over += found - kept
 
     def _rewards(self, group: ImageGroup | TextGroup) -> list[float]:
         scores = _scores(group)
@@ -169,10 +167,6 @@ class PairMaker(Generic[G]):
             )
         rates = [win_rates(values) for values in named.values()]
         return [sum(column) / len(rates) for column in zip(*rates)]
-
-    def _source(self, group: ImageGroup | TextGroup) -> str:
-        names = self.reward or " and ".join(_scores(group))
-        return f"win rate by {names}" if self.calibrated else names
 
 
 def _scores(group: ImageGroup | TextGroup) -> Mapping[str, Sequence[float]]:

@@ -2,25 +2,23 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
 
 from PIL.Image import Image
 
 from scoreward.data.holding import Cut, cut, share_of
-from scoreward.data.preferences.faults import PreferenceError
 from scoreward.data.preferences.records import (
     ImageBinary,
-    ImageGroup,
     ImagePair,
+    Pair,
+    PreferenceError,
+    Prompt,
     Record,
     TextBinary,
     TextPair,
+    completions,
+    pictures,
 )
-
-R = TypeVar("R", bound=Record)
-P = TypeVar("P", ImagePair, TextPair)
-Prompt = str | Sequence[Mapping[str, str]]
 
 
 def key_of(prompt: Prompt) -> str:
@@ -41,12 +39,6 @@ def split(records: Iterable[Record], held_out: float) -> tuple[list[int], list[i
     for i, record in enumerate(records):
         both[share_of(key_of(record.prompt)) < held_out].append(i)
     return both
-
-
-def sides(records: Iterable[Record], held_out: float) -> tuple[Sequence[int], Sequence[int]]:
-    """Indices of (kept, held out), neither empty, see `divided`."""
-    made = divided(records, held_out)
-    return made.kept, made.away
 
 
 def divided(records: Iterable[Record], held_out: float) -> Cut:
@@ -76,38 +68,20 @@ def parted(records: Iterable[Record], held_out: float, use: str = "") -> Cut:
     marks: list[Sequence[bytes]] = []
     for record in records:
         keys.append(key_of(record.prompt))
-        marks.append([_digest(image.convert("RGB")) for image in _pictures(record)])
+        marks.append([_digest(image.convert("RGB")) for image in pictures(record)])
     return cut(keys, held_out, use, marks)
 
 
-def _pictures(record: Record) -> Sequence[Image]:
-    match record:
-        case ImagePair():
-            return record.winner, record.loser
-        case ImageBinary():
-            return (record.image,)
-        case ImageGroup():
-            return record.images
-        case _:
-            return ()
-
-
-def once(pairs: Iterable[P]) -> list[int]:
+def once(pairs: Iterable[Pair]) -> list[int]:
     """Indices of the pairs whose prompt, winner and loser were not there before."""
     seen: set[bytes] = set()
     kept: list[int] = []
     for i, pair in enumerate(pairs):
-        mark = _digest(key_of(pair.prompt), *_sides(pair))
+        mark = _digest(key_of(pair.prompt), *completions(pair), *pictures(pair))
         if mark not in seen:
             seen.add(mark)
             kept.append(i)
     return kept
-
-
-def _sides(pair: ImagePair | TextPair) -> tuple[Any, Any]:
-    if isinstance(pair, ImagePair):
-        return pair.winner, pair.loser
-    return pair.chosen, pair.rejected
 
 
 def _digest(*parts: str | Image) -> bytes:

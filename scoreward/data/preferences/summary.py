@@ -1,19 +1,17 @@
 """What a file of preferences holds, as plain numbers for a page, a program or run.json."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from statistics import mean, median
 from typing import Any
 
 from scoreward.data.preferences.records import (
+    Binary,
     Dropped,
-    ImageBinary,
-    ImageGroup,
-    ImagePair,
+    Pair,
     Record,
-    TextBinary,
-    TextGroup,
-    TextPair,
+    completions,
+    pictures,
 )
 from scoreward.data.preferences.sorting import key_of
 
@@ -53,31 +51,22 @@ class Summary:
         """Count one record."""
         self.count += 1
         self.prompts[key_of(record.prompt)] += 1
-        if isinstance(record, ImagePair | TextPair):
+        images = pictures(record)
+        self.sizes.update("×".join(map(str, image.size)) for image in images)
+        words = [len(text.split()) for text in completions(record)]
+        first, second = self.lengths
+        if isinstance(record, Pair):
             self.sources[record.source or "unknown"] += 1
             if record.score_w is not None and record.score_l is not None:
                 self.gaps.append(record.score_w - record.score_l)
-        if isinstance(record, ImageBinary | TextBinary):
+            first += words[:1]
+            second += words[1:]
+        elif isinstance(record, Binary):
             self.wanted += record.desirable
-        if isinstance(record, ImageGroup | TextGroup):
-            members = record.images if isinstance(record, ImageGroup) else record.completions
-            self.members.append(len(members))
-        self._sizes(record)
-
-    def _sizes(self, record: Record) -> None:
-        if isinstance(record, TextPair):
-            for words, text in zip(self.lengths, (record.chosen, record.rejected)):
-                words.append(len(text.split()))
-        elif isinstance(record, TextBinary):
-            self.lengths[not record.desirable].append(len(record.completion.split()))
-        elif isinstance(record, TextGroup):
-            self.lengths[0].extend(len(text.split()) for text in record.completions)
-        elif isinstance(record, ImagePair):
-            self.sizes.update(_size(image) for image in (record.winner, record.loser))
-        elif isinstance(record, ImageBinary):
-            self.sizes[_size(record.image)] += 1
+            self.lengths[not record.desirable].extend(words)
         else:
-            self.sizes.update(_size(image) for image in record.images)
+            first += words
+            self.members.append(len(words) or len(images))
 
     def numbers(self, kind: type, dropped: Dropped) -> dict[str, Any]:
         """All as plain JSON."""
@@ -95,9 +84,11 @@ class Summary:
             found["gap"]["below_zero"] = sum(gap < 0 for gap in self.gaps)
         if any(self.lengths):
             found["words"] = [_spread(words) for words in self.lengths if words]
-        if kind is TextPair and self.count:
-            found |= self._longer()
-        if kind in (ImageBinary, TextBinary):
+        if issubclass(kind, Pair) and any(self.lengths):
+            pairs = list(zip(*self.lengths))
+            found["longer_won"] = sum(a > b for a, b in pairs) / len(pairs)
+            found["equally_long"] = sum(a == b for a, b in pairs) / len(pairs)
+        if issubclass(kind, Binary):
             found["wanted"] = self.wanted
         if self.members:
             found["members"] = _spread(self.members)
@@ -105,27 +96,8 @@ class Summary:
             found["sizes"] = dict(self.sizes.most_common(6))
         return found
 
-    def _longer(self) -> dict[str, float]:
-        pairs = list(zip(*self.lengths))
-        return {
-            "longer_won": sum(a > b for a, b in pairs) / len(pairs),
-            "equally_long": sum(a == b for a, b in pairs) / len(pairs),
-        }
-
-
-def _size(image: Any) -> str:
-    return "×".join(map(str, image.size))
-
 
 def _spread(values: Sequence[float]) -> dict[str, float]:
     return {
         "mean": mean(values), "median": median(values), "low": min(values), "high": max(values),
     }  # fmt: skip
-
-
-def summarise(kind: type, records: Iterable[Record], dropped: Dropped) -> dict[str, Any]:
-    """The numbers of all records, read once."""
-    summary = Summary()
-    for record in records:
-        summary.add(record)
-    return summary.numbers(kind, dropped)

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from scoreward.data.preferences.faults import PreferenceError, Unusable
+from scoreward.data.preferences.records import PreferenceError, Unusable
 
 Row = dict[str, Any]
 SUFFIXES = (".parquet", ".jsonl", ".json")
@@ -156,17 +156,13 @@ def _lines(path: Path) -> RecordTable:
         with path.open("rb") as file:
             for line in file:
                 if line.strip():
-                    yield _tried(line)
+                    try:
+                        yield _object(line)
+                    except Unusable as fault:
+                        yield fault
 
     first = next(((r) for r in scan() if isinstance(r, dict)), {})
     return RecordTable(str(path), path.parent, tuple(first), scan, row)
-
-
-def _tried(line: bytes) -> Row | Unusable:
-    try:
-        return _object(line)
-    except Unusable as fault:
-        return fault
 
 
 def _object(line: bytes) -> Row:

@@ -14,14 +14,14 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from scoreward.data.store import TensorStore, cache_folder
 from scoreward.models.base import Model
-from scoreward.models.cached import cache_folder
 from scoreward.models.diffusers.export import saver
 from scoreward.models.diffusers.families import family_of, pipeline_class
 from scoreward.models.diffusers.family import Family, Network, Size, Upstream
 from scoreward.models.diffusers.prompts import PictureFiles, Pictures, Prompts
 from scoreward.models.diffusers.skeleton import CONFIGURATION, configured, faked, on_paper
-from scoreward.models.diffusers.text import Remembered, TensorStore, fingerprint
+from scoreward.models.diffusers.text import Remembered, fingerprint
 from scoreward.models.diffusers.versions import check_diffusers, quietly
 from scoreward.models.lora import LoRA, add_lora
 

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from scoreward.core.denoiser import Cond
 from scoreward.data.prompts import Instruction
+from scoreward.data.store import TensorStore
 from scoreward.models.diffusers.family import VAE, Family, Size, Upstream
-from scoreward.models.diffusers.text import Remembered, TensorStore, Text
+from scoreward.models.diffusers.text import Remembered, Text
 from scoreward.models.diffusers.versions import quietly
 
 

@@ -1,23 +1,21 @@
-"""What the text encoders of a pipeline say of prompts, and the disk on which it is kept.
+"""What the text encoders of a pipeline say of prompts, computed once and kept on disk.
 
 Prompts are encoded once. The key of an entry is the content of the encoders, the settings and the
 prompt, so that another model or another prompt never finds it.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int, Shaped
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from scoreward.core.rows import Rows, join
+from scoreward.data.store import TensorStore
 
 SAMPLED = 1 << 20  # bytes read at the start, the middle and the end of a file of weights
 
@@ -74,38 +72,6 @@ def _content(path: Path) -> bytes:
             stream.seek(start)
             pieces.append(stream.read(SAMPLED))
     return b"".join(pieces)
-
-
-@dataclass(frozen=True)
-class TensorStore:
-    """Named tensors by key, in a folder.  Nothing is half written; what is damaged is not there."""
-
-    folder: Path | None  # None keeps nothing
-    salt: str  # what besides the key decides the content
-
-    def _path(self, key: str) -> Path | None:
-        if self.folder is None:
-            return None
-        name = hashlib.sha256(f"{self.salt}\n{key}".encode()).hexdigest()
-        return self.folder / name[:2] / f"{name}.safetensors"
-
-    def read(self, key: str) -> dict[str, Tensor] | None:
-        path = self._path(key)
-        if path is None or not path.is_file():
-            return None
-        try:
-            return load_file(path)
-        except (OSError, SafetensorError):  # damaged by a crash or a full disk: made again
-            return None
-
-    def write(self, key: str, tensors: dict[str, Tensor]) -> None:
-        path = self._path(key)
-        if path is None:
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(f".{os.getpid()}.writing")
-        save_file({n: t.contiguous() for n, t in tensors.items()}, aside)
-        aside.replace(path)
 
 
 @dataclass(frozen=True)

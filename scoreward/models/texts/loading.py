@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scoreward.models.cached import cache_folder
+from scoreward.data.store import cache_folder
 from scoreward.models.lora import LoRA, add_lora
 from scoreward.models.texts.language import LanguageModel
 

@@ -13,6 +13,7 @@ from scoreward.losses.pairs import Pairs
 from scoreward.models.texts.language import LanguageModel, Prompt
 from scoreward.objectives.texts.language import NORM, LanguagePreferences, PairLoss, said_of
 from scoreward.training.evaluations.pictures import Measurement, Subject
+from scoreward.training.sources.combining import in_pieces
 from scoreward.training.sources.texts import LabelledSource, PairTexts
 
 LENGTHS = ("winner", "loser")  # tokens, of the data
@@ -60,32 +61,29 @@ class TextEvaluation:
                 f"`every` and `batch` must be at least 1, got {self.every} and {self.batch}"
             )
 
-    def measure(self, subject: Subject) -> Measurement:
-        """Everything asked for, of one round."""
-        return with_texts(self._pairs(subject), subject, self.writing)
-
     @torch.no_grad()
-    def _pairs(self, subject: Subject) -> dict:
-        """Means over the held-out pairs; processes share them."""
-        team, count = subject.team, len(self.data.records)
-        known = self.data.known(subject.first, subject.weights, team)
+    def measure(self, subject: Subject) -> Measurement:
+        """Means over the held-out pairs, which processes share, and what is written."""
+        team, data = subject.team, self.data
+        known = data.known(subject.first, subject.weights, team)
         norm = subject.memory.get(NORM)
-        if norm is None and (own := self.data.norm(known)) is not None:
+        if norm is None and (own := data.norm(known)) is not None:
             norm = torch.tensor(own, dtype=torch.float64)  # before the first round
         method = self.objective.made({} if norm is None else {NORM: norm})
-        mine = sorted(
-            range(team.rank, count, team.size), key=lambda i: len(self.data.winners[i][0])
-        )
-        found: list[tuple[int, list[float]]] = []
-        for start in range(0, len(mine), self.batch):
-            piece = mine[start : start + self.batch]
-            rows = self.data.rows(piece, piece, known).to(team.device)
-            pairs = said_of(subject.now, rows, self.objective.tail)
-            found += list(zip(piece, _columns(method, pairs).tolist(), strict=True))
-        table = [row for _, row in sorted(team.gather(found))]
-        means = torch.tensor(table, dtype=torch.float64).mean(0).tolist()
-        numbers: dict = dict(zip(_names(known is not None), means, strict=True))
-        return numbers | {"lengths": {name: numbers.pop(name) for name in LENGTHS}}
+
+        def of(some: Sequence[int]) -> list[dict[str, float]]:
+            rows = data.rows(some, some, known).to(team.device)
+            columns = numbers_of(method, said_of(subject.now, rows, self.objective.tail))
+            table = torch.stack(list(columns.values()), 1).tolist()
+            return [dict(zip(columns, row, strict=True)) for row in table]
+
+        mine = range(team.rank, len(data.records), team.size)
+        by_length = sorted(mine, key=lambda i: len(data.winners[i][0]))
+        every = in_pieces(by_length, self.batch, of, team)
+        means = torch.tensor([list(one.values()) for one in every], dtype=torch.float64).mean(0)
+        numbers: dict[str, object] = dict(zip(every[0], means.tolist(), strict=True))
+        numbers |= {"lengths": {name: numbers.pop(name) for name in LENGTHS}}
+        return with_texts(numbers, subject, self.writing)
 
 
 @dataclass(frozen=True)
@@ -109,28 +107,25 @@ class LabelledEvaluation:
                 "apart; hold out more of the prompts"
             )
 
-    def measure(self, subject: Subject) -> Measurement:
-        """Everything asked for, of one round."""
-        return with_texts(self._labelled(subject), subject, self.writing)
-
     @torch.no_grad()
-    def _labelled(self, subject: Subject) -> dict:
-        """Numbers of all held-out completions; processes share them."""
+    def measure(self, subject: Subject) -> Measurement:
+        """Numbers of all held-out completions, which processes share, and what is written."""
         team, texts = subject.team, self.data.references.texts
         known = self.data.references.ask(subject.first, subject.weights, team)
-        mine = sorted(range(team.rank, len(texts), team.size), key=lambda i: len(texts[i][0]))
-        found: list[tuple[int, float]] = []
-        for start in range(0, len(mine), self.batch):
-            piece = mine[start : start + self.batch]
-            rows = self.data.model.padded([texts[i] for i in piece]).to(team.device)
+
+        def of(some: Sequence[int]) -> list[float]:
+            rows = self.data.model.padded([texts[i] for i in some]).to(team.device)
             said = subject.now(rows.token, rows.mask, None)
-            found += zip(piece, tokens.summed(said.log_prob, rows.mask).tolist(), strict=True)
-        logp = torch.tensor([v for _, v in sorted(team.gather(found))], dtype=torch.float64)
+            return tokens.summed(said.log_prob, rows.mask).tolist()
+
+        mine = range(team.rank, len(texts), team.size)
+        by_length = sorted(mine, key=lambda i: len(texts[i][0]))
+        logp = torch.tensor(in_pieces(by_length, self.batch, of, team), dtype=torch.float64)
         ratio = logp - known.sums.sum(1).to(logp)
         wanted = torch.tensor([r.desirable for r in self.data.records])
         better, worse = ratio[wanted], ratio[~wanted]
         lengths = torch.tensor([float(len(ids) - given) for ids, given in texts])
-        return {
+        numbers = {
             "accuracy": float(ahead((better[:, None] - worse[None]).flatten()).mean()),
             "margin": self.beta * float(better.mean() - worse.mean()),
             "log_prob_winner": float(logp[wanted].mean()),
@@ -139,14 +134,26 @@ class LabelledEvaluation:
                 "loser": float(lengths[~wanted].mean()),
             },
         }
+        return with_texts(numbers, subject, self.writing)
 
 
-def with_texts(numbers: dict, subject: Subject, writing: Writing | None) -> Measurement:
+def with_texts(
+    numbers: dict[str, object], subject: Subject, writing: Writing | None
+) -> Measurement:
     """Numbers of held-out data, and scores of what is written, by the averaged weights."""
     if writing is None:
         return Measurement({SECTION: numbers}, {}, {})
-    texts = _written(subject, writing)
+    team = subject.team
     prompts = [subject.model.rendered(p) for p in writing.prompts]
+    # one completion a prompt; processes share the prompts, all copies of one with the same
+    number = {text: i for i, text in enumerate(dict.fromkeys(prompts))}
+    mine = [i for i, text in enumerate(prompts) if number[text] % team.size == team.rank]
+    written: list[str] = []
+    if mine:
+        with subject.weights.using("ema"):
+            asked = [writing.prompts[i] for i in mine]
+            written = writing.generate(subject.model, asked, writing.seed)
+    texts = [t for _, t in sorted(team.gather(list(zip(mine, written, strict=True))))]
     scores = {n: f(texts, prompts).tolist() for n, f in writing.scorers.items()}
     numbers |= {n: sum(v) / len(v) for n, v in scores.items()}
     numbers["written_length"] = sum(len(t.split()) for t in texts) / len(texts)
@@ -160,40 +167,23 @@ def with_texts(numbers: dict, subject: Subject, writing: Writing | None) -> Meas
     )
 
 
-def _written(subject: Subject, writing: Writing) -> list[str]:
-    """One completion a prompt; processes share the prompts, all copies of one with the same."""
-    team = subject.team
-    rendered = [subject.model.rendered(p) for p in writing.prompts]
-    number = {text: i for i, text in enumerate(dict.fromkeys(rendered))}
-    mine = [i for i, text in enumerate(rendered) if number[text] % team.size == team.rank]
-    texts: list[str] = []
-    if mine:
-        with subject.weights.using("ema"):
-            asked = [writing.prompts[i] for i in mine]
-            texts = writing.generate(subject.model, asked, writing.seed)
-    rows = sorted(team.gather(list(zip(mine, texts, strict=True))))
-    return [text for _, text in rows]
-
-
-def _names(referred: bool) -> list[str]:
-    own = ["plain_accuracy", "loss", "log_prob_winner", *LENGTHS]
-    return [*(["accuracy", "implicit_accuracy", "margin"] if referred else []), *own]
-
-
-def _columns(method: PairLoss, pairs: Pairs) -> Float[Tensor, "pairs numbers"]:
-    """One row of numbers a pair, named by `_names`."""
-    (logp_w, logp_l), lengths = pairs.policy(), pairs.lengths()
-    own = [ahead(logp_w - logp_l), method(pairs), logp_w, *lengths]
-    return torch.stack([*_referred(method, pairs), *own], 1)
-
-
-def _referred(method: PairLoss, pairs: Pairs) -> list[Tensor]:
-    if pairs.ref_w is None:
-        return []
-    a, b = pairs.log_ratios()
-    difference = method.beta * (a - b)
-    logit = method.logit(pairs) if isinstance(method, PreferenceLoss) else difference
-    return [ahead(logit), ahead(difference), difference]
+def numbers_of(method: PairLoss, pairs: Pairs) -> dict[str, Float[Tensor, " pairs"]]:
+    """What is measured of pairs, by name; without a reference a part of it."""
+    (logp_w, logp_l), (length_w, length_l) = pairs.policy(), pairs.lengths()
+    found: dict[str, Tensor] = {}
+    if pairs.ref_w is not None:
+        a, b = pairs.log_ratios()
+        difference = method.beta * (a - b)
+        logit = method.logit(pairs) if isinstance(method, PreferenceLoss) else difference
+        found = {"accuracy": ahead(logit), "implicit_accuracy": ahead(difference),
+                 "margin": difference}  # fmt: skip
+    return found | {
+        "plain_accuracy": ahead(logp_w - logp_l),
+        "loss": method(pairs),
+        "log_prob_winner": logp_w,
+        "winner": length_w,
+        "loser": length_l,
+    }
 
 
 def ahead(value: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:

@@ -1,6 +1,24 @@
-"""Metrics of micro-batches and processes as the metrics of an update."""
+"""What pieces and processes say, as one answer: metrics of an update, numbers of all items."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from torch import Tensor
+
+from scoreward.training.team import Team
+
+T = TypeVar("T")
+
+
+def in_pieces(
+    mine: Sequence[int], batch: int, ask: Callable[[Sequence[int]], Iterable[T]], team: Team
+) -> list[T]:
+    """What is said of the items of all processes, by number; each asks of `batch` at once."""
+    found: list[tuple[int, T]] = []
+    for start in range(0, len(mine), batch):
+        some = mine[start : start + batch]
+        found += zip(some, ask(some), strict=True)
+    return [said for _, said in sorted(team.gather(found))]
 
 
 def detached(

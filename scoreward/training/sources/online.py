@@ -18,7 +18,7 @@ from scoreward.core.denoiser import Cond
 from scoreward.core.device import placed, widest
 from scoreward.core.keys import Key, normal_each, shuffled
 from scoreward.core.policy import DiffusionPolicy, Rollout, Score
-from scoreward.core.rows import Looked, join, moved, some
+from scoreward.core.rows import Looked, moved
 from scoreward.models.base import Model
 from scoreward.objectives.base import Given_co, Needs, PolicyT, Samples
 from scoreward.rewards.base import Reward, differentiated, scored
@@ -62,12 +62,6 @@ class Source(ABC, Generic[PolicyT, Given_co]):
     @abstractmethod
     def collect(self, round: int, key: Key, work: Work[PolicyT]) -> Collected[Given_co]:
         """This process's share of the round."""
-
-
-def places(round: int, key: Key, geometry: Geometry, total: int) -> list[int]:
-    """The rows of a round, each epoch in a new random order."""
-    count = geometry.samples
-    return shuffled(key / "data", range(round * count, (round + 1) * count), total)
 
 
 @dataclass(frozen=True)
@@ -297,55 +291,6 @@ class Online(Source[DiffusionPolicy, Samples]):
         if len(self.rewards) > 1:
             metrics |= {f"reward/{n}": r.mean() for n, r in zip(self.rewards, rewards, strict=True)}
         return {name: float(value) for name, value in metrics.items()}
-
-
-@dataclass(frozen=True)
-class Offline(Source[DiffusionPolicy, Samples]):
-    """Data with captions, in a new random order each epoch; a share of captions is dropped.
-
-    >>> import torch
-    >>> import scoreward as sw
-    >>> sizes = sw.Geometry(prompts=32, group=1)  # a group of 1, for nothing is compared
-    >>> source = sw.Offline(torch.zeros(100, 2), ["a point"] * 100, sizes)
-    >>> source.geometry.samples
-    32
-    """
-
-    data: Tensor
-    prompts: Sequence[str]
-    geometry: Geometry = Geometry(prompts=64, group=1)
-    dropout: float = 0.1  # share of captions replaced by the null condition, as in [cfg] Sec. 5
-    rollout: Sampler = Sampler((1.0,), ())  # of an objective that samples beside the data
-
-    def __post_init__(self) -> None:
-        if len(self.data) != len(self.prompts) or not self.prompts:
-            raise ValueError(
-                f"got {len(self.data)} samples and {len(self.prompts)} prompts; expected one each"
-            )
-
-    def sampler(self, round: int) -> Sampler:
-        return self.rollout
-
-    def collect(self, round: int, key: Key, work: PictureWork) -> Collected[Samples]:
-        count, total = self.geometry.samples, len(self.prompts)
-        unit = self.geometry.unit(work.needs.whole_groups)
-        here = self.geometry.share(work.team.rank, work.team.size, unit)
-        rows = shuffled(key / "data", [round * count + i for i in here], total)
-        cond = pictured(work).encode([self.prompts[i] for i in rows])
-        drop = (key / "dropout" / round).uniform(count)[list(here)] < self.dropout
-        cond = to_device(dropped(cond, drop, pictured(work)), work.team)
-        x0 = self.data[rows].to(work.team.device)
-        index = torch.tensor(list(here), dtype=torch.long, device=x0.device)
-        zero = torch.zeros(len(x0), dtype=widest(x0.device), device=x0.device)
-        return Collected(Samples(x0, cond, zero, index * 0, index, zero), {})
-
-
-def dropped(cond: Cond, drop: Tensor, model: Model) -> Cond:
-    """The null condition where `drop` is true."""
-    if cond is None:
-        return None
-    both = join([cond, model.null(cond)])
-    return some(both, torch.arange(len(drop)) + len(drop) * drop.long())
 
 
 def rms(x0: Tensor, team: Team) -> float:

@@ -13,12 +13,10 @@ from torch import Tensor, nn
 
 from scoreward.core.chain import Sampler, draw
 from scoreward.core.keys import Key, normal_each
+from scoreward.data.store import TensorStore
 from scoreward.models.base import Model
-from scoreward.models.diffusers.text import TensorStore
 from scoreward.rewards.base import Reward, scored
-from scoreward.training.sources.pairs import PairData
-
-NAMES = ("winner", "loser", "gap", "winner_noise", "loser_noise")
+from scoreward.training.sources.pairs import NAMES, PairData
 
 
 @dataclass(frozen=True)
@@ -59,56 +57,44 @@ class OwnPairs:
                 f"all {len(prompts)} prompts gave ties: no sample earned more than another; raise "
                 "the number of samples per prompt, or take a reward that tells them apart"
             )
-        return PairData(known["winner"], known["loser"], chosen, *(known[n] for n in NAMES[2:]))
+        return PairData(prompts=chosen, **{name: known[name] for name in NAMES})
 
     @torch.no_grad()
     def _made(self, model: Model, prompts: Sequence[str]) -> dict[str, Tensor]:
-        """Winners, losers, gaps, noises and the numbers of their prompts."""
-        whole = max(1, self.batch // self.group)
+        """Winners, losers, gaps, noises and the numbers of their prompts, a few prompts a time."""
+        whole, size = max(1, self.batch // self.group), self.group
+        device = next(model.network.parameters()).device
         parts: dict[str, list[Tensor]] = {name: [] for name in (*NAMES, "prompt")}
         for first in range(0, len(prompts), whole):
-            some = range(first, min(first + whole, len(prompts)))
-            for name, value in self._some(model, prompts, some).items():
-                parts[name].append(value)
+            some = prompts[first : first + whole]
+            words = [prompt for prompt in some for _ in range(size)]
+            keys = [Key(("pairs", self.seed, prompt, n)) for prompt in some for n in range(size)]
+            noise = normal_each((k / "start" for k in keys), model.shape)
+            start = (noise * self.sampler.start(model.process)).to(device)
+            cond = model.encode(words)
+            cond = None if cond is None else cond.to(device)
+            x0 = draw(self.sampler, model.denoiser, start, keys, cond)
+            reward = scored("pairs", self.reward, model.decode(x0), words).reshape(-1, size)
+            best, worst = reward.argmax(1).cpu(), reward.argmin(1).cpu()
+            x0, reward, rows = x0.cpu(), reward.cpu(), torch.arange(len(some))
+            gap = reward[rows, best] - reward[rows, worst]
+            kept = gap > self.least
+            high, low = ((rows * size + at)[kept] for at in (best, worst))
+            parts["winner"].append(x0[high])
+            parts["loser"].append(x0[low])
+            parts["gap"].append(gap[kept].float())
+            parts["winner_noise"].append(noise[high])
+            parts["loser_noise"].append(noise[low])
+            parts["prompt"].append(rows[kept] + first)
         return {name: torch.cat(values) for name, values in parts.items()}
-
-    def _some(self, model: Model, prompts: Sequence[str], some: range) -> dict[str, Tensor]:
-        """The pairs of a few prompts."""
-        words = [prompts[i] for i in some for _ in range(self.group)]
-        keys = [Key(("pairs", self.seed, prompts[i], n)) for i in some for n in range(self.group)]
-        device = next(model.network.parameters()).device
-        noise = normal_each((k / "start" for k in keys), model.shape)
-        start = (noise * self.sampler.start(model.process)).to(device)
-        cond = model.encode(words)
-        cond = None if cond is None else cond.to(device)
-        x0 = draw(self.sampler, model.denoiser, start, keys, cond)
-        reward = scored("pairs", self.reward, model.decode(x0), words).reshape(-1, self.group)
-        reward, (best, worst) = reward.cpu(), (reward.argmax(1).cpu(), reward.argmin(1).cpu())
-        rows = torch.arange(len(some))
-        gap = reward[rows, best] - reward[rows, worst]
-        kept = gap > self.least
-        high, low = ((rows * self.group + at)[kept] for at in (best, worst))
-        x0 = x0.cpu()
-        return {
-            "winner": x0[high],
-            "loser": x0[low],
-            "gap": gap[kept].float(),
-            "winner_noise": noise[high],
-            "loser_noise": noise[low],
-            "prompt": rows[kept] + some.start,
-        }
 
     def _key(self, model: Model, prompts: Sequence[str]) -> str:
         """Everything that decides the pairs."""
         settings = (model.name, model.shape, self.sampler.times, self.group, self.seed, self.least)
         times = torch.tensor(self.sampler.times, dtype=torch.float64)
-        noise = [
-            kernel.std(model.process, times[i], times[i + 1]).item()
-            for i, kernel in enumerate(self.sampler.kernels)
-        ]
         steps = [
-            f"{type(k).__name__} {std:.9g}"
-            for k, std in zip(self.sampler.kernels, noise, strict=True)
+            f"{type(k).__name__} {k.std(model.process, times[i], times[i + 1]).item():.9g}"
+            for i, k in enumerate(self.sampler.kernels)
         ]
         lines = [repr(settings), *steps, self.judged, content(model.network), *prompts]
         return "\n".join(lines)

@@ -1,20 +1,18 @@
 """Rounds of pairs from data: a winner and a loser for one prompt, side by side.
 
-A round is `geometry.prompts` pairs, in a new random order each epoch; which pairs, which captions
-are dropped and in which order depends on the seed and the round alone. A curriculum opens easy
-pairs first.
+A round is `geometry.prompts` pairs. A curriculum opens easy pairs first.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scoreward.core.chain import Sampler
 from scoreward.core.denoiser import Denoiser
-from scoreward.core.keys import Key, shuffled
+from scoreward.core.keys import Key
 from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.rows import Looked
 from scoreward.losses.curriculum import curriculum
@@ -22,10 +20,14 @@ from scoreward.models.base import Model
 from scoreward.objectives.pictures.diffusion_dpo import DiffusionDPO
 from scoreward.objectives.pictures.rows import Preferred, TimeLaw, compared
 from scoreward.training.geometry import Geometry
-from scoreward.training.sources.online import Source, dropped, to_device
+from scoreward.training.sources.combining import in_pieces
+from scoreward.training.sources.online import to_device
+from scoreward.training.sources.stored import NOTHING, Stored, captioned
 from scoreward.training.team import Team
-from scoreward.training.work import Collected, PictureWork
+from scoreward.training.work import PictureWork
 from scoreward.training.work import pictured as model_of
+
+NAMES = ("winner", "loser", "gap", "winner_noise", "loser_noise")  # of tensors, a row each a pair
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,8 @@ class PairData:
             )
         if (self.winner_noise is None) != (self.loser_noise is None):
             raise ValueError("the noise of only one side of the pairs is known; give both or none")
-        for name in ("winner", "loser", "gap", "winner_noise", "loser_noise"):
-            value = getattr(self, name)
-            if value is not None and not torch.isfinite(value).all():
+        for name, value in self.tensors().items():
+            if not torch.isfinite(value).all():
                 raise ValueError(f"`{name}` of the pairs holds numbers that are not finite")
 
     def __len__(self) -> int:
@@ -68,12 +69,13 @@ class PairData:
     def __getitem__(self, rows: Sequence[int]) -> "PairData":
         """Some of the pairs."""
         at = torch.tensor(list(rows), dtype=torch.long)
-        pick = (None if v is None else v[at] for v in (self.gap, *self._noises))
-        return PairData(self.winner[at], self.loser[at], [self.prompts[i] for i in rows], *pick)
+        some = {name: value[at] for name, value in self.tensors().items()}
+        return PairData(prompts=[self.prompts[i] for i in rows], **some)
 
-    @property
-    def _noises(self) -> tuple[Tensor | None, Tensor | None]:
-        return self.winner_noise, self.loser_noise
+    def tensors(self) -> dict[str, Tensor]:
+        """All that is there but prompts, by name."""
+        found = {name: getattr(self, name) for name in NAMES}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,10 @@ class Curriculum:
 
 
 @dataclass(frozen=True)
-class Preferences(Source[DiffusionPolicy, Preferred]):
+class Preferences(Stored[DiffusionPolicy, Preferred]):
     """Pairs as groups of two: the winner, then the loser, with advantages of +1 and −1."""
+
+    samples_of_row: ClassVar[int] = 2
 
     data: PairData
     geometry: Geometry = Geometry(prompts=64, group=2)
@@ -101,12 +105,7 @@ class Preferences(Source[DiffusionPolicy, Preferred]):
     curriculum: Curriculum | None = None
 
     def __post_init__(self) -> None:
-        if self.geometry.group != 2:
-            raise ValueError(
-                f"a pair is a group of 2, so `geometry.group` must be 2, got {self.geometry.group}"
-            )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"`dropout` is a share in [0, 1), got {self.dropout}")
+        self.check("a pair is a group of 2")
         if self.geometry.prompts > len(self.data):
             raise ValueError(
                 f"a round of {self.geometry.prompts} pairs is more than the {len(self.data)} that "
@@ -115,11 +114,20 @@ class Preferences(Source[DiffusionPolicy, Preferred]):
         if self.curriculum is not None:
             self.open(0)
 
+    @property
+    def total(self) -> int:
+        return len(self.data)
+
+    def address(self, key: Key, total: int) -> Key:
+        return key / "pairs" / total
+
+    def metrics(self, round: int) -> dict[str, float]:
+        return {"pairs/open": float(len(self.open(round)))}
+
     def open(self, round: int) -> Sequence[int]:
-        """The pairs that a round may take."""
         plan = self.curriculum
         if plan is None:
-            return range(len(self.data))
+            return super().open(round)
         if self.data.gap is None:
             raise ValueError("a curriculum goes by the gap of scores, and these pairs have none")
         update = round * self.geometry.updates
@@ -131,31 +139,19 @@ class Preferences(Source[DiffusionPolicy, Preferred]):
             )
         return chosen
 
-    def numbers(self, round: int, key: Key) -> list[int]:
-        """The pairs of a round: without replacement until all that are open have been used."""
-        ready, count = self.open(round), self.geometry.prompts
-        total, places = len(ready), range(round * count, (round + 1) * count)
-        return [ready[i] for i in shuffled(key / "pairs" / total, places, total)]
-
-    def collect(self, round: int, key: Key, work: PictureWork) -> Collected[Preferred]:
-        model, team, geometry = model_of(work), work.team, self.geometry
-        here = geometry.share(team.rank, team.size, geometry.unit(work.needs.whole_groups))
-        chosen = self.numbers(round, key)
-        groups = sorted({i // 2 for i in here})
-        cond = model.encode([self.data.prompts[chosen[g]] for g in groups])
-        lost = (key / "dropout" / round).uniform(geometry.prompts)[groups] < self.dropout
-        table = to_device(dropped(cond, lost, model), team)
-        index = torch.tensor(list(here), dtype=torch.long, device=team.device)
+    def read(
+        self, chosen: Sequence[int], here: range, lost: Tensor, work: PictureWork
+    ) -> Preferred:
+        index, groups = torch.tensor(list(here), dtype=torch.long), sorted({i // 2 for i in here})
+        words = [self.data.prompts[chosen[g]] for g in groups]
+        table = captioned(words, lost[groups], model_of(work))
         pair = torch.tensor([chosen[i // 2] for i in here], dtype=torch.long)
-        wins = torch.tensor([i % 2 == 0 for i in here], dtype=torch.bool)
-        samples = replace(
-            pictured(self.data, pair, wins).to(team.device),
+        return replace(
+            pictured(self.data, pair, index % 2 == 0),
             cond=None if table is None else Looked(table, index // 2 - (groups or [0])[0]),
             group=index // 2,
             sample=index,
         )
-        metrics = {"pairs/open": float(len(self.open(round)))}
-        return Collected(samples, metrics)
 
 
 def pictured(data: PairData, pair: Tensor, wins: Tensor) -> Preferred:
@@ -199,12 +195,30 @@ class HeldOutPairs:
         self, current: Denoiser, reference: Denoiser, model: Model, team: Team
     ) -> dict[str, float]:
         """Accuracy, and the errors of winners and losers as ratios to the reference's."""
+        policy = DiffusionPolicy(
+            current, current, reference, model.process, NOTHING, kind=model.kind
+        )
+
+        def errors(some: Sequence[int]) -> list[list[float]]:
+            """The four errors of some pairs, summed over the draws."""
+            data = self.data[some]
+            table = to_device(model.encode(data.prompts), team)
+            index = torch.arange(2 * len(some), device=team.device)
+            bare = pictured(data, index.cpu() // 2, index.cpu() % 2 == 0).to(team.device)
+            cond = None if table is None else Looked(table, index // 2)
+            group = torch.tensor(some).repeat_interleave(2).to(index)
+            samples = replace(bare, cond=cond, group=group)
+            total = torch.zeros(len(some), 4, dtype=torch.float64)
+            for draw in range(self.draws):
+                key = Key(("held-out pairs", self.seed, draw))
+                rows = DiffusionDPO(times=self.times).ready(samples, policy, key)
+                said = compared(rows, current, policy).errors
+                four = (said.winner, said.loser, said.ref_winner, said.ref_loser)
+                total += torch.stack([e.cpu().double() for e in four], 1)
+            return total.tolist()
+
         mine = range(team.rank, len(self.data), team.size)
-        sums: list[tuple[int, list[float]]] = []
-        for start in range(0, len(mine), self.batch):
-            some = mine[start : start + self.batch]
-            sums += zip(some, self._errors(some, current, reference, model, team), strict=True)
-        every = [row for _, row in sorted(team.gather(sums))]
+        every = in_pieces(mine, self.batch, errors, team)
         margin = [won - lost - (rw - rl) for won, lost, rw, rl in every]
         right = sum(1.0 if m < 0 else 0.5 if m == 0 else 0.0 for m in margin)
         winner, loser, ref_winner, ref_loser = (sum(c) for c in zip(*every, strict=True))
@@ -213,25 +227,3 @@ class HeldOutPairs:
             "winner_ratio": winner / ref_winner,
             "loser_ratio": loser / ref_loser,
         }
-
-    def _errors(
-        self, some: Sequence[int], current: Denoiser, reference: Denoiser, model: Model, team: Team
-    ) -> list[list[float]]:
-        """The four errors of some pairs, summed over the draws."""
-        data = self.data[some]
-        table = to_device(model.encode(data.prompts), team)
-        policy = DiffusionPolicy(current, current, reference, model.process, Sampler((1.0,), ()),
-                        kind=model.kind)  # fmt: skip
-        index = torch.arange(2 * len(some), device=team.device)
-        wins = index % 2 == 0
-        bare = pictured(data, index.cpu() // 2, wins.cpu()).to(team.device)
-        cond = None if table is None else Looked(table, index // 2)
-        samples = replace(bare, cond=cond, group=torch.tensor(some).repeat_interleave(2).to(index))
-        total = torch.zeros(len(some), 4, dtype=torch.float64)
-        for draw in range(self.draws):
-            key = Key(("held-out pairs", self.seed, draw))
-            rows = DiffusionDPO(times=self.times).ready(samples, policy, key)
-            errors = compared(rows, current, policy).errors
-            four = (errors.winner, errors.loser, errors.ref_winner, errors.ref_loser)
-            total += torch.stack([e.cpu().double() for e in four], 1)
-        return total.tolist()

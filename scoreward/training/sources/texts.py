@@ -1,43 +1,25 @@
 """Rounds of preferences between texts: pairs, or completions with a label."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from scoreward.core.keys import Key
 from scoreward.data.preferences.records import TextBinary, TextPair
 from scoreward.losses.language import dispersion_norm
 from scoreward.losses.pairs import Pairs
-from scoreward.models.texts.language import (
-    LanguageModel,
-    LanguageReader,
-    Prompt,
-    Sequences,
-    TextPolicy,
-)
+from scoreward.models.texts.language import LanguageModel, LanguageReader, Prompt, TextPolicy
 from scoreward.models.weights import Weights
 from scoreward.objectives.texts.kto import LabelledRows
 from scoreward.objectives.texts.language import NORM, TextPairs
 from scoreward.training.geometry import Geometry
-from scoreward.training.references import Encoded, Known, References
-from scoreward.training.sources.online import Source, places
+from scoreward.training.references import Encoded, Known, ReferenceFile, References
+from scoreward.training.sources.stored import Stored
 from scoreward.training.team import Team
-from scoreward.training.work import Collected, Work
+from scoreward.training.work import Work
 
-"""(tokens, mask, wanted) → models.language.Said."""
-
-
-@dataclass(frozen=True)
-class ReferenceFile:
-    """What to ask the reference, and where its answers are kept."""
-
-    wanted: bool = True  # methods without a reference never ask it
-    entropy: bool = False  # also its entropies, for contextual scaling
-    file: Path | None = None  # default: the user's cache, under a name that only equal data finds
-    batch: int = 32  # texts at once; memory only
+ALONE = "pairs come one by one"
 
 
 def encoded(model: LanguageModel, row: int, prompt: Prompt, completion: str) -> Encoded:
@@ -67,16 +49,12 @@ class PairTexts:
         rows, model = list(enumerate(self.records)), self.model
         self.winners = [encoded(model, i, r.prompt, r.chosen) for i, r in rows]
         self.losers = [encoded(model, i, r.prompt, r.rejected) for i, r in rows]
-        texts = [*self.winners, *self.losers]
+        texts, count = [*self.winners, *self.losers], len(rows)
         lengths = [len(ids) - given for ids, given in texts]
-        count = len(self.records)
         shared = [min(lengths[i], lengths[i + count]) for i in range(count)] * 2
-        asked = self.reference
-        self.references = References(
-            self.model, texts, shared, asked.entropy, asked.file, asked.batch
-        )
+        self.references = References(model, texts, shared, self.reference)
 
-    def known(self, reading: LanguageReader, weights: Weights, team: Team) -> Known | None:
+    def known(self, reading: LanguageReader, weights: Weights | None, team: Team) -> Known | None:
         """What the reference says of winners, then of losers."""
         if not self.reference.wanted:
             return None
@@ -110,17 +88,18 @@ class PairTexts:
             ref_l=ref_l,
             entropy_w=entropy_w,
             entropy_l=entropy_l,
-            score_w=self._scores("score_w", numbers),
-            score_l=self._scores("score_l", numbers),
+            score_w=scores([self.records[i].score_w for i in numbers]),
+            score_l=scores([self.records[i].score_l for i in numbers]),
         )
 
-    def _scores(self, name: str, numbers: Sequence[int]) -> Tensor | None:
-        values = [getattr(self.records[i], name) for i in numbers]
-        return None if None in values else torch.tensor(values, dtype=torch.float32)
+
+def scores(known: Sequence[float | None]) -> Tensor | None:
+    """The scores of some texts, if all have one."""
+    return None if None in known else torch.tensor(known, dtype=torch.float32)
 
 
 @dataclass(frozen=True)
-class PairSource(Source[TextPolicy, TextPairs]):
+class PairSource(Stored[TextPolicy, TextPairs]):
     """Pairs in a new random order each epoch; winner and loser stay together.
 
     A process's pairs are ordered by length, so that micro-batches carry little padding.
@@ -130,25 +109,30 @@ class PairSource(Source[TextPolicy, TextPairs]):
     geometry: Geometry = Geometry(prompts=32, group=1)
 
     def __post_init__(self) -> None:
-        _alone(self.geometry)
+        self.check(ALONE)
 
-    def collect(self, round: int, key: Key, work: Work[TextPolicy]) -> Collected[TextPairs]:
-        known = self.data.known(work.policy.reference, _weights(work), work.team)
-        norm = self.data.norm(known)
+    @property
+    def total(self) -> int:
+        return len(self.data.records)
+
+    def read(
+        self, chosen: Sequence[int], here: range, lost: Tensor, work: Work[TextPolicy]
+    ) -> TextPairs:
+        data = self.data
+        known = data.known(work.policy.reference, work.weights, work.team)
+        norm = data.norm(known)
         if norm is not None:
             work.policy.memory[NORM] = torch.tensor(norm, dtype=torch.float64)
-        numbers = places(round, key, self.geometry, len(self.data.records))
-        here = self.geometry.share(work.team.rank, work.team.size)
-        ordered = sorted(here, key=lambda i: self._length(numbers[i]))
-        rows = self.data.rows([numbers[i] for i in ordered], ordered, known)
-        return Collected(rows.to(work.team.device), {})
 
-    def _length(self, number: int) -> int:
-        return max(len(self.data.winners[number][0]), len(self.data.losers[number][0]))
+        def length(place: int) -> int:
+            return max(len(side[chosen[place]][0]) for side in (data.winners, data.losers))
+
+        ordered = sorted(here, key=length)
+        return data.rows([chosen[i] for i in ordered], ordered, known)
 
 
 @dataclass(frozen=True)
-class LabelledSource(Source[TextPolicy, LabelledRows]):
+class LabelledSource(Stored[TextPolicy, LabelledRows]):
     """Completions with labels; each prompt also gets the next row's completion.  [kto] (baseline)
 
     The next row is that of the whole round, so the number of processes changes nothing.
@@ -161,7 +145,7 @@ class LabelledSource(Source[TextPolicy, LabelledRows]):
     references: References = field(init=False)
 
     def __post_init__(self) -> None:
-        _alone(self.geometry)
+        self.check(ALONE)
         if self.geometry.samples < 2 or len(self.records) < 2:
             raise ValueError(
                 "KTO compares each completion with another's, so a round and the data need at "
@@ -170,44 +154,29 @@ class LabelledSource(Source[TextPolicy, LabelledRows]):
         rows = enumerate(self.records)
         texts = [encoded(self.model, i, r.prompt, r.completion) for i, r in rows]
         shared = [len(ids) for ids, _ in texts]
-        asked = self.reference
-        made = References(self.model, texts, shared, False, asked.file, asked.batch)
+        made = References(self.model, texts, shared, replace(self.reference, entropy=False))
         object.__setattr__(self, "references", made)
 
-    def collect(self, round: int, key: Key, work: Work[TextPolicy]) -> Collected[LabelledRows]:
-        known = self.references.ask(work.policy.reference, _weights(work), work.team)
-        numbers = places(round, key, self.geometry, len(self.records))
-        here = self.geometry.share(work.team.rank, work.team.size)
-        chosen = [numbers[i] for i in here]
-        following = [numbers[(i + 1) % len(numbers)] for i in here]
-        records = [self.records[i] for i in chosen]
-        rows = LabelledRows(
-            text=self.model.padded([self.references.texts[i] for i in chosen]),
-            other=self._mismatched(chosen, following),
+    @property
+    def total(self) -> int:
+        return len(self.records)
+
+    def read(
+        self, chosen: Sequence[int], here: range, lost: Tensor, work: Work[TextPolicy]
+    ) -> LabelledRows:
+        known = self.references.ask(work.policy.reference, work.weights, work.team)
+        mine, texts = [chosen[i] for i in here], self.references.texts
+        # the prompt of one row with the completion of the next
+        mismatched: list[Encoded] = []
+        for i in here:
+            (ids, given), (theirs, start) = (texts[chosen[n % len(chosen)]] for n in (i, i + 1))
+            mismatched.append(((ids[:given] + theirs[start:])[: self.model.context], given))
+        records = [self.records[i] for i in mine]
+        return LabelledRows(
+            text=self.model.padded([texts[i] for i in mine]),
+            other=self.model.padded(mismatched),
             desirable=torch.tensor([r.desirable for r in records], dtype=torch.bool),
             weight=torch.tensor([r.weight for r in records], dtype=torch.float32),
             sample=torch.tensor(list(here), dtype=torch.long),
-            ref=known.sums[torch.tensor(chosen, dtype=torch.long)].sum(1),
+            ref=known.sums[torch.tensor(mine, dtype=torch.long)].sum(1),
         )
-        return Collected(rows.to(work.team.device), {})
-
-    def _mismatched(self, chosen: list[int], following: list[int]) -> Sequences:
-        """The prompt of one row with the completion of another."""
-        texts, rows = self.references.texts, []
-        for mine, other in zip(chosen, following, strict=True):
-            (ids, given), (theirs, start) = texts[mine], texts[other]
-            rows.append(((ids[:given] + theirs[start:])[: self.model.context], given))
-        return self.model.padded(rows)
-
-
-def _alone(geometry: Geometry) -> None:
-    if geometry.group != 1:
-        raise ValueError(
-            f"pairs come one by one, so `geometry.group` must be 1, got {geometry.group}"
-        )
-
-
-def _weights(work: Work[TextPolicy]) -> Weights:
-    if work.weights is None:
-        raise ValueError("a source of texts needs the trainer's snapshots in its `Work`")
-    return work.weights
