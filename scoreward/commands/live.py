@@ -8,7 +8,6 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from scoreward.training.held import held_out
 from scoreward.training.run import Moment, Run
-from scoreward.verdict.health import Finding
 
 
 def watch(run: Run, moments: Iterator[Moment], console: Console) -> None:
@@ -30,17 +29,27 @@ def watch(run: Run, moments: Iterator[Moment], console: Console) -> None:
         judge = ""
         for moment in moments:
             if moment.evaluation is not None:
-                judge = _judge(moment.evaluation)
+                found = moment.evaluation.get("ode", {}).get("judge")
+                judge = "" if found is None else f"judge {found:.3f}"
                 progress.console.print(_evaluation(moment.round, moment.evaluation, measured))
+            left = "0:00" if moment.fraction >= 1 else "?"
+            if 0 < moment.fraction < 1 and moment.seconds:
+                rest = int(moment.seconds * (1 - moment.fraction) / moment.fraction)
+                left = f"{rest // 60}:{rest % 60:02d}"
             progress.update(
                 task,
                 completed=moment.fraction,
                 description=f"round {moment.round}",
-                left=_left(moment),
+                left=left,
                 numbers=_numbers(moment, judge),
             )
             for finding in moment.findings:
-                _say(progress.console, finding, said)
+                # a check that comes and goes is not repeated
+                if finding.level != "ok" and (finding.check, finding.level) not in said:
+                    colour = {"warn": "yellow", "alarm": "red"}[finding.level]
+                    words = f"{finding.level}: {finding.message}"
+                    progress.console.print(f"[{colour}]{words}[/{colour}]")
+                    said.add((finding.check, finding.level))
 
 
 def say_held_out(run: Run, console: Console) -> None:
@@ -48,21 +57,6 @@ def say_held_out(run: Run, console: Console) -> None:
     for one in held_out(run):
         colour = "yellow" if one["few"] else "dim"
         console.print(f"[{colour}]{one['sentence']}[/{colour}]", highlight=False)
-
-
-def _say(console: Console, finding: Finding, said: set[tuple[str, str]]) -> None:
-    """A warning once: a check that comes and goes is not repeated."""
-    if finding.level != "ok" and (finding.check, finding.level) not in said:
-        colour = {"warn": "yellow", "alarm": "red"}[finding.level]
-        console.print(f"[{colour}]{finding.level}: {finding.message}[/{colour}]")
-        said.add((finding.check, finding.level))
-
-
-def _left(moment: Moment) -> str:
-    if not 0 < moment.fraction < 1 or not moment.seconds:
-        return "?" if moment.fraction < 1 else "0:00"
-    rest = int(moment.seconds * (1 - moment.fraction) / moment.fraction)
-    return f"{rest // 60}:{rest % 60:02d}"
 
 
 def _numbers(moment: Moment, judge: str) -> str:
@@ -81,21 +75,13 @@ def _numbers(moment: Moment, judge: str) -> str:
     return "  ".join(p for p in parts if p)
 
 
-def _judge(evaluation: Mapping[str, Any]) -> str:
-    judge = evaluation.get("ode", {}).get("judge")
-    return "" if judge is None else f"judge {judge:.3f}"
-
-
 def _evaluation(round: int, evaluation: Mapping[str, Any], measured: str) -> str:
     """One line per evaluation: what the samplers scored."""
     parts = []
     for sampler, numbers in evaluation.items():
         if sampler != "gap":
             plain = [f"{k} {v:.3f}" for k, v in numbers.items() if isinstance(v, float)]
-            parts.append(f"{_named(sampler)}{', '.join(plain)}")
+            # a language model's numbers have no sampler
+            name = "" if sampler == "held_out" else f"{sampler.upper()}: "
+            parts.append(f"{name}{', '.join(plain)}")
     return f"[bold]{measured}, round {round}[/bold]  " + "   ".join(parts)
-
-
-def _named(sampler: str) -> str:
-    """What was sampled by; a language model's numbers have no sampler."""
-    return "" if sampler == "held_out" else f"{sampler.upper()}: "

@@ -176,7 +176,9 @@ class Trajectory:
         if unknown := set(wanted) - set(self.stochastic):
             raise ValueError(f"steps {sorted(unknown)} drew no noise; those that did: {wanted}")
         device, grid = self.x.device, self.x.new_tensor(self.times)
-        edges = [(i, j) for i in wanted for j in self._edges(i)]
+        # in a tree several samples share a transition, which is the first one's
+        apart = {i: 1 if self.tree is None else self.tree.width(i + 1) for i in wanted}
+        edges = [(i, j) for i in wanted for j in range(0, self.x.shape[1], apart[i])]
         at = torch.tensor(edges, dtype=torch.long, device=device).reshape(-1, 2)
         step, sample = at.unbind(1)
         return Transitions(
@@ -190,11 +192,6 @@ class Trajectory:
             sample=first + sample,
             row=torch.arange(len(edges), device=device),
         )
-
-    def _edges(self, step: int) -> range:
-        """The samples with a transition of their own at a step."""
-        width = 1 if self.tree is None else self.tree.width(step + 1)
-        return range(0, self.x.shape[1], width)
 
 
 @dataclass(frozen=True)

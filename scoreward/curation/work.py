@@ -6,7 +6,7 @@ its own keys; so it does not matter who does a batch, or how often one is begun.
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -236,7 +236,10 @@ class _Batch:
             most = max(faults, key=faults.count)
             self._set(i, reason=most)
             return
-        best = real[_best([one.scores for one in real], list(self.pipeline.deciding))]
+        # the first with the best mean rank over the deciding rewards: their units may differ
+        each, names = [one.scores for one in real], list(self.pipeline.deciding)
+        ranks = [sum(sum(a[n] > b[n] for b in each) for n in names) for a in each]
+        best = real[ranks.index(max(ranks))]
         before = self.entries[i].scores_original
         margins = {name: value - before[name] for name, value in best.scores.items()}
         self._set(
@@ -251,12 +254,6 @@ class _Batch:
     def _edited(self, i: int) -> Image:
         names = [one.image for one in self.entries[i].candidates]
         return self.edits[i][names.index(self.entries[i].edited)]
-
-
-def _best(values: Sequence[Mapping[str, float]], deciding: Sequence[str]) -> int:
-    """The first with the best mean rank over the deciding rewards: their units may differ."""
-    ranks = [sum(sum(a[n] > b[n] for b in values) for n in deciding) for a in values]
-    return ranks.index(max(ranks))
 
 
 def _as_many(stage: str, results: Sequence[T], count: int) -> list[T]:

@@ -5,7 +5,7 @@ are shifted by one before they come here. `mask` is true on the completion's tok
 are float32 or better, computed in pieces along the sequence to spare memory.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import log
 
 import torch
@@ -25,7 +25,8 @@ def token_log_probs(
     def piece(z: Tensor, at: Tensor) -> Tensor:
         return z.gather(-1, at[..., None])[..., 0] - z.logsumexp(-1)
 
-    return torch.cat([piece(z, at) for z, at in _pieces(logits, token)], dim=1)
+    pieces = zip(logits.split(PIECE, 1), token.split(PIECE, 1), strict=True)
+    return torch.cat([piece(wide(z), at) for z, at in pieces], dim=1)
 
 
 def summed(
@@ -100,11 +101,6 @@ def mean(
 ) -> Float[Tensor, " batch"]:
     """Mean over the completion."""
     return summed(value, mask) / mask.sum(1)
-
-
-def _pieces(logits: Tensor, token: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    for z, at in zip(logits.split(PIECE, 1), token.split(PIECE, 1), strict=True):
-        yield wide(z), at
 
 
 def _each(logits: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:

@@ -118,11 +118,10 @@ def frechet_distance(a: Float[Tensor, "n width"], b: Float[Tensor, "m width"]) -
         raise ValueError(f"sets of {len(a)} and {len(b)} pictures; expected 2 or more of each")
     a, b = a.cpu().double(), b.cpu().double()
     middle = (a.mean(0) - b.mean(0)).square().sum()
-    a, b = (_factor(x - x.mean(0)) / (len(x) - 1) ** 0.5 for x in (a, b))
+    roots = [(len(x) - 1) ** 0.5 for x in (a, b)]
+    a, b = a - a.mean(0), b - b.mean(0)
+    # R with RᵀR = xᵀx in the place of a tall x, which is no taller than wide
+    a, b = (torch.linalg.qr(x, mode="r").R if len(x) > x.shape[1] else x for x in (a, b))
+    a, b = a / roots[0], b / roots[1]
     cross = torch.linalg.svdvals(a @ b.T).sum()
     return float(middle + a.square().sum() + b.square().sum() - 2 * cross)
-
-
-def _factor(x: Tensor) -> Tensor:
-    """R with RᵀR = xᵀx, no taller than wide."""
-    return torch.linalg.qr(x, mode="r").R if len(x) > x.shape[1] else x

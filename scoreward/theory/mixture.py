@@ -109,7 +109,9 @@ def transported(sampling: MixtureSampling, nodes: int = 4001) -> Points:
     y = law.grid(nodes)
     source = _same_rank(law, y, sampling.top)
     log_weight = law.log_density(y, 0.0) - law.log_density(source, sampling.top)
-    log_weight = log_weight + _log_start(sampling.start, source)
+    start = sampling.start
+    z = (source - start.mean) / start.variance.sqrt()
+    log_weight = log_weight + _log_normal(z) - 0.5 * start.variance.log()
     return Points(y, log_weight.exp() * (y[1] - y[0]))
 
 
@@ -219,10 +221,6 @@ def _beyond(z: Tensor) -> Tensor:
 
 def _log_normal(z: Tensor) -> Tensor:
     return -0.5 * (z**2 + np.log(2 * np.pi))
-
-
-def _log_start(start: GaussianLaw, y: Tensor) -> Tensor:
-    return _log_normal((y - start.mean) / start.variance.sqrt()) - 0.5 * start.variance.log()
 
 
 def _normal_weights(z: Tensor) -> Tensor:

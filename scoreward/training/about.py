@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,17 +69,9 @@ def described(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(k): described(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return _listed(value)
-    return _named(value)
-
-
-def _listed(value: list | tuple) -> Any:
-    if len(value) > 64:
-        return f"{len(value)} items, the first {value[0]!r}"
-    return [described(v) for v in value]
-
-
-def _named(value: Callable | object) -> str:
+        if len(value) > 64:
+            return f"{len(value)} items, the first {value[0]!r}"
+        return [described(v) for v in value]
     if isinstance(value, Path):
         return str(value)
     return getattr(value, "__qualname__", type(value).__qualname__)

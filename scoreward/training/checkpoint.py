@@ -104,7 +104,10 @@ def load(path: Path, trainer: Trainer) -> Saved:
             f"{path.name}/state.json is damaged ({error}); resume from an earlier checkpoint "
             "by deleting this one"
         ) from None
-    named = _by_snapshot(tensors)
+    named: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        snapshot, _, parameter = key.partition("/")
+        named.setdefault(snapshot, {})[parameter] = tensor
     check_same(path, named.get(LIVE, {}), trainer)
     trainer.weights.load(named.pop(LIVE))
     for name, snapshot in named.items():
@@ -158,24 +161,13 @@ def check_same(path: Path, tensors: dict[str, Tensor], trainer: Trainer) -> None
 
 def _weights(trainer: Trainer) -> dict[str, Tensor]:
     live = {f"{LIVE}/{n}": p.detach().contiguous() for n, p in trainer.weights.parameters.items()}
-    for name in _kept(trainer):
+    copied = trainer.objective.old_decay(updates_made(trainer.torch_optimizer)) == 0
+    for name in trainer.weights.names():
+        if name == "old" and copied:
+            continue  # the next round makes it from the live weights
         snapshot = trainer.weights.snapshot(name)
         live |= {f"{name}/{n}": t.clone() for n, t in snapshot.items()}
     return live
-
-
-def _kept(trainer: Trainer) -> list[str]:
-    """Snapshots that the next round cannot make from the live weights."""
-    copied = trainer.objective.old_decay(updates_made(trainer.torch_optimizer)) == 0
-    return [n for n in trainer.weights.names() if n != "old" or not copied]
-
-
-def _by_snapshot(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    named: dict[str, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        snapshot, _, parameter = key.partition("/")
-        named.setdefault(snapshot, {})[parameter] = tensor
-    return named
 
 
 def _moments(trainer: Trainer) -> dict[str, Tensor]:

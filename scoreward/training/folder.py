@@ -139,7 +139,8 @@ class RunFolder:
 
     def keep_pictures(self, round: int, measured: Measurement, prompts: list[str]) -> None:
         """One PNG per sampler, and what the scorers said of each picture in samples/index.json."""
-        index = self._index()
+        path = self.path / "samples" / "index.json"
+        index: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         with self._writing("write sample pictures"):
             for name, media in measured.pictures.items():
                 media = stills(media)
@@ -167,10 +168,6 @@ class RunFolder:
     @property
     def _metrics(self) -> Path:
         return self.path / "metrics.jsonl"
-
-    def _index(self) -> dict[str, Any]:
-        path = self.path / "samples" / "index.json"
-        return json.loads(path.read_text()) if path.exists() else {}
 
     @contextmanager
     def _writing(self, doing: str, advice: str = SAFE) -> Iterator[None]:

@@ -215,7 +215,8 @@ class Session:
             raise
 
     def _loop(self, stop: Stop) -> Iterator[Moment]:
-        if self._due() and not self._evaluated():
+        evaluated = any(r["round"] == self.trainer.done for r in self.folder.records("evaluation"))
+        if self._due() and not evaluated:  # it was where the run was interrupted after it
             yield self._moment({}, self._evaluate())
         while self._fraction() < 1:
             start = time.perf_counter()
@@ -251,10 +252,6 @@ class Session:
         if settings is None:
             return False
         return self.trainer.done % settings.every == 0 or self._fraction() >= 1
-
-    def _evaluated(self) -> bool:
-        """Whether they were before the run was interrupted."""
-        return any(r["round"] == self.trainer.done for r in self.folder.records("evaluation"))
 
     def _moment(self, metrics: Mapping[str, float], evaluation: Mapping | None) -> Moment:
         findings = health.check_round(metrics, self.first) if metrics else []

@@ -35,18 +35,21 @@ class Team:
             )
         check_launcher(os.environ, mixed_precision)
         self.precision = PRECISIONS.get(mixed_precision)
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+        if several:
             # the optimiser imports it sooner or later, and its default arguments keep the group of
             # that moment, with its threads, beyond the end: so before there is a group
             import_module("torch.distributed.nn")
         self.device = chosen(device)
+        # the group of processes is one of CUDA cards if each has its own
+        on_cards = several and self.device.type == "cuda" and ":" not in device
         self._accelerator = Accelerator(
             # precision is ours: accelerate allows one a process, and wraps more than the network
             mixed_precision="no",
             # it makes the group of processes and nothing else: tensors are put on our own device,
             # so one process may have runs on several, and a device whose sums accelerate does not
             # know sends them through the host
-            cpu=not (is_initialized() or self._sums_on_card(device)),
+            cpu=not (is_initialized() or on_cards),
             # one step per call, whatever the launcher's environment says
             gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         )
@@ -66,11 +69,6 @@ class Team:
     def leads(self) -> bool:
         """Whether this process writes files and talks."""
         return self._accelerator.is_main_process
-
-    def _sums_on_card(self, asked: str) -> bool:
-        """Whether the group of processes is to be one of CUDA cards: if each has its own."""
-        several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-        return several and self.device.type == "cuda" and ":" not in asked
 
     def wait(self) -> None:
         self._accelerator.wait_for_everyone()
@@ -104,12 +102,9 @@ class Team:
         """Sum of a tensor over processes; all must ask for tensors of one shape."""
         if self.size == 1:
             return value
-        answer = self._accelerator.reduce(self._given(value), reduction="sum")
+        given = value.to(self._accelerator.device, copy=True)  # where the processes add up
+        answer = self._accelerator.reduce(given, reduction="sum")
         return cast(Tensor, answer).to(value.device)
-
-    def _given(self, value: Tensor) -> Tensor:
-        """A copy where the processes add up."""
-        return value.to(self._accelerator.device, copy=True)
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Sum gradients over processes, in one message; a process without samples adds zeros."""

@@ -4,10 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from tools.counts import circles, classes_twice, same_shape
+from tools.counts import called_once, circles, classes_twice, lines, same_shape, untyped
 
-SAME_SHAPE = 91
+LINES = 46_000
+"""Lines of the package.  What is new finds its room by what is taken out."""
+SAME_SHAPE = 72
 """Pairs of runs of six lines or more of one shape.  This number may only fall."""
+CALLED_ONCE = 250
+"""Private functions that their module calls once.  A thought stays in one place."""
 SIX = "\n".join(f"{name} = {name}({i}, '{name}')" for i, name in enumerate("abcdef")) + "\n"
 
 
@@ -49,6 +53,36 @@ def test_a_circle_of_imports_is_noticed(package: Path) -> None:
         beside="from scoreward.one import z\n\ndef f():\n    from scoreward.beside import f\n",
     )
     assert circles(package) == ["one", "three", "two"]
+
+
+def test_the_package_is_no_larger_than_it_was() -> None:
+    assert lines() <= LINES
+
+
+def test_private_functions_called_once_become_no_more() -> None:
+    assert called_once() <= CALLED_ONCE
+
+
+def test_a_private_function_called_once_is_counted_in_its_module(package: Path) -> None:
+    write(
+        package,
+        one="def _f(): ...\ndef _g(): ...\ndef h():\n    _f()\n    _g()\n    _g()\n",
+        two="def _f(): ...\ndef h():\n    _f()\n    _f()\n",
+    )
+    assert called_once(package) == 1
+
+
+def test_types_do_not_end_where_a_round_crosses_from_part_to_part() -> None:
+    assert untyped() == []
+
+
+def test_any_cast_and_ignore_are_found_on_the_seams_alone(package: Path) -> None:
+    (package / "scoreward" / "objectives").mkdir()
+    text = '"""Any text, cast(off)."""\nx: Any = cast(int, f())  # pyright: ignore\n'
+    (package / "scoreward" / "objectives" / "one.py").write_text(text, encoding="utf-8")
+    write(package, beside=text)
+    found = ["2 Any", "2 cast", "2 pyright: ignore"]
+    assert untyped(package) == [f"objectives/one.py:{place}" for place in found]
 
 
 def test_lines_of_one_shape_become_no_more() -> None:

@@ -6,7 +6,7 @@ rounding of a batched product), on the batch size or on the order of calls.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,19 +180,15 @@ def answers(
     done: Callable[[int], None] = lambda _: None,
 ) -> list[Answer]:
     """Answers of any number of prompts, `batch` at a time, those of like length together."""
+    if batch < 1:
+        raise ValueError(f"`batch` must be at least 1, got {batch}")
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     found: dict[int, Answer] = {}
-    for part in _parts(order, batch):
+    for part in (order[i : i + batch] for i in range(0, len(order), batch)):
         made = answer(model, [prompts[i] for i in part], [keys[i] for i in part], sampling, stop)
         found.update(zip(part, made, strict=True))
         done(len(found))
     return [found[i] for i in range(len(prompts))]
-
-
-def _parts(order: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    if size < 1:
-        raise ValueError(f"`batch` must be at least 1, got {size}")
-    return (order[i : i + size] for i in range(0, len(order), size))
 
 
 @dataclass(frozen=True)

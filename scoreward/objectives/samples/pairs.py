@@ -63,7 +63,8 @@ class PairObjective(Objective[Samples, PairRows, DiffusionPolicy]):
         return None
 
     def prepare(self, samples: Samples, policy: DiffusionPolicy, key: Key) -> PairRows:
-        keys = [self._address(key, g, i) for g, i in _ids(samples)]
+        numbers = zip(samples.group.tolist(), samples.sample.tolist(), strict=True)
+        keys = [self._address(key, group, sample) for group, sample in numbers]
         together = self.share in ("times", "group_noise")
         when = [key / "pairs"] * len(keys) if together else keys
         rule = (self.times, when, self.fraction)
@@ -135,7 +136,3 @@ def growth(new: Tensor, reference: Tensor) -> Float[Tensor, "batch count"]:
     """rms(v)/rms(v_reference) − 1: how much the velocity has grown.  [norm-guard] (hinge)"""
     sizes = [v.flatten(2).square().mean(2).sqrt() for v in (new, reference)]
     return sizes[0] / sizes[1].clamp(min=1e-8) - 1
-
-
-def _ids(samples: Samples) -> list[tuple[int, int]]:
-    return list(zip(samples.group.tolist(), samples.sample.tolist(), strict=True))

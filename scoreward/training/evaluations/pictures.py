@@ -180,8 +180,15 @@ class Tester:
         wanted, tables = list(self.evaluation.prompts), self.evaluation.tables
         mine = range(self.team.rank, len(wanted), self.team.size)
         prompts = [wanted[i] for i in mine]
-        media = self._media(prompts, [Key(("noise", self.evaluation.seed, i, 0)) for i in mine])
-        each = self.team.all_or_none(lambda: self._score(media, prompts))
+        keys = [Key(("noise", self.evaluation.seed, i, 0)) for i in mine]
+        media = self.model.decode(self._states(prompts, keys))
+
+        def score() -> list[list[float]]:
+            """One list per scorer; empty ones on a process without prompts."""
+            scorers = self.evaluation.scorers.items()
+            return [scored(n, f, media, prompts).tolist() if prompts else [] for n, f in scorers]
+
+        each = self.team.all_or_none(score)
         rows = sorted(self.team.gather(list(zip(mine, *each, strict=True))))
         columns = list(zip(*rows, strict=True))[1:]
         scores = {n: list(c) for n, c in zip(self.evaluation.scorers, columns, strict=True)}
@@ -241,19 +248,10 @@ class Tester:
             gaps += (ours - first).flatten(1).square().mean(1).tolist()
         return gaps
 
-    def _score(self, media: Tensor, prompts: list[str]) -> list[list[float]]:
-        """One list per scorer; empty ones on a process without prompts."""
-        scorers = self.evaluation.scorers.items()
-        return [scored(n, f, media, prompts).tolist() if prompts else [] for n, f in scorers]
-
     def _first(self, count: int, mine: range, media: Tensor) -> Tensor:
         """The pictures of the first `count` prompts, from all processes."""
         rows = [(i, m) for i, m in zip(mine, media.cpu(), strict=True) if i < count]
         return torch.stack([m for _, m in sorted(self.team.gather(rows), key=lambda row: row[0])])
-
-    def _media(self, prompts: list[str], keys: list[Key]) -> Tensor:
-        """Finished pictures."""
-        return self.model.decode(self._states(prompts, keys))
 
     @torch.no_grad()
     def _states(self, prompts: list[str], keys: list[Key]) -> Tensor:

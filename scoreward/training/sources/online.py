@@ -139,7 +139,9 @@ class Online(Source[DiffusionPolicy, Samples]):
             return Collected(samples, {}, Rollout(score=self._scorer(words, here.start, work)))
         with work.clock.section("reward"):
             mine = team.all_or_none(lambda: self._score(here, made.x0, words, model))
-        rewards, group = self._everyone(mine, team)
+        # of the whole round: rewards [kinds, samples] and groups [samples]
+        rewards = torch.tensor(team.gather(mine), dtype=torch.float64).T.contiguous()
+        group = self.compared(torch.arange(self.geometry.samples))
         advantage = self._advantage(rewards, group, chosen, work.policy.memory)
         metrics = self._metrics(rewards, group, advantage) | {"sample/rms": rms(made.x0, team)}
         every = (advantage, group, self._weights() @ rewards)
@@ -264,11 +266,6 @@ class Online(Source[DiffusionPolicy, Samples]):
         """The same of media; a function of its own, so that they are gone before the next."""
         each = [scored(n, r, media, words) for n, r in self.rewards.items()]
         return torch.stack([r.cpu() for r in each], 1).tolist()
-
-    def _everyone(self, mine: list[list[float]], team: Team) -> tuple[Tensor, Tensor]:
-        """Rewards [kinds, samples] and groups [samples] of the whole round."""
-        rewards = torch.tensor(team.gather(mine), dtype=torch.float64).T.contiguous()
-        return rewards, self.compared(torch.arange(self.geometry.samples))
 
     def compared(self, sample: Tensor) -> Tensor:
         """One number for the samples whose rewards are compared: those of a prompt."""
