@@ -24,7 +24,6 @@ from scoreward.data.emoji import FOLDER, JUDGE_STYLE, STYLES, cleaned, drawings,
 from scoreward.rewards.imagenet import lite0
 
 HEADS = {"reward": FOLDER / "reward.safetensors", "judge": FOLDER / "openmoji/judge.safetensors"}
-FEATURES = 1280
 
 Encode = Callable[[Sequence[str]], Tensor]
 """Texts → [batch, 384], what MiniLM says of each."""
