@@ -73,6 +73,19 @@ class Trainable(Protocol[Asked, JoinedT, PolicyT]):
         ...
 
 
+K = TypeVar("K")
+
+
+def of_kind(kind: type[K], model: object, who: str) -> K:
+    """The model, if `who` is for models of its kind.  Raises ValueError if not."""
+    if not isinstance(model, kind):
+        raise ValueError(
+            f"{who} is for a {kind.__name__}, and a {type(model).__name__} came; give it one, or "
+            "take a source, an objective and an evaluation that are made for this model"
+        )
+    return model
+
+
 @dataclass(frozen=True)
 class Model:
     """A network and what a sampler and a reward need around it; what a family adapter returns.

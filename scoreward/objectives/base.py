@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar, get_args, get_origin
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -138,6 +138,15 @@ class Objective(ABC, Generic[GivenT, RowsT, PolicyT]):
     def needs(self) -> Needs:
         """What the round must be like; by default finished samples, parted anywhere."""
         return Needs()
+
+    @classmethod
+    def given(cls) -> type[Rows] | None:
+        """What samples it learns from, as its class says: `Objective[Samples, …]`; None for any."""
+        for base in cls.__mro__:
+            for said in getattr(base, "__orig_bases__", ()):
+                if get_origin(said) is Objective and isinstance(get_args(said)[0], type):
+                    return get_args(said)[0]
+        return None
 
     def old_decay(self, updates: int) -> float:
         """d of old ← d·old + (1 − d)·current before a round, after `updates`; 0 copies."""

@@ -116,7 +116,13 @@ class Trainer(Generic[Asked, JoinedT, PolicyT, GivenT, RowsT]):
         rows = None  # of a process without samples
         with torch.no_grad():
             collected = self.source.collect(index, self.key, work)
-            samples = collected.samples
+            samples, given = collected.samples, self.objective.given()
+            if given is not None and not isinstance(samples, given):
+                raise ValueError(
+                    f"{type(self.objective).__name__} learns from {given.__name__}, and "
+                    f"{type(self.source).__name__} gives {type(samples).__name__}; take an "
+                    "objective and a source that belong together"
+                )
             policy = self._policy(index, watched, collected.rollout)
             if len(samples):
                 rows = self.objective.prepare(samples, policy, self.key / "round" / index)

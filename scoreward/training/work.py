@@ -7,7 +7,7 @@ from torch import Tensor
 
 from scoreward.core.denoiser import Cond
 from scoreward.core.policy import DiffusionPolicy, Rollout
-from scoreward.models.base import Model
+from scoreward.models.base import Model, of_kind
 from scoreward.models.weights import Weights
 from scoreward.objectives.base import Given_co, Needs, PolicyT
 from scoreward.training.clock import Clock
@@ -40,12 +40,7 @@ PictureWork = Work[DiffusionPolicy]
 
 def pictured(work: PictureWork) -> Model:
     """The model of a source of pictures.  Raises ValueError for one that is not of pictures."""
-    if not isinstance(work.model, Model):
-        raise ValueError(
-            f"this source draws or reads pictures, and {type(work.model).__name__} is no model of "
-            "pictures; give it a `Model`, or texts a source of texts"
-        )
-    return work.model
+    return of_kind(Model, work.model, "a source of pictures")
 
 
 @dataclass(frozen=True)

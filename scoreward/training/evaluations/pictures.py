@@ -17,7 +17,7 @@ from scoreward.core.denoiser import Denoiser
 from scoreward.core.kernel import DDIM, generalised
 from scoreward.core.keys import Key, normal_each
 from scoreward.core.prediction import per_sample
-from scoreward.models.base import Model
+from scoreward.models.base import Model, of_kind
 from scoreward.models.weights import Weights
 from scoreward.rewards.base import Reward, scored
 from scoreward.training.evaluations.gap import Gap, compared
@@ -35,7 +35,7 @@ Probe = Callable[[Denoiser, Denoiser, Model, Team], Mapping[str, float]]
 class Subject:
     """What is measured: a model as it is now (its averaged weights), and as it was at first."""
 
-    model: Any  # what the evaluation knows how to ask
+    model: object  # an evaluation says in a sentence which kind it is for
     now: Callable[[Any, Any, Any], Any]
     first: Callable[[Any, Any, Any], Any]
     weights: Weights
@@ -104,7 +104,7 @@ class Evaluation:
 
     def measure(self, subject: Subject) -> Measurement:
         """Everything asked for, of one round."""
-        model, team = subject.model, subject.team
+        model, team = of_kind(Model, subject.model, "an evaluation of pictures"), subject.team
         measured = evaluate(self, model, subject.now, team, subject.first)
         gaps = []
         if self.gap.due(subject.round, self.every, subject.last):

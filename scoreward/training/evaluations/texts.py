@@ -10,6 +10,7 @@ from torch import Tensor
 from scoreward.losses import tokens
 from scoreward.losses.language import PreferenceLoss
 from scoreward.losses.pairs import Pairs
+from scoreward.models.base import of_kind
 from scoreward.models.texts.language import LanguageModel, Prompt
 from scoreward.objectives.texts.language import NORM, LanguagePreferences, PairLoss, said_of
 from scoreward.training.evaluations.pictures import Measurement, Subject
@@ -64,6 +65,7 @@ class TextEvaluation:
     @torch.no_grad()
     def measure(self, subject: Subject) -> Measurement:
         """Means over the held-out pairs, which processes share, and what is written."""
+        of_kind(LanguageModel, subject.model, "an evaluation of texts")
         team, data = subject.team, self.data
         known = data.known(subject.first, subject.weights, team)
         norm = subject.memory.get(NORM)
@@ -110,6 +112,7 @@ class LabelledEvaluation:
     @torch.no_grad()
     def measure(self, subject: Subject) -> Measurement:
         """Numbers of all held-out completions, which processes share, and what is written."""
+        of_kind(LanguageModel, subject.model, "an evaluation of texts")
         team, texts = subject.team, self.data.references.texts
         known = self.data.references.ask(subject.first, subject.weights, team)
 
