@@ -146,8 +146,8 @@ def with_texts(
     """Numbers of held-out data, and scores of what is written, by the averaged weights."""
     if writing is None:
         return Measurement({SECTION: numbers}, {}, {})
-    team = subject.team
-    prompts = [subject.model.rendered(p) for p in writing.prompts]
+    team, model = subject.team, of_kind(LanguageModel, subject.model, "an evaluation of texts")
+    prompts = [model.rendered(p) for p in writing.prompts]
     # one completion a prompt; processes share the prompts, all copies of one with the same
     number = {text: i for i, text in enumerate(dict.fromkeys(prompts))}
     mine = [i for i, text in enumerate(prompts) if number[text] % team.size == team.rank]
@@ -155,7 +155,7 @@ def with_texts(
     if mine:
         with subject.weights.using("ema"):
             asked = [writing.prompts[i] for i in mine]
-            written = writing.generate(subject.model, asked, writing.seed)
+            written = writing.generate(model, asked, writing.seed)
     texts = [t for _, t in sorted(team.gather(list(zip(mine, written, strict=True))))]
     scores = {n: f(texts, prompts).tolist() for n, f in writing.scorers.items()}
     numbers |= {n: sum(v) / len(v) for n, v in scores.items()}
