@@ -132,6 +132,7 @@ class Trainer(Generic[Asked, JoinedT, PolicyT, GivenT, RowsT]):
                 pieces = [m for part in self._pass(index, 0) for m in self._micro(rows, part)]
                 answered = [self.objective.answered(piece, direct) for piece in pieces]
                 rows = answered[0].joined(answered)
+                del pieces, answered  # copies of all rows, which the updates have no use for
         if self.guards.ratio_tolerance is None:
             elements = max(1, samples.x0[:1].numel()) if isinstance(samples, Samples) else 1
             self.tolerance = tolerance(self.rounding, self.guidance, elements, needs.sums)
