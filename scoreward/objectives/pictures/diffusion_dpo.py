@@ -1,7 +1,7 @@
 """Diffusion-DPO: the winner's denoising error is to fall, the loser's to rise, by a logistic loss.
 
 [diffusion-dpo] arXiv:2311.12908. On data of pairs, or on the best and the worst of a group that
-the model drew itself. The loss is in margins.diffusion, from a description and released code.
+the model drew itself. The loss is in losses.diffusion, from a description and released code.
 """
 
 from dataclasses import dataclass

@@ -21,7 +21,7 @@ from scoreward.objectives.pictures.rows import Compared, PreferenceRows, gap_of
 
 @dataclass(frozen=True)
 class DiffusionRainbowPO(PreferenceObjective):
-    """See margins.diffusion_free.DiffusionRainbow."""
+    """See losses.diffusion_free.DiffusionRainbow."""
 
     alpha: float = 1.0  # share of the reference
     gamma: float = 0.0  # target of the margin, in squared error; works where α < 1
