@@ -15,7 +15,7 @@ from scoreward.core.advantage import group_mean
 from scoreward.core.likelihood import self_normalised_error
 from scoreward.objectives.base import Needs
 from scoreward.objectives.samples.answers import Answers, PairRows
-from scoreward.objectives.samples.pairs import PairObjective
+from scoreward.objectives.samples.pairs import PairObjective, climb
 
 Each = Float[Tensor, "batch count"]
 """One number per (sample, time)."""
@@ -66,13 +66,8 @@ class CRD(PairObjective):
 
     def old_decay(self, updates: int) -> float:
         """Of the policy that samples.  [crd] (sampling policy)"""
-        match self.policies:
-            case "port":
-                return 0.0 if updates < 75 else min(0.0075 * (updates - 75), 0.999)
-            case "original":
-                return min(0.001 * updates, 0.5)
-            case "copy":
-                return 0.0
+        rows = {"copy": (0.0, 0.0), "original": (0.001, 0.5), "port": (0.0075, 0.999, 75)}
+        return climb(updates, *rows[self.policies])
 
     def held(self, rows: PairRows) -> Tensor | None:
         """m + (1 − m) r with m = anchor_floor/λ.  [crd] (KL)"""

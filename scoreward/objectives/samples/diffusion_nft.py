@@ -12,7 +12,7 @@ from torch import Tensor
 
 from scoreward.core.likelihood import Times, self_normalised_error
 from scoreward.objectives.samples.answers import Answers, Share
-from scoreward.objectives.samples.pairs import PairObjective
+from scoreward.objectives.samples.pairs import PairObjective, climb
 
 Mode = Literal["all", "positive_only", "negative_only", "one_only", "binary"]
 
@@ -43,13 +43,8 @@ class DiffusionNFT(PairObjective):
 
         k is the number of updates made so far.  [diffusion-nft] (decay)
         """
-        match self.schedule:
-            case "copy":
-                return 0.0
-            case "ramp":
-                return min(0.001 * updates, 0.5)
-            case "late":
-                return 0.0 if updates < 75 else min(0.0075 * (updates - 75), 0.999)
+        rows = {"copy": (0.0, 0.0), "ramp": (0.001, 0.5), "late": (0.0075, 0.999, 75)}
+        return climb(updates, *rows[self.schedule])
 
     def matching(self, answers: Answers) -> tuple[Tensor, dict[str, Tensor]]:
         """mean (r ℓ⁺ + (1 − r) ℓ⁻) A_max/β.  [diffusion-nft] (loss)"""

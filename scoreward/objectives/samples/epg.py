@@ -14,7 +14,7 @@ from torch import Tensor
 
 from scoreward.core.likelihood import Times, self_normalised_error, squared_error
 from scoreward.objectives.samples.answers import Answers, Share
-from scoreward.objectives.samples.pairs import PairObjective
+from scoreward.objectives.samples.pairs import PairObjective, climb
 
 ELBO = Literal["adaptive", "t", "uniform", "exact"]
 Each = Float[Tensor, "batch count"]
@@ -48,13 +48,8 @@ class EPG(PairObjective):
 
         [epg] (decay)
         """
-        match self.schedule:
-            case "copy":
-                return 0.0
-            case "ramp":
-                return min(0.001 * updates, 0.5)
-            case "late":
-                return 0.0 if updates < 10 else min(0.01 * (updates - 10), 0.5)
+        rows = {"copy": (0.0, 0.0), "ramp": (0.001, 0.5), "late": (0.01, 0.5, 10)}
+        return climb(updates, *rows[self.schedule])
 
     def matching(self, answers: Answers) -> tuple[Tensor, dict[str, Tensor]]:
         new, old = (self.log_p(answers, v) for v in (answers.new, answers.old))

@@ -132,6 +132,11 @@ class PairObjective(Objective[Samples, PairRows, DiffusionPolicy]):
                 return key / "pairs" / group / sample
 
 
+def climb(updates: int, rate: float, most: float, start: int = 0) -> float:
+    """How slowly old follows: 0, a copy, before `start`, then rate (k − start), at most `most`."""
+    return 0.0 if updates < start else min(rate * (updates - start), most)
+
+
 def growth(new: Tensor, reference: Tensor) -> Float[Tensor, "batch count"]:
     """rms(v)/rms(v_reference) − 1: how much the velocity has grown.  [norm-guard] (hinge)"""
     sizes = [v.flatten(2).square().mean(2).sqrt() for v in (new, reference)]
