@@ -219,11 +219,11 @@ def test_a_slow_answer_is_asked_for_again_until_the_deadline(serve: Callable[...
     (found,) = VisionCritic(Questions(endpoint))(["a"], pictures(1))
     assert isinstance(found, Critique)
     assert len(asked) == 2
-    endpoint, _ = serve(lambda n, text: time.sleep(1.0))
+    endpoint, _ = serve(lambda n, text: time.sleep(20))
     start = time.monotonic()
     with pytest.raises(JudgeError, match=r"did not answer within 0\.5 s"):
         VisionCritic(Questions(replace(endpoint, seconds=0.5)))(["a"] * 3, pictures(3))
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 15
 
 
 def test_the_writer_is_told_the_faults_and_how_many(serve: Callable[..., Any]) -> None:

@@ -213,16 +213,16 @@ def test_the_deadline_holds(serve: Callable[..., Judge]) -> None:
     start = time.monotonic()
     with pytest.raises(JudgeError, match=r"did not answer within 0\.5 s: status 503.*loading"):
         FinalScore(endpoint(judge, seconds=0.5))(torch.rand(3, 3, 4, 4), ["a"] * 3)
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 15
     assert len(judge.bodies) > 3
 
 
 def test_a_slow_answer_counts_against_the_deadline(serve: Callable[..., Judge]) -> None:
-    judge = serve(lambda number, body: said("Final Score: 4"), delay=1.5)
+    judge = serve(lambda number, body: said("Final Score: 4"), delay=20)
     start = time.monotonic()
     with pytest.raises(JudgeError, match=r"did not answer within 0\.4 s"):
         FinalScore(endpoint(judge, seconds=0.4))(torch.rand(1, 3, 4, 4), ["a"])
-    assert time.monotonic() - start < 1.4
+    assert time.monotonic() - start < 15
 
 
 def test_no_server_at_all_is_a_sentence() -> None:
@@ -244,7 +244,7 @@ def test_what_will_not_change_is_not_asked_again(serve: Callable[..., Judge]) ->
 
 
 def test_one_failure_stops_the_others(serve: Callable[..., Judge]) -> None:
-    """The error is the cause, and nobody waits for a deadline of ten seconds."""
+    """The error is the cause, and nobody waits for a deadline of a minute."""
 
     def reply(number: int, body: dict) -> tuple[int, Any]:
         bad = "bad" in body["messages"][0]["content"][1]["text"]
@@ -252,8 +252,10 @@ def test_one_failure_stops_the_others(serve: Callable[..., Judge]) -> None:
 
     start = time.monotonic()
     with pytest.raises(JudgeError, match="cause"):
-        FinalScore(endpoint(serve(reply)))(torch.rand(4, 3, 4, 4), ["a", "b", "c", "bad"])
-    assert time.monotonic() - start < 5
+        FinalScore(endpoint(serve(reply), seconds=60))(
+            torch.rand(4, 3, 4, 4), ["a", "b", "c", "bad"]
+        )
+    assert time.monotonic() - start < 30
 
 
 def test_no_more_questions_at_once_than_allowed(serve: Callable[..., Judge]) -> None:

@@ -183,21 +183,23 @@ def test_a_server_that_comes_back_is_used_again(url: str) -> None:
 
 
 def test_a_hanging_server_is_left_for_another_after_the_timeout(url: str) -> None:
-    with scripted(Script([OK], sleep=3.0)) as hanging:
+    with scripted(Script([OK], sleep=20.0)) as hanging:
         remote = Remote("number", (hanging, url), replace(FAST, timeout=0.3))
         begun = time.monotonic()
         assert remote(pictures(8), list("12345678")).tolist() == list(range(1, 9))
-        assert time.monotonic() - begun < 2.5
+        assert time.monotonic() - begun < 15
 
 
 def test_a_connection_closed_while_idle_is_no_failure() -> None:
     script = Script([OK], hold=True)
     with scripted(script) as url:
-        remote = Remote("number", (url,), replace(FAST, rest=5.0, longest_rest=5.0))
+        remote = Remote(
+            "number", (url,), replace(FAST, rest=60.0, longest_rest=60.0, deadline=100.0)
+        )
         begun = time.monotonic()
         for _ in range(4):
             assert remote(pictures(2), TWO).tolist() == [1.0, 2.0]
-    assert time.monotonic() - begun < 4.0  # no rest
+    assert time.monotonic() - begun < 25  # no rest
     assert len(script.seen) == 4
 
 
@@ -272,7 +274,7 @@ def closed_port() -> int:
 def test_at_the_deadline_it_tells_what_happened_with_which_server() -> None:
     gone = f"http://127.0.0.1:{closed_port()}"
     begun = time.monotonic()
-    with scripted(Script([OK], sleep=3.0)) as slow:
+    with scripted(Script([OK], sleep=20.0)) as slow:
         remote = Remote("number", (gone, slow), replace(FAST, deadline=0.6, timeout=0.2))
         with pytest.raises(RewardError) as caught:
             scored("number", remote, pictures(2), TWO)
@@ -281,7 +283,7 @@ def test_at_the_deadline_it_tells_what_happened_with_which_server() -> None:
     assert "raised RemoteError: no answer within 0.6 s: " in said
     assert f"{gone} could not be connected to ([Errno 111] Connection refused)" in said
     assert f"{slow} did not answer within 0." in said
-    assert 0.5 < took < 2.0
+    assert 0.5 < took < 15
 
 
 def test_rests_grow_and_are_bounded() -> None:
@@ -293,22 +295,23 @@ def test_rests_grow_and_are_bounded() -> None:
 
 
 def test_the_first_failure_ends_the_batch() -> None:
-    """Without waiting for the pieces that are still in work."""
-    go = threading.Event()
+    """Without waiting for the pieces that are still in work: one piece for each server."""
+    go, over = threading.Event(), threading.Event()
 
     def slow(media: Tensor, prompts: Sequence[str]) -> Tensor:
         if "bad" in prompts:
             raise ValueError("bad prompt")
-        go.wait(5)
+        go.wait(20)
+        over.set()
         return media.new_zeros(len(prompts))
 
+    how = replace(FAST, tries=1, timeout=60.0, deadline=60.0)
     with running({"slow": slow}, QUICK) as slow_one, running({"slow": slow}, QUICK) as other:
-        remote = Remote("slow", (slow_one, other), replace(FAST, tries=1))
-        begun = time.monotonic()
+        remote = Remote("slow", (slow_one, other), how)
         try:
             with pytest.raises(RemoteError, match="ValueError: bad prompt"):
-                remote(pictures(6), ["a", "a", "a", "bad", "a", "a"])
-            assert time.monotonic() - begun < 4
+                remote(pictures(4), ["a", "a", "bad", "a"])
+            assert not over.is_set()
         finally:
             go.set()
 
