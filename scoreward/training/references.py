@@ -25,7 +25,6 @@ from scoreward.training.team import Team
 
 Encoded = tuple[list[int], int]
 """Tokens of prompt and completion, and how many are prompt."""
-"""(tokens, mask, wanted) → models.texts.language.Said."""
 
 
 @dataclass(frozen=True)

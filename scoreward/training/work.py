@@ -8,6 +8,7 @@ from torch import Tensor
 from scoreward.core.denoiser import Cond
 from scoreward.core.policy import DiffusionPolicy, Rollout
 from scoreward.models.base import Model, of_kind
+from scoreward.models.texts.language import LanguageModel, TextPolicy
 from scoreward.models.weights import Weights
 from scoreward.objectives.base import Given_co, Needs, PolicyT
 from scoreward.training.clock import Clock
@@ -41,6 +42,11 @@ PictureWork = Work[DiffusionPolicy]
 def pictured(work: PictureWork) -> Model:
     """The model of a source of pictures.  Raises ValueError for one that is not of pictures."""
     return of_kind(Model, work.model, "a source of pictures")
+
+
+def worded(work: Work[TextPolicy]) -> LanguageModel:
+    """The model of a source of texts.  Raises ValueError for one that is not of texts."""
+    return of_kind(LanguageModel, work.model, "a source of texts")
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,22 @@ def test_a_source_of_pictures_does_not_ask_a_language_model(tmp_path: Path) -> N
         list(run.start())
 
 
+def test_a_source_of_texts_does_not_ask_a_model_of_pictures(tmp_path: Path) -> None:
+    for name in ("dpo", "kto"):
+        source = sw.recipe(name, on="tiny_llama").run().source
+        run = replace(PICTURES, source=source, evaluation=None, folder=tmp_path / name)
+        with pytest.raises(
+            ValueError, match="a source of texts is for a LanguageModel, and a Mode"
+        ):
+            list(run.start())
+
+
+@pytest.mark.parametrize("name", ["stores", "whole_groups", "separable", "collective", "asks"])
+def test_a_switch_of_an_earlier_version_is_refused_when_the_class_is_made(name: str) -> None:
+    with pytest.raises(TypeError, match=f"`Mine.{name}` is not read; say what Mine needs in its"):
+        type("Mine", (VGRPO,), {name: True})
+
+
 def test_an_evaluation_measures_its_own_kind_of_model(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="an evaluation of pictures is for a Model, and a Langua"):
         begun(replace(TEXTS, evaluation=PICTURES.evaluation, folder=tmp_path / "one"))

@@ -17,7 +17,7 @@ from scoreward.training.geometry import Geometry
 from scoreward.training.references import Encoded, Known, ReferenceFile, References
 from scoreward.training.sources.stored import Stored
 from scoreward.training.team import Team
-from scoreward.training.work import Work
+from scoreward.training.work import Work, worded
 
 ALONE = "pairs come one by one"
 
@@ -118,6 +118,7 @@ class PairSource(Stored[TextPolicy, TextPairs]):
     def read(
         self, chosen: Sequence[int], here: range, lost: Tensor, work: Work[TextPolicy]
     ) -> TextPairs:
+        worded(work)
         data = self.data
         known = data.known(work.policy.reference, work.weights, work.team)
         norm = data.norm(known)
@@ -164,6 +165,7 @@ class LabelledSource(Stored[TextPolicy, LabelledRows]):
     def read(
         self, chosen: Sequence[int], here: range, lost: Tensor, work: Work[TextPolicy]
     ) -> LabelledRows:
+        worded(work)
         known = self.references.ask(work.policy.reference, work.weights, work.team)
         mine, texts = [chosen[i] for i in here], self.references.texts
         # the prompt of one row with the completion of the next
