@@ -149,8 +149,8 @@ def _shared(run: Run, sampler: Sampler, samples: int, rows: int) -> tuple[int, i
         layout = source.layout
         return samples // layout.block * layout.calls(steps, sampler.steps), samples
     if isinstance(source, Online) and source.tree is not None:
-        width, calls = source.tree.width, [kernel.calls for kernel in sampler.kernels]
-        drawn = sum(samples // width(i) * c for i, c in enumerate(calls))
+        width, ends = source.tree.width, enumerate(zip(sampler.kernels, sampler.times[1:]))
+        drawn = sum(samples // width(i) * kernel.evaluations(s) for i, (kernel, s) in ends)
         rows = sum(samples // width(i + 1) for i in steps)
     return drawn, rows
 
