@@ -21,6 +21,7 @@ import numpy as np
 from PIL.Image import Image
 
 from scoreward.curation.records import Complaint, Critique, Instructions, Rejected
+from scoreward.data.texts import TextError, text_of
 from scoreward.rewards.judge import Endpoint, NoAnswer, Refused
 
 T = TypeVar("T")
@@ -152,11 +153,11 @@ class VisionInstructor:
 
 def question(path: Path | None, default: str, needed: Sequence[str]) -> str:
     """The text of a question.  Raises ValueError where a place to fill in is missing."""
-    source = files("scoreward") / "assets" / "curation" / default if path is None else path
     try:
-        text = source.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ValueError(f"the question {path} cannot be read: {error}") from None
+        source = files("scoreward") / "assets" / "curation" / default
+        text = source.read_text(encoding="utf-8") if path is None else text_of(path)
+    except TextError as error:
+        raise ValueError(f"the question {error}") from None
     if absent := [place for place in needed if place not in text]:
         raise ValueError(f"the question {path} has no place {absent[0]} to fill in")
     return text

@@ -1,10 +1,12 @@
-"""Folders of pictures with captions: a metadata.jsonl, or a text file beside each picture."""
+"""Folders of pictures with captions: a table of both, or a text file beside each picture."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from scoreward.data.texts import TextError, checked, table, text_of
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+LISTINGS = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 
 
 class CaptionsError(ValueError):
@@ -15,8 +17,11 @@ def captioned(folder: Path) -> list[tuple[Path, str]]:
     """(picture, caption), in the order of the list or of the names.  Raises CaptionsError."""
     if not folder.is_dir():
         raise CaptionsError(f"there is no folder {folder}; it should hold pictures and captions")
-    listing = folder / "metadata.jsonl"
-    found = list(_listed(listing) if listing.is_file() else _beside(folder))
+    listing = next((folder / n for n in LISTINGS if (folder / n).is_file()), None)
+    try:
+        found = list(_beside(folder) if listing is None else _listed(listing))
+    except TextError as error:
+        raise CaptionsError(str(error)) from None
     if not found:
         raise CaptionsError(
             f"{folder} has no captioned picture: give it a metadata.jsonl with file_name and text, "
@@ -26,19 +31,11 @@ def captioned(folder: Path) -> list[tuple[Path, str]]:
 
 
 def _listed(listing: Path) -> Iterator[tuple[Path, str]]:
-    for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-            name, text = str(entry["file_name"]), str(entry["text"])
-        except (ValueError, KeyError, TypeError):
-            raise CaptionsError(
-                f"line {number} of {listing} is not a JSON object with file_name and text"
-            ) from None
+    for row in table(listing, "text"):
+        name, text = row.text("file_name"), row.text("text")
         path = listing.parent / name
         if not path.is_file():
-            raise CaptionsError(f"line {number} of {listing} names {name}, which is not there")
+            raise CaptionsError(f"{row.place} names {name}, which is not there")
         yield path, text
 
 
@@ -47,4 +44,4 @@ def _beside(folder: Path) -> Iterator[tuple[Path, str]]:
         caption = path.with_suffix(".txt")
         if not caption.is_file():
             raise CaptionsError(f"{path.name} in {folder} has no caption {caption.name}")
-        yield path, caption.read_text(encoding="utf-8").strip()
+        yield path, checked(text_of(caption), f"{caption}")

@@ -1,17 +1,20 @@
 """Prompts from files, and the short lists that need no file.
 
-A file has one prompt a line, or one JSON object a line with `prompt` and, for models that edit
-pictures, `image` (relative to the file). A share of the prompts, chosen by their text, is held out.
+A file has one prompt a line, or a table with a column `prompt` and, for models that edit pictures,
+`image` (relative to the file); other columns are given to rewards that ask for them. A share of the
+prompts, chosen by their text, is held out.
 """
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scoreward.data.holding import Cut, cut
 from scoreward.data.holding import share_of as share_of
+from scoreward.data.texts import TABLES, Row, TextError, checked, table
 
 ANIMALS = (
     "ant bat bear bee beetle bird butterfly camel cat chicken cow deer dog dolphin duck fish fly "
@@ -28,19 +31,34 @@ class PromptsError(ValueError):
     """A list of prompts that cannot be used."""
 
 
-class Instruction(str):
-    """A prompt for an editing model: a string that also knows which picture is to be changed."""
+class Prompt(str):
+    """A prompt that also knows what else its row of a file holds."""
+
+    __slots__ = ("fields",)
+    fields: Mapping[str, Any]
+
+    def __new__(cls, text: str, fields: Mapping[str, Any] = {}) -> "Prompt":
+        prompt = super().__new__(cls, text)
+        prompt.fields = dict(fields)
+        return prompt
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.fields)
+
+
+class Instruction(Prompt):
+    """A prompt for an editing model: it also knows which picture is to be changed."""
 
     __slots__ = ("image",)
     image: Path
 
-    def __new__(cls, text: str, image: Path | str) -> "Instruction":
-        instruction = super().__new__(cls, text)
+    def __new__(cls, text: str, image: Path | str, fields: Mapping[str, Any] = {}) -> "Instruction":
+        instruction = super().__new__(cls, text, fields)
         instruction.image = Path(image)
         return instruction
 
-    def __reduce__(self) -> tuple[type, tuple[str, Path]]:
-        return Instruction, (str(self), self.image)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Instruction, (str(self), self.image, self.fields)
 
 
 @dataclass(frozen=True)
@@ -77,35 +95,40 @@ def listed(name: str) -> list[str]:
 
 
 def from_file(path: Path) -> list[str]:
-    """The prompts of a file, in order, each once."""
+    """The prompts of a file, in order, each once.  Raises PromptsError."""
     if not path.is_file():
         raise PromptsError(
-            f"there is no file {str(path)!r}; prompts are a file with one prompt or JSON object a "
-            f"line, or one of {', '.join(BUILT_IN)}"
+            f"there is no file {str(path)!r}; prompts are a file ({', '.join(TABLES)}), or one of "
+            f"{', '.join(BUILT_IN)}"
         )
-    lines = path.read_text(encoding="utf-8").splitlines()
-    found = [_prompt(path, n, line) for n, line in enumerate(lines, 1) if line.strip()]
+    try:
+        found = [_prompt(path, row) for row in table(path, "prompt")]
+    except TextError as error:
+        raise PromptsError(str(error)) from None
     if not found:
         raise PromptsError(f"{path} is empty; it should have one prompt a line")
-    return list({(p, getattr(p, "image", None)): p for p in found}.values())
+    known = dict[str, str]()
+    for prompt in found:
+        known.setdefault(_same(prompt), prompt)
+    return list(known.values())
 
 
-def _prompt(path: Path, number: int, line: str) -> str:
-    if path.suffix not in (".jsonl", ".json"):
-        return line.strip()
-    try:
-        entry: Any = json.loads(line)
-        text = entry["prompt"]
-    except (ValueError, KeyError, TypeError):
-        raise PromptsError(
-            f'line {number} of {path} is not a JSON object with a "prompt": {line[:60]!r}'
-        ) from None
-    if "image" not in entry:
-        return str(text)
-    picture = path.parent / entry["image"]
+def _same(prompt: str) -> str:
+    """What two rows that are one prompt have in common: all of it."""
+    fields = dict(getattr(prompt, "fields", {}))
+    told = json.dumps(fields, sort_keys=True, default=str)
+    return f"{prompt}\n{getattr(prompt, 'image', '')}\n{told}"
+
+
+def _prompt(path: Path, row: Row) -> str:
+    text = row.text("prompt")
+    more = {name: value for name, value in row.values.items() if name not in ("prompt", "image")}
+    if row.values.get("image") is None:
+        return Prompt(text, more)
+    picture = path.parent / checked(row.values["image"], f'"image" in {row.place}')
     if not picture.is_file():
-        raise PromptsError(f"line {number} of {path} names a picture that is not there: {picture}")
-    return Instruction(str(text), picture)
+        raise PromptsError(f"{row.place} names a picture that is not there: {picture}")
+    return Instruction(text, picture, more)
 
 
 def quoted(prompt: str) -> str | None:

@@ -77,7 +77,7 @@ def test_captions_are_beside_or_listed_and_missing_ones_named(pictures: Path) ->
     with pytest.raises(CaptionsError, match=r"line 1 of .* names gone.png, which is not there"):
         captioned(pictures)
     (pictures / "metadata.jsonl").write_text('{"file": "a"}')
-    with pytest.raises(CaptionsError, match=r"line 1 of .* is not a JSON object with file_name"):
+    with pytest.raises(CaptionsError, match=r'line 1 of .* has no "file_name"; it has file'):
         captioned(pictures)
     (pictures / "metadata.jsonl").unlink()
     (pictures / "5.txt").unlink()

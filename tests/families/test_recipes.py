@@ -122,7 +122,7 @@ def test_prompts_are_read_held_out_and_told_what_is_wrong(tmp_path: Path) -> Non
         read("nowhere.txt")
     broken = tmp_path / "broken.jsonl"
     broken.write_text('{"prompt": "a"}\n{"text": "b"}\n')
-    with pytest.raises(PromptsError, match=r"line 2 of .*broken.jsonl is not a JSON object with"):
+    with pytest.raises(PromptsError, match=r'line 2 of .*broken.jsonl has no "prompt"; it has'):
         read(str(broken))
     broken.write_text('{"prompt": "a", "image": "gone.png"}\n')
     with pytest.raises(PromptsError, match=r"line 1 of .* names a picture that is not there"):
