@@ -10,11 +10,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from scoreward.data.holding import Cut, cut
 from scoreward.data.holding import share_of as share_of
-from scoreward.data.texts import TABLES, Row, TextError, checked, table
+from scoreward.data.texts import TABLES, TableRow, TextError, checked, table
 
 ANIMALS = (
     "ant bat bear bee beetle bird butterfly camel cat chicken cow deer dog dolphin duck fish fly "
@@ -37,7 +37,7 @@ class Prompt(str):
     __slots__ = ("fields",)
     fields: Mapping[str, Any]
 
-    def __new__(cls, text: str, fields: Mapping[str, Any] = {}) -> "Prompt":
+    def __new__(cls, text: str, fields: Mapping[str, Any] = {}) -> Self:
         prompt = super().__new__(cls, text)
         prompt.fields = dict(fields)
         return prompt
@@ -107,20 +107,18 @@ def from_file(path: Path) -> list[str]:
         raise PromptsError(str(error)) from None
     if not found:
         raise PromptsError(f"{path} is empty; it should have one prompt a line")
-    known = dict[str, str]()
+    known = dict[str, str]()  # rows that say the same in everything are one
     for prompt in found:
-        known.setdefault(_same(prompt), prompt)
+        known.setdefault(f"{prompt}\n{json.dumps(vars_of(prompt), default=str)}", prompt)
     return list(known.values())
 
 
-def _same(prompt: str) -> str:
-    """What two rows that are one prompt have in common: all of it."""
-    fields = dict(getattr(prompt, "fields", {}))
-    told = json.dumps(fields, sort_keys=True, default=str)
-    return f"{prompt}\n{getattr(prompt, 'image', '')}\n{told}"
+def vars_of(prompt: str) -> list[Any]:
+    """What a prompt knows besides its text."""
+    return [getattr(prompt, name, None) for name in ("image", "fields")]
 
 
-def _prompt(path: Path, row: Row) -> str:
+def _prompt(path: Path, row: TableRow) -> str:
     text = row.text("prompt")
     more = {name: value for name, value in row.values.items() if name not in ("prompt", "image")}
     if row.values.get("image") is None:

@@ -34,7 +34,7 @@ class TextError(ValueError):
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """What one row of a table holds, and where that is."""
 
     place: str  # "line 3 of prompts.jsonl"
@@ -129,7 +129,7 @@ def suffix_of(path: Path) -> tuple[str, bool]:
     return (rest[-1] if rest else ""), packed
 
 
-def table(path: Path, line: str) -> Iterator[Row]:
+def table(path: Path, line: str) -> Iterator[TableRow]:
     """The rows of a file, blank lines left out; a line of a `.txt` is the value named `line`.
 
     Raises TextError for a suffix that is not one of `TABLES`, and for what is not such a file.
@@ -141,20 +141,20 @@ def table(path: Path, line: str) -> Iterator[Row]:
     return TABLES[suffix](path, line)
 
 
-def _plain(path: Path, name: str) -> Iterator[Row]:
+def _plain(path: Path, name: str) -> Iterator[TableRow]:
     for number, line in enumerate(lines_of(path), 1):
         if not blank(line):
-            yield Row(f"line {number} of {path}", {name: line})
+            yield TableRow(f"line {number} of {path}", {name: line})
 
 
-def _json_lines(path: Path, name: str) -> Iterator[Row]:
+def _json_lines(path: Path, name: str) -> Iterator[TableRow]:
     for number, line in enumerate(lines_of(path), 1):
         if not blank(line):
             place = f"line {number} of {path}"
-            yield Row(place, json_object(line, place))
+            yield TableRow(place, json_object(line, place))
 
 
-def _json(path: Path, name: str) -> Iterator[Row]:
+def _json(path: Path, name: str) -> Iterator[TableRow]:
     """An array of objects; a file of one object a line is read as that."""
     text = text_of(path)
     if blank(text):
@@ -170,7 +170,7 @@ def _json(path: Path, name: str) -> Iterator[Row]:
         place = f"entry {number} of {path}"
         if not isinstance(entry, dict):
             raise TextError(f"{place} is {json_like(entry)}, expected a JSON object")
-        yield Row(place, entry)
+        yield TableRow(place, entry)
 
 
 def json_object(line: str, place: str) -> dict[str, Any]:
@@ -184,8 +184,8 @@ def json_object(line: str, place: str) -> dict[str, Any]:
     return entry
 
 
-def _separated(comma: str) -> Callable[[Path, str], Iterator[Row]]:
-    def rows(path: Path, name: str) -> Iterator[Row]:
+def _separated(comma: str) -> Callable[[Path, str], Iterator[TableRow]]:
+    def rows(path: Path, name: str) -> Iterator[TableRow]:
         reader = csv.reader(io.StringIO(text_of(path), newline=""), delimiter=comma, strict=True)
         names: list[str] = []
         try:
@@ -201,7 +201,7 @@ def _separated(comma: str) -> Callable[[Path, str], Iterator[Row]]:
                         f"{', '.join(names)}"
                     )
                 else:
-                    yield Row(place, dict(zip(names, cells)))
+                    yield TableRow(place, dict(zip(names, cells)))
         except csv.Error as error:
             raise TextError(f"line {reader.line_num} of {path} cannot be read: {error}") from None
 
@@ -218,7 +218,7 @@ def header(cells: list[str], place: str) -> list[str]:
     return names
 
 
-def _parquet(path: Path, name: str) -> Iterator[Row]:
+def _parquet(path: Path, name: str) -> Iterator[TableRow]:
     try:
         import pyarrow
         from pyarrow.parquet import ParquetFile
@@ -231,14 +231,14 @@ def _parquet(path: Path, name: str) -> Iterator[Row]:
             number = 0
             for batch in file.iter_batches(1024):
                 for entry in batch.to_pylist():
-                    yield Row(f"row {number} of {path}", entry)
+                    yield TableRow(f"row {number} of {path}", entry)
                     number += 1
     except (pyarrow.ArrowException, OSError) as error:
         said = " ".join(str(error).split())[:300]
         raise TextError(f"{path} is not a Parquet file that can be read: {said}") from None
 
 
-TABLES: Mapping[str, Callable[[Path, str], Iterator[Row]]] = {
+TABLES: Mapping[str, Callable[[Path, str], Iterator[TableRow]]] = {
     ".txt": _plain,
     ".jsonl": _json_lines,
     ".json": _json,

@@ -91,6 +91,15 @@ def test_sixteen_bits_are_scaled_and_not_cut() -> None:
     assert picture(clear).getpixel((1, 0)) == (1, 1, 1)
 
 
+def test_sixteen_bits_stand_upright_as_well() -> None:
+    ramp, exif = np.full((4, 8), 65535, np.uint16), Image.Exif()
+    ramp[:, 4:] = 0  # lying: what is bright on the left is to be shown above
+    exif[0x0112] = 6
+    upright = picture(saved(Image.fromarray(ramp), exif=exif))
+    assert upright.size == (4, 8)
+    assert (upright.getpixel((1, 0)), upright.getpixel((1, 7))) == ((255,) * 3, (0,) * 3)
+
+
 def test_sixteen_bits_of_colour_are_scaled() -> None:
     """A PNG of three channels of 16 bits, written by hand: PIL writes none."""
     rows = b"".join(

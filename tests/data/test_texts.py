@@ -16,7 +16,7 @@ from pyarrow.parquet import write_table
 
 from scoreward.curation.vision import question
 from scoreward.data.captioned import CaptionsError, captioned
-from scoreward.data.prompts import Instruction, Prompt, PromptsError, from_file, read
+from scoreward.data.prompts import Instruction, Prompt, PromptsError, from_file, read, vars_of
 from scoreward.data.texts import TABLES, TextError, blank, lines_of, table, text_of
 
 ANIMALS = ("cat", "dog", "owl", "fox", "hen", "cow", "pig", "ant", "bee", "eel")
@@ -187,10 +187,6 @@ def test_other_columns_stay_with_a_prompt(tmp_path: Path) -> None:
     for one in (cat, dog):
         again = pickle.loads(pickle.dumps(one))
         assert (type(again), again, vars_of(again)) == (type(one), one, vars_of(one))
-
-
-def vars_of(prompt: Prompt) -> list[object]:
-    return [getattr(prompt, "fields"), getattr(prompt, "image", None)]  # noqa: B009
 
 
 def test_a_prompt_twice_with_other_columns_is_two(tmp_path: Path) -> None:

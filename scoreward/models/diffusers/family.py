@@ -107,6 +107,14 @@ class Family(ABC):
         """Default of the guidance that the network was distilled to take as an input, if any."""
         return None
 
+    def token(self, pipe: Upstream) -> int:
+        """Pixels along a side of a token of a picture to edit."""
+        raise NotImplementedError(f"{type(self).__name__} does not edit pictures")
+
+    def reference(self, pipe: Upstream, z: Tensor) -> Tensor:
+        """Latents of a picture to edit as tokens."""
+        raise NotImplementedError(f"{type(self).__name__} does not edit pictures")
+
     @abstractmethod
     def size(self, pipe: Upstream) -> Size:
         """The size that the model was made for."""

@@ -49,10 +49,13 @@ class Flux(Family):
     def call(self, network: Network, x_t: Tensor, t: Tensor, cond: Text) -> Tensor:
         height, width = x_t.shape[-2:]
         sequence, where = packed(x_t), places(height // 2, width // 2, 0, x_t)
-        if cond.image is not None:
-            h, w = cond.image.shape[-2:]
-            sequence = torch.cat([sequence, packed(cond.image)], 1)
-            where = torch.cat([where, places(h // 2, w // 2, 1, x_t)])
+        if cond.image is not None and cond.extent is not None:
+            shapes = cond.extent.unique(dim=0).tolist()
+            if len(shapes) > 1:  # pictures of one shape at a time: no row waits for another's
+                return self._each_shape(network, x_t, t, cond, shapes)
+            ((h, w),) = shapes
+            sequence = torch.cat([sequence, cond.image[:, : h * w]], 1)
+            where = torch.cat([where, places(h, w, 1, x_t)])
         answer = network.main(
             hidden_states=sequence,
             timestep=t.to(x_t.dtype),
@@ -65,9 +68,24 @@ class Flux(Family):
         )[0]
         return unpacked(answer[:, : height * width // 4], height, width)
 
+    def _each_shape(
+        self, network: Network, x_t: Tensor, t: Tensor, cond: Text, shapes: list[list[int]]
+    ) -> Tensor:
+        """Rows with pictures to edit of one shape together, in the order they came."""
+        extent = torch.zeros(0, 2) if cond.extent is None else cond.extent
+        rows = [(extent == extent.new_tensor(shape)).all(1).nonzero() for shape in shapes]
+        found = [self.call(network, x_t[i], t[i], cond[i]) for i in (one[:, 0] for one in rows)]
+        return torch.cat(found)[torch.cat(rows)[:, 0].argsort()]
+
 
 class FluxKontext(Flux):
     """The editor: prompts are `Instruction`s, and the picture's latents are more tokens."""
 
     pipelines: ClassVar = ("FluxKontextPipeline",)
     edits: ClassVar = True
+
+    def reference(self, pipe: Upstream, z: Tensor) -> Tensor:
+        return packed(z)
+
+    def token(self, pipe: Upstream) -> int:
+        return 2 * image_scale(pipe)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from scoreward.data.pictures import Fit
 from scoreward.data.store import TensorStore, cache_folder
 from scoreward.models.base import Model
 from scoreward.models.diffusers.export import saver
@@ -53,6 +54,7 @@ class Loading:
     guidance_input: float | None = None  # of a model that takes its guidance as an input
     checkpointing: bool = False  # compute activations twice instead of keeping them
     decode: int = 4  # pictures or videos decoded at once; memory only
+    fit: Fit = "crop"  # pictures of another shape: cut to that of the run, or white beside them
     tiling: bool = False  # decode large pictures in tiles, one picture at a time
     offload: bool = False  # VAE on the CPU between uses, text encoders dropped after use
     cache: bool = True  # keep prompt embeddings on disk ($SCOREWARD_CACHE)
@@ -100,6 +102,9 @@ def load(path: str | Path, loading: Loading = Loading(), family: Family | None =
     return replace(model, name=str(path))
 
 
+LAYOUT = 2  # of what is kept on disk, and how pictures are read for it
+
+
 @dataclass(frozen=True)
 class Opened:
     """A pipeline without its text encoders, where it came from and who speaks for it."""
@@ -124,7 +129,7 @@ def assembled(
     """Everything around a network."""
     pipe, family = opened.pipe, opened.family
     tokens = loading.tokens or family.tokens
-    salt = f"{type(family).__name__} {tokens} {size} {loading.dtype}"
+    salt = f"{LAYOUT} {type(family).__name__} {tokens} {size} {loading.dtype}"
     folder = cache_folder() if loading.cache else None
     texts, seen = (
         TensorStore(
@@ -145,7 +150,7 @@ def assembled(
         decode=pictures,
         null=prompts.null,
         grid=lambda steps: family.grid(pipe, steps, size),
-        read=PictureFiles(pictures, size, seen, len(shape) == 4),
+        read=PictureFiles(pictures, size, seen, len(shape) == 4, loading.fit),
         save=saver(opened.folder, pipe, network, loading.adapters(), loading.lora),
     )
 

@@ -4,15 +4,18 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import log
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
+from torch.nn.functional import pad
 
 from scoreward.core.denoiser import Cond
+from scoreward.data.pictures import Fit, fitted, picture
 from scoreward.data.prompts import Instruction
 from scoreward.data.store import TensorStore
 from scoreward.models.diffusers.family import VAE, Family, Size, Upstream
@@ -91,7 +94,7 @@ class Prompts:
         if device not in self._empty:
             self._empty[device] = self._nothing.to(device)
         empty = self._empty[device][torch.zeros(len(cond), dtype=torch.long, device=device)]
-        return replace(empty, image=cond.image)
+        return replace(empty, image=cond.image, extent=cond.extent)
 
     @cached_property
     def _empty(self) -> dict[torch.device, Text]:
@@ -106,15 +109,20 @@ class Prompts:
         text = self._read(prompts)
         if not self.family.edits:
             return text
-        images = []
-        for prompt in prompts:
-            if isinstance(prompt, Instruction):
-                with Image.open(prompt.image) as opened:  # at the size of the run
-                    fitted = opened.convert("RGB").resize(
-                        (self.size.width, self.size.height), Image.Resampling.LANCZOS
-                    )
-                images.append(self.pictures.latents(as_media(fitted).to(self._device())))
-        return replace(text, image=torch.cat(images).to(text.states.device))
+        pictures = [self._reference(p.image) for p in prompts if isinstance(p, Instruction)]
+        images, extents = zip(*pictures, strict=True)
+        device = text.states.device
+        extent = torch.tensor(extents, device=device)
+        return replace(text, image=torch.cat(images).to(device), extent=extent)
+
+    def _reference(self, path: Path) -> tuple[Float[Tensor, "1 places deep"], tuple[int, int]]:
+        """A picture to edit in its own shape and at most the area of the run, as tokens."""
+        image, side = picture(path), self.family.token(self.pipe)
+        room = self.size.height * self.size.width // side**2
+        rows, columns = own_shape(image.size, room)
+        media = as_media(fitted(image, (columns * side, rows * side))).to(self._device())
+        tokens = self.family.reference(self.pipe, self.pictures.latents(media))
+        return pad(tokens, (0, 0, 0, room - tokens.shape[1])), (rows, columns)
 
     @torch.no_grad()
     def _read(self, prompts: list[str] | None) -> Text:
@@ -162,6 +170,16 @@ class Prompts:
         return reading_parts(self.folder)
 
 
+def own_shape(size: tuple[int, int], room: int) -> tuple[int, int]:
+    """(rows, columns) of at most `room` tokens, as near as may be to the shape (width, height)."""
+    aspect = size[0] / size[1]
+    near = min(max(int((room * aspect) ** 0.5), 1), room)
+    wide = [c for c in (near, near + 1) if c <= room]
+    both = [(r, c) for c in wide for r in (int(c / aspect), int(c / aspect) + 1, room // c)]
+    fitting = [(r, c) for r, c in both if 0 < r * c <= room]
+    return min(fitting, key=lambda one: (abs(log(one[1] / one[0] / aspect)), -one[0] * one[1]))
+
+
 def key_of(prompt: str) -> str:
     """Under what a prompt is remembered: its text, and the content of its picture."""
     if not isinstance(prompt, Instruction):
@@ -177,12 +195,13 @@ def as_media(image: Image.Image) -> Float[Tensor, "1 3 height width"]:
 
 @dataclass(frozen=True)
 class PictureFiles:
-    """x0 of picture files: cut to the shape of the run, resized, the mean of the VAE's latents."""
+    """x0 of picture files: fitted to the size of the run, the mean of the VAE's latents."""
 
     pictures: Pictures
     size: Size
     store: TensorStore
     video: bool = False  # whether the model takes frames; a picture is then a video of one
+    fit: Fit = "crop"  # what happens to pictures of another shape than that of the run
 
     def __call__(self, paths: Sequence[Path]) -> Float[Tensor, "n *latent"]:
         """One row a file.  Raises ValueError for what is not a picture."""
@@ -192,7 +211,7 @@ class PictureFiles:
                 content = path.read_bytes()
             except OSError as error:
                 raise ValueError(f"cannot read the picture {path}: {error.strerror}") from None
-            key = hashlib.sha256(content).hexdigest()
+            key = f"{self.fit} {hashlib.sha256(content).hexdigest()}"
             known = self.store.read(key)
             if known is None:
                 known = {"x0": self.pictures.latents(self._pixels(path)).cpu()}
@@ -202,10 +221,5 @@ class PictureFiles:
 
     def _pixels(self, path: Path) -> Float[Tensor, "1 3 *media"]:
         size = (self.size.width, self.size.height)
-        try:
-            with Image.open(path) as opened:
-                fitted = ImageOps.fit(opened.convert("RGB"), size, Image.Resampling.LANCZOS)
-        except OSError as error:
-            raise ValueError(f"{path} is not a picture that can be read: {error}") from None
-        pixels = as_media(fitted)
+        pixels = as_media(fitted(picture(path), size, self.fit))
         return pixels[:, :, None] if self.video else pixels

@@ -6,7 +6,7 @@ prompt, so that another model or another prompt never finds it.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -22,24 +22,28 @@ SAMPLED = 1 << 20  # bytes read at the start, the middle and the end of a file o
 
 @dataclass(frozen=True)
 class Text(Rows):
-    """One row a prompt; `image` is the latent picture that an editing model is to change."""
+    """One row a prompt; `image` is the picture that an editing model is to change, as tokens.
+
+    It keeps its own shape, `extent`, so rows may have fewer tokens than there is room for.
+    """
 
     states: Float[Tensor, "batch tokens dim"]
     pooled: Float[Tensor, "batch wide"] | None = None
     mask: Int[Tensor, "batch tokens"] | None = None  # 1 where a token counts
-    image: Shaped[Tensor, "batch *latent"] | None = None
+    image: Shaped[Tensor, "batch places deep"] | None = None
+    extent: Int[Tensor, "batch 2"] | None = None  # rows and columns of its tokens
 
     def shortened(self) -> "Text":
         """Without the columns that no row uses."""
         if self.mask is None:
             return self
         longest = max(1, int(self.mask.sum(1).max()))
-        return Text(self.states[:, :longest], self.pooled, self.mask[:, :longest], self.image)
+        return replace(self, states=self.states[:, :longest], mask=self.mask[:, :longest])
 
     def cast(self, dtype: torch.dtype) -> "Text":
         """States and pictures in the precision of the network; the mask stays."""
         pooled, image = (None if v is None else v.to(dtype) for v in (self.pooled, self.image))
-        return Text(self.states.to(dtype), pooled, self.mask, image)
+        return replace(self, states=self.states.to(dtype), pooled=pooled, image=image)
 
 
 def padded(rows: Sequence[Float[Tensor, "_ dim"]], tokens: int) -> Text:
