@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from scoreward.training.held import held_out
+from scoreward.training.held import held_out, said_of_rewards
 from scoreward.training.run import Moment, Run
 
 
@@ -53,7 +53,9 @@ def watch(run: Run, moments: Iterator[Moment], console: Console) -> None:
 
 
 def say_held_out(run: Run, console: Console) -> None:
-    """How many are held out, as a warning where they are too few to tell anything."""
+    """What trains; how many are held out, as a warning where they are too few to tell anything."""
+    if said := said_of_rewards(run):
+        console.print(f"[dim]{said}[/dim]", highlight=False)
     for one in held_out(run):
         colour = "yellow" if one["few"] else "dim"
         console.print(f"[{colour}]{one['sentence']}[/{colour}]", highlight=False)

@@ -69,9 +69,9 @@ def serve_reward(words: list[str]) -> int:
 
 
 def named(names: list[str]) -> Mapping[str, Reward]:
-    """Rewards by the names that the catalogue knows, or FILE.py:FUNCTION."""
-    find = import_module("scoreward.rewards.catalogue").find
-    return {name: find(name) for name in names}
+    """Rewards by the names that clients ask for: [NAME=]REWARD or [NAME=]FILE.py:FUNCTION."""
+    catalogue = import_module("scoreward.rewards.catalogue")
+    return {name: catalogue.find(what) for name, what in catalogue.named(names).items()}
 
 
 def token(file: Path | None) -> Secret | None:

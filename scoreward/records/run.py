@@ -58,6 +58,7 @@ class RunAbout:
     versions: Mapping[str, str] = field(default_factory=dict)
     git: Commit | None = None
     held_out: Sequence[HeldApart] = ()  # runs of earlier versions do not say
+    rewards: Mapping[str, float] = field(default_factory=dict)  # what trained, and its weight
     data: StoredUse | None = None
 
 

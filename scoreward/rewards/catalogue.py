@@ -2,11 +2,15 @@
 
 `find("pickscore")` builds a reward with its usual weights, `find("pickscore=FOLDER")` with those in
 a folder or of another hub id, `find("my_reward.py:score")` takes a function of your own. Nothing is
-imported before it is asked for, and weights are read at a reward's first call.
+imported before it is asked for, and weights are read at a reward's first call. Where several are
+asked for each has a name of its own, `NAME=` before any of these, or the one it has anyway.
 """
 
 import importlib
+import re
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import NamedTuple, cast
 
 from scoreward.own import own
@@ -23,6 +27,9 @@ class Entry(NamedTuple):
     gradient: bool = True  # whether it can be differentiated in the media
 
 
+LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+RESERVED = ("reward", "judge", "mean", "std", "std_in_group", "diversity", "drift")
+"""What a run measures besides the rewards that are asked for."""
 FOLDER = "FOLDER_OR_HUB_ID"
 NAMES: dict[str, Entry] = {
     "legible": Entry("ocr", "Legible", "share of the quoted text that OCR reads", gradient=False),
@@ -78,6 +85,43 @@ NAMES: dict[str, Entry] = {
     ),
     "variety": Entry("rules", "Variety", "distance to the other samples of the prompt"),
 }
+
+
+def parted(spec: str) -> tuple[str, str]:
+    """(what a reward is called, what `find` takes) of [NAME=]REWARD."""
+    head, equals, rest = spec.partition("=")
+    path, _, function = spec.rpartition(":")
+    if path.endswith(".py") and (not equals or Path(path).is_file()):
+        return function, spec
+    known = rest.partition("=")[0] in NAMES or ".py:" in rest or "://" in rest
+    if equals and known and head not in NAMES and LABEL.fullmatch(head):
+        return head, rest
+    return (spec.rpartition("/")[2] if "://" in head else head), spec
+
+
+def named(specs: Sequence[str], taken: Collection[str] = ()) -> dict[str, str]:
+    """What each of several rewards is called, and what `find` takes for it, in their order.
+
+    Raises ValueError for a name that two have, and for one in RESERVED or already `taken`.
+    """
+    found: dict[str, str] = {}
+    for spec in specs:
+        name, what = parted(spec)
+        more = f"; give it another name: my_{name}={what}"
+        if name in found:
+            raise ValueError(f"two rewards are called {name!r}: {found[name]} and {what}{more}")
+        if name in RESERVED or name in taken or name.startswith("judge_"):
+            raise ValueError(
+                f"the reward {what} is called {name!r}, and something else that is measured is "
+                f"called that{more}"
+            )
+        if not LABEL.fullmatch(name):
+            raise ValueError(
+                f"a reward is called by letters, digits and _, got {name!r} of {spec!r}; "
+                "expected NAME=REWARD"
+            )
+        found[name] = what
+    return found
 
 
 def find(name: str) -> Reward:

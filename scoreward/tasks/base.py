@@ -12,7 +12,7 @@ from scoreward.data.holding import Held
 from scoreward.data.prompts import PromptSplit, read
 from scoreward.methods.base import Draws, Given, Method, Settings
 from scoreward.rewards.base import Reward
-from scoreward.rewards.catalogue import NAMES, find
+from scoreward.rewards.catalogue import NAMES, find, named, parted
 from scoreward.rewards.combine import Combined, Weighted
 from scoreward.rewards.pictures import Frames
 
@@ -29,7 +29,9 @@ class Goal:
     """
 
     prompts: str | None = None  # a file, "animals" or "signs"; default: the task's own
-    reward: tuple[str, ...] = ()  # NAME, NAME=WEIGHTS or FILE.py:FUNCTION; default: the task's own
+    reward: tuple[
+        str, ...
+    ] = ()  # [NAME=]REWARD or [NAME=]FILE.py:FUNCTION; default: the task's own
     weights: tuple[float, ...] = ()  # of the rewards, in their order; default 1
     judge: tuple[str, ...] = ()  # measured on held-out prompts, never trained on; the first rules
     share: float = 0.1  # of the prompts of a file, held out
@@ -37,6 +39,8 @@ class Goal:
     def __post_init__(self) -> None:
         if self.weights and len(self.weights) != len(self.reward):
             raise ValueError(f"{len(self.reward)} rewards need as many weights, got {self.weights}")
+        named(self.reward)
+        named(self.judge[1:])
 
     def read(self) -> PromptSplit:
         """The prompts."""
@@ -46,7 +50,7 @@ class Goal:
 
     def rewards(self, video: bool = False) -> dict[str, Reward]:
         """What trains, by name."""
-        return {short(name): seen(name, video) for name in self.reward}
+        return {name: seen(spec, video) for name, spec in named(self.reward).items()}
 
     def measured(self, video: bool = False) -> dict[str, Reward]:
         """What trains as "reward", which health and the report watch, and its parts."""
@@ -58,23 +62,22 @@ class Goal:
 
     def judges(self, video: bool = False) -> dict[str, Reward]:
         """What only measures; the first is "judge", which health and the report watch."""
-        names = ["judge", *(f"judge_{short(name)}" for name in self.judge[1:])]
-        return {n: seen(name, video) for n, name in zip(names, self.judge)}
+        return {name: seen(spec, video) for name, spec in self._judges.items()}
+
+    @property
+    def _judges(self) -> dict[str, str]:
+        others = {f"judge_{name}": spec for name, spec in named(self.judge[1:]).items()}
+        return {"judge": parted(one)[1] for one in self.judge[:1]} | others
 
     def weighted(self) -> dict[str, float]:
         """How much each counts."""
-        return dict(zip((short(n) for n in self.reward), self.weights))
+        return dict(zip(named(self.reward), self.weights))
 
 
 def differentiable(name: str) -> bool:
     """Whether a reward is not known to be without a gradient."""
-    known = NAMES.get(name.partition("=")[0])
+    known = NAMES.get(parted(name)[1].partition("=")[0])
     return known is None or known.gradient
-
-
-def short(name: str) -> str:
-    """What a reward is called in metrics: without its weights, its file."""
-    return name.partition("=")[0].rpartition(":")[2]
 
 
 def seen(name: str, video: bool) -> Reward:

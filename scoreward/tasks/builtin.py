@@ -15,6 +15,7 @@ from scoreward.models.base import Model
 from scoreward.models.builtin.pictures import PictureModel
 from scoreward.models.lora import LoRA, add_lora
 from scoreward.rewards.base import Reward
+from scoreward.rewards.catalogue import named
 from scoreward.tasks.base import Goal, Task, told
 from scoreward.tasks.pairs import PairSplit, from_file, holds_labels, labels, own_pairs
 from scoreward.training.checkpoint import read_tensors
@@ -163,6 +164,7 @@ class BuiltIn(Task):
             captions = [captions[i % len(captions)] for i in range(count)]
         scorers = dict(self.scorers())
         if goal is not None and goal.reward:
+            named(goal.reward, {*scorers, *self.tables()} - {"reward"})
             scorers = goal.measured() | {n: s for n, s in scorers.items() if n != "reward"}
         if goal is not None:
             scorers |= goal.judges()

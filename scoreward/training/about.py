@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import scoreward
 from scoreward.training.folder import git_state
-from scoreward.training.held import held_out
+from scoreward.training.held import held_out, trained_by
 
 
 def digest(run: Any) -> str:
@@ -40,6 +40,7 @@ def about(run: Any) -> dict[str, Any]:
         "arguments": [],
         **origin_of(run),
         "held_out": held_out(run),
+        "rewards": trained_by(run),
         "settings": described(run),
         "versions": {
             "python": platform.python_version(),

@@ -1,5 +1,6 @@
-"""What a run holds out: as its recipe says, or read off its prompts, so that no word is a lie."""
+"""What a run holds out, and what trains it: as its recipe says, or read off its parts."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from scoreward.data.holding import Held, plain, unseen
@@ -17,3 +18,20 @@ def held_out(run: Any) -> list[dict[str, Any]]:
     asked = list({plain(p): p for p in measured}.values())
     count = len(unseen(asked, trained))
     return [Held("prompts", count, len(seen) + count, count, len(asked) - count).told]
+
+
+def trained_by(run: Any) -> dict[str, float]:
+    """Each reward that trains, by name, and how much it counts; empty where none does."""
+    rewards = getattr(run.source, "rewards", {})
+    weights = getattr(run.source, "weights", {})
+    return {n: float(weights.get(n, 1.0)) for n in rewards} if isinstance(rewards, Mapping) else {}
+
+
+def said_of_rewards(run: Any) -> str:
+    """What trains, with which weight, and what is only measured, in a line; "" if nothing does."""
+    trains, scorers = trained_by(run), getattr(run.evaluation, "scorers", {})
+    if not trains:
+        return ""
+    line = "trained by " + " + ".join(f"{weight:g} x {name}" for name, weight in trains.items())
+    beside = [name for name in scorers if name != "reward" and name not in trains]
+    return line + (f"; only measured: {', '.join(beside)}" if beside else "")

@@ -11,6 +11,7 @@ import pytest
 from scoreward.cli import main
 from scoreward.commands import serve as command
 from scoreward.rewards.base import Reward
+from scoreward.rewards.catalogue import named
 from scoreward.rewards.remote.service import Serving
 from scoreward.rewards.remote.wire import Secret
 from tests.rewards.serving import brightness, number
@@ -45,7 +46,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Started:
         bound.close()
 
     catalogue = ModuleType("scoreward.rewards.catalogue")
-    vars(catalogue)["find"] = find
+    vars(catalogue).update(find=find, named=named)
     monkeypatch.setitem(sys.modules, "scoreward.rewards.catalogue", catalogue)
     monkeypatch.setattr(command, "create_app", create_app)
     monkeypatch.setattr(command, "serve", serve)
