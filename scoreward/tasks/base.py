@@ -67,7 +67,7 @@ class Goal:
     @property
     def _judges(self) -> dict[str, str]:
         others = {f"judge_{name}": spec for name, spec in named(self.judge[1:]).items()}
-        return {"judge": parted(one)[1] for one in self.judge[:1]} | others
+        return ({"judge": parted(self.judge[0])[1]} if self.judge else {}) | others
 
     def weighted(self) -> dict[str, float]:
         """How much each counts."""

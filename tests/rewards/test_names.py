@@ -66,7 +66,7 @@ def test_what_a_run_measures_itself_is_no_name(name: str, files: tuple[str, str,
     said = f"is called '{name}', and something else that is measured is called that"
     with pytest.raises(ValueError, match=said):
         named([f"{name}={files[0]}"])
-    with pytest.raises(ValueError, match="is called 'reward'.*my_reward="):
+    with pytest.raises(ValueError, match=r"is called 'reward'.*my_reward="):
         Goal(reward=(files[2], files[0]))
 
 
