@@ -34,7 +34,7 @@ def load(folder: str | Path, which: str = "ema") -> Model:
     >>> sw.load(run.folder).shape
     (2,)
     """
-    return trained(Path(folder), which)[0]
+    return trained(Path(folder), which).model
 
 
 def resumed(folder: str | Path) -> Run:

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, cast, get_type_hints
 
+from scoreward.made_of import noting
 from scoreward.methods import method, methods, names
 from scoreward.methods.base import Given, Method, Place, Setting, Settings
 from scoreward.rewards.base import Reward
@@ -124,6 +125,19 @@ class Recipe:
         and the others, if a command line can say its settings. Raises ValueError for a pair that
         cannot be, and for a setting that there is not or that is missing.
         """
+        with noting() as made_of:
+            run = self._made(given, folder, seed, device)
+        return replace(
+            run, origin={**run.origin, "made_of": made_of, "started_in": str(Path.cwd())}
+        )
+
+    def model(self, **given: Any) -> Any:
+        """The model alone, as it is before training: no prompts, pairs or rewards are read."""
+        return self.task.opened(self.method, self.filled(self.settings, given))
+
+    def _made(
+        self, given: Mapping[str, Any], folder: str | Path | None, seed: int, device: str
+    ) -> Run:
         settings, mine = self.settings, given.get("reward")
         own = callable(mine) or isinstance(mine, Mapping)
         whole = self.filled(settings, {n: v for n, v in given.items() if n != "reward" or not own})

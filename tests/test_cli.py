@@ -128,8 +128,8 @@ def test_the_plan_is_told_and_nothing_is_made(cli: Cli, tmp_path: Path) -> None:
         "settings: ours for toy A round is 2 prompts x 4 samples = 8 samples. It is used for 1 "
         "optimiser step(s) of 8 samples: 1 epoch(s) x 1 minibatch(es). 1 process(es) hold 8 "
         "samples, generated 8 at a time and trained 3 at a time; these only set memory, not the "
-        "result. Nothing is held out of 4 prompts: what is measured is measured on training "
-        "prompts, and says nothing of others."
+        "result. trained by 1 x closeness Nothing is held out of 4 prompts: what is measured is "
+        "measured on training prompts, and says nothing of others."
     )
     assert not files(tmp_path)
 

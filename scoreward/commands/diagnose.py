@@ -8,6 +8,7 @@ import tyro
 from rich.console import Console
 
 from scoreward.commands.again import built
+from scoreward.commands.train import where_started
 from scoreward.records.reading import DIAGNOSIS_FILE, probed, read_run
 from scoreward.training.folder import RunFolder
 from scoreward.training.probe import Probe, probe
@@ -40,7 +41,8 @@ def diagnose(words: list[str]) -> int:
         run = built(folder, "add --no-probe, or call scoreward.training.probe.probe(run)")
         run = replace(run, device=options.device or run.device)
         settings = Probe(rounds=options.rounds)
-        measured = probe(run, settings, tell=lambda line: console.print(f"[dim]{line}[/dim]"))
+        with where_started(folder):  # rewards may read files when they are first asked
+            measured = probe(run, settings, tell=lambda line: console.print(f"[dim]{line}[/dim]"))
     evidence = evidence_of(read_run(options.folder))
     causes = explain(replace(evidence, probe=probed(measured)))
     folder.write_json(DIAGNOSIS_FILE, {"causes": [vars(c) for c in causes], "probe": measured})

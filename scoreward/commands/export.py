@@ -9,7 +9,7 @@ import tyro
 from rich.console import Console
 from safetensors.torch import save_file
 
-from scoreward.commands.again import built, fit
+from scoreward.commands.again import fit, reopened
 from scoreward.core.device import chosen
 from scoreward.models.weights import Weights
 from scoreward.report.run.card import model_card
@@ -28,6 +28,7 @@ class ExportOptions:
     merged: bool = False  # a whole pipeline, adapters added to its weights
     which: Literal["ema", "live"] = "ema"  # the average that was measured, or the last weights
     device: str = "cpu"  # where adapters are added to the weights
+    model: str | None = None  # where the pretrained model lies now, if not where it was trained
 
 
 def export(words: list[str]) -> int:
@@ -39,7 +40,8 @@ def export(words: list[str]) -> int:
         raise CheckpointError(f"{options.run} has no checkpoint yet")
     if options.to.exists() and any(options.to.iterdir()):
         raise RunFolderError(f"{options.to} is not empty; name a folder that does not exist yet")
-    model = built(folder, "call run.model.save(weights, folder, merged)").model
+    more = [] if options.model is None else ["--model", options.model]
+    model = reopened(folder, "call run.model.save(weights, folder, merged)", more).model
     aside = options.to.with_name(f".{options.to.name}.writing")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)

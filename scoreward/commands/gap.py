@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scoreward.commands.again import built
+from scoreward.commands.train import where_started
 from scoreward.core.denoiser import Denoiser, Guided, InPrecision
 from scoreward.models.weights import Weights
 from scoreward.records.reading import GAP_FILE, read_run
@@ -46,7 +47,8 @@ def gap(words: list[str]) -> int:
     """scoreward gap RUN"""
     options = tyro.cli(GapOptions, args=words, prog="scoreward gap")
     if options.again or not read_run(options.folder).gaps:
-        measure(RunFolder(options.folder), options.measure, not options.json, options.device)
+        with where_started(RunFolder(options.folder)) as folder:
+            measure(folder, options.measure, not options.json, options.device)
     run = read_run(options.folder)
     found = drawing.points(run.gaps, options.score)
     if not found:

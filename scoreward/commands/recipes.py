@@ -25,6 +25,7 @@ class Command:
     run: Callable[..., Run]
     about: str = ""
     renamed: Mapping[str, str] = field(default_factory=dict)
+    model: Callable[..., Any] | None = None  # the model alone; None: the run has to be made
 
 
 def find(words: Sequence[str]) -> tuple[Command, list[str]]:
@@ -43,7 +44,7 @@ def find(words: Sequence[str]) -> tuple[Command, list[str]]:
 
 
 def _command(pair: Recipe) -> Command:
-    return Command(pair.settings, pair.run, pair.about, pair.task.renamed)
+    return Command(pair.settings, pair.run, pair.about, pair.task.renamed, pair.model)
 
 
 def _from_file(name: str, on: str | None) -> Command:

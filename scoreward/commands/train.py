@@ -5,6 +5,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from rich.table import Table
 
 from scoreward.commands.live import say_held_out, watch
 from scoreward.commands.recipes import find, parse, taken
+from scoreward.made_of import noting
 from scoreward.report import write_report
 from scoreward.training.checkpoint import newest, read_snapshot
 from scoreward.training.folder import RunFolder, RunFolderError
@@ -67,10 +69,11 @@ def resume(words: list[str]) -> int:
     about = folder.about()
     torch.set_num_threads(int(about.get("threads", torch.get_num_threads())))
     command = command_of(folder, "resume it there with run.resume()")
-    run, shown = build(*command, "scoreward resume")
-    run = replace(run, folder=options.folder, device=options.device or run.device)
-    _explain(run)
-    return _show(run, run.resume(), shown)
+    with where_started(folder) as folder:
+        run, shown = build(*command, "scoreward resume")
+        run = replace(run, folder=folder.path, device=options.device or run.device)
+        _explain(run)
+        return _show(run, run.resume(options.changed), shown)
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class ResumeOptions:
 
     folder: Annotated[Path, tyro.conf.Positional]  # the run folder
     device: str | None = None  # another device than the one it was started with
+    changed: bool = False  # go on although files that the run was made of have changed
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,8 @@ def build(recipe: str, words: list[str], program: str) -> tuple[Run, Options]:
     if Path(recipe).name == "run.json":
         recipe, words = repeated(Path(recipe), words)
     command, rest = find([recipe, *words])
-    options, run = parse(command, Options, rest, program)
+    with noting() as made_of:  # also what a recipe of the user's own reads
+        options, run = parse(command, Options, rest, program)
     known = {n: v for n, v in run.origin.items() if n not in ("made", "unspoken")}
     origin = {
         **known,  # what a task knows of its data
@@ -138,6 +143,8 @@ def build(recipe: str, words: list[str], program: str) -> tuple[Run, Options]:
         "origin_recipe": recipe,
         "arguments": words,
         "command": f"scoreward train {recipe} {shlex.join(words)}".strip(),
+        "made_of": made_of,
+        "started_in": str(Path.cwd()),
     }
     # a recipe may have guards of its own
     guards = run.guards if options.guards == Guards() else options.guards
@@ -150,6 +157,21 @@ def build(recipe: str, words: list[str], program: str) -> tuple[Run, Options]:
         guards=guards,
     )
     return run, options
+
+
+@contextmanager
+def where_started(folder: RunFolder) -> Iterator[RunFolder]:
+    """In the working folder in which a run was started, which its paths are relative to.
+
+    Where that is gone, as on another machine, they are relative to this one.
+    """
+    home = Path(folder.about().get("started_in", "."))
+    if not home.is_dir() or home.resolve() == Path.cwd():
+        yield folder
+        return
+    folder = RunFolder(folder.path.resolve())
+    with chdir(home):
+        yield folder
 
 
 def repeated(record: Path, words: list[str]) -> tuple[str, list[str]]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scoreward.data.texts import TextError, checked, table, text_of
+from scoreward.made_of import note
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 LISTINGS = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
@@ -17,6 +18,8 @@ def captioned(folder: Path) -> list[tuple[Path, str]]:
     """(picture, caption), in the order of the list or of the names.  Raises CaptionsError."""
     if not folder.is_dir():
         raise CaptionsError(f"there is no folder {folder}; it should hold pictures and captions")
+    folder = folder.resolve()  # pictures are read later, and from another working folder maybe
+    note(folder)
     listing = next((folder / n for n in LISTINGS if (folder / n).is_file()), None)
     try:
         found = list(_beside(folder) if listing is None else _listed(listing))

@@ -14,7 +14,8 @@ from typing import Any, Self
 
 from scoreward.data.holding import Cut, cut
 from scoreward.data.holding import share_of as share_of
-from scoreward.data.texts import TABLES, TableRow, TextError, checked, table
+from scoreward.data.texts import TABLES, FileRow, TextError, checked, table
+from scoreward.made_of import note
 
 ANIMALS = (
     "ant bat bear bee beetle bird butterfly camel cat chicken cow deer dog dolphin duck fish fly "
@@ -118,14 +119,15 @@ def vars_of(prompt: str) -> list[Any]:
     return [getattr(prompt, name, None) for name in ("image", "fields")]
 
 
-def _prompt(path: Path, row: TableRow) -> str:
+def _prompt(path: Path, row: FileRow) -> str:
     text = row.text("prompt")
     more = {name: value for name, value in row.values.items() if name not in ("prompt", "image")}
     if row.values.get("image") is None:
         return Prompt(text, more)
-    picture = path.parent / checked(row.values["image"], f'"image" in {row.place}')
+    picture = path.resolve().parent / checked(row.values["image"], f'"image" in {row.place}')
     if not picture.is_file():
         raise PromptsError(f"{row.place} names a picture that is not there: {picture}")
+    note(picture)
     return Instruction(text, picture, more)
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from unicodedata import category
 
+from scoreward.made_of import note
+
 LINE = re.compile(r"\r\n|\r|\n")
 MARK = "\ufeff"
 OTHERS = {
@@ -34,7 +36,7 @@ class TextError(ValueError):
 
 
 @dataclass(frozen=True)
-class TableRow:
+class FileRow:
     """What one row of a table holds, and where that is."""
 
     place: str  # "line 3 of prompts.jsonl"
@@ -98,6 +100,7 @@ def text_of(path: Path) -> str:
 def content_of(path: Path) -> bytes:
     """The bytes of a file, unpacked.  Raises TextError for what cannot be read or is too large."""
     try:
+        note(path)
         if suffix_of(path)[1]:
             with gzip.open(path) as stream:
                 raw = stream.read(LONGEST + 1)
@@ -129,7 +132,7 @@ def suffix_of(path: Path) -> tuple[str, bool]:
     return (rest[-1] if rest else ""), packed
 
 
-def table(path: Path, line: str) -> Iterator[TableRow]:
+def table(path: Path, line: str) -> Iterator[FileRow]:
     """The rows of a file, blank lines left out; a line of a `.txt` is the value named `line`.
 
     Raises TextError for a suffix that is not one of `TABLES`, and for what is not such a file.
@@ -141,20 +144,20 @@ def table(path: Path, line: str) -> Iterator[TableRow]:
     return TABLES[suffix](path, line)
 
 
-def _plain(path: Path, name: str) -> Iterator[TableRow]:
+def _plain(path: Path, name: str) -> Iterator[FileRow]:
     for number, line in enumerate(lines_of(path), 1):
         if not blank(line):
-            yield TableRow(f"line {number} of {path}", {name: line})
+            yield FileRow(f"line {number} of {path}", {name: line})
 
 
-def _json_lines(path: Path, name: str) -> Iterator[TableRow]:
+def _json_lines(path: Path, name: str) -> Iterator[FileRow]:
     for number, line in enumerate(lines_of(path), 1):
         if not blank(line):
             place = f"line {number} of {path}"
-            yield TableRow(place, json_object(line, place))
+            yield FileRow(place, json_object(line, place))
 
 
-def _json(path: Path, name: str) -> Iterator[TableRow]:
+def _json(path: Path, name: str) -> Iterator[FileRow]:
     """An array of objects; a file of one object a line is read as that."""
     text = text_of(path)
     if blank(text):
@@ -170,7 +173,7 @@ def _json(path: Path, name: str) -> Iterator[TableRow]:
         place = f"entry {number} of {path}"
         if not isinstance(entry, dict):
             raise TextError(f"{place} is {json_like(entry)}, expected a JSON object")
-        yield TableRow(place, entry)
+        yield FileRow(place, entry)
 
 
 def json_object(line: str, place: str) -> dict[str, Any]:
@@ -184,8 +187,8 @@ def json_object(line: str, place: str) -> dict[str, Any]:
     return entry
 
 
-def _separated(comma: str) -> Callable[[Path, str], Iterator[TableRow]]:
-    def rows(path: Path, name: str) -> Iterator[TableRow]:
+def _separated(comma: str) -> Callable[[Path, str], Iterator[FileRow]]:
+    def rows(path: Path, name: str) -> Iterator[FileRow]:
         reader = csv.reader(io.StringIO(text_of(path), newline=""), delimiter=comma, strict=True)
         names: list[str] = []
         try:
@@ -201,7 +204,7 @@ def _separated(comma: str) -> Callable[[Path, str], Iterator[TableRow]]:
                         f"{', '.join(names)}"
                     )
                 else:
-                    yield TableRow(place, dict(zip(names, cells)))
+                    yield FileRow(place, dict(zip(names, cells)))
         except csv.Error as error:
             raise TextError(f"line {reader.line_num} of {path} cannot be read: {error}") from None
 
@@ -218,7 +221,7 @@ def header(cells: list[str], place: str) -> list[str]:
     return names
 
 
-def _parquet(path: Path, name: str) -> Iterator[TableRow]:
+def _parquet(path: Path, name: str) -> Iterator[FileRow]:
     try:
         import pyarrow
         from pyarrow.parquet import ParquetFile
@@ -227,18 +230,19 @@ def _parquet(path: Path, name: str) -> Iterator[TableRow]:
             f"{path} is Parquet, which needs: pip install 'scoreward[preferences]'"
         ) from None
     try:
+        note(path)
         with ParquetFile(path) as file:
             number = 0
             for batch in file.iter_batches(1024):
                 for entry in batch.to_pylist():
-                    yield TableRow(f"row {number} of {path}", entry)
+                    yield FileRow(f"row {number} of {path}", entry)
                     number += 1
     except (pyarrow.ArrowException, OSError) as error:
         said = " ".join(str(error).split())[:300]
         raise TextError(f"{path} is not a Parquet file that can be read: {said}") from None
 
 
-TABLES: Mapping[str, Callable[[Path, str], Iterator[TableRow]]] = {
+TABLES: Mapping[str, Callable[[Path, str], Iterator[FileRow]]] = {
     ".txt": _plain,
     ".jsonl": _json_lines,
     ".json": _json,

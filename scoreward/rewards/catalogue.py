@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple, cast
 
+from scoreward.made_of import note
 from scoreward.own import own
 from scoreward.rewards.base import Reward
 
@@ -150,6 +151,8 @@ def find(name: str) -> Reward:
         )
     if equals and not weights:
         raise ValueError(f"nothing follows `=` in {name!r}; expected {known}={entry.takes}")
+    if equals and Path(weights).exists():
+        note(Path(weights))
     module = importlib.import_module(f"scoreward.rewards.{entry.module}")
     build = getattr(module, entry.constructor)
     return build(weights) if equals else build()

@@ -143,6 +143,10 @@ class Task(ABC):
         """What can be set about the task."""
 
     @abstractmethod
+    def opened(self, method: Method, given: Given) -> Any:
+        """The model alone, as it is before training; a `models.base.Trainable`."""
+
+    @abstractmethod
     def place(self, method: Method, given: Given) -> Any:
         """The model and what is around it, as the method needs it."""
 

@@ -178,6 +178,11 @@ class BuiltIn(Task):
             spread_prompts=self.spread,
         )
 
+    def opened(self, method: Method, given: Given) -> Model:
+        if isinstance(method, OnPictures) and method.untrained and self.pretraining is not None:
+            return self.pretraining.model(given)
+        return self.build(given["model"])
+
     def place(self, method: Method, given: Given) -> Place:
         held_out: HeldOut = given["held_out"]
         goal: Goal = given.get("goal", Goal())
@@ -198,7 +203,7 @@ class BuiltIn(Task):
         }
         if isinstance(method, OnPictures):
             return self._with_pictures(method, given, common)
-        model = self.build(given["model"])
+        model = self.opened(method, given)
         if isinstance(method, OnPairs):
             asked = train, list(measured or self.captions(held_out.split))
             return self._with_pairs(method, given, model, common | {"asked": asked})
@@ -207,7 +212,7 @@ class BuiltIn(Task):
     def _with_pictures(self, method: OnPictures, given: Given, common: Mapping) -> WithPictures:
         how = self.pretraining
         assert how is not None  # noqa: S101
-        model = how.model(given) if method.untrained else self.build(given["model"])
+        model = self.opened(method, given)
         pictures, captions = how.pictures(given, model)
         found = {"pictures": pictures, "captions": captions, "dropout": how.dropout(given)}
         return WithPictures(model=model, **found, **common)

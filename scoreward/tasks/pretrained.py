@@ -153,6 +153,9 @@ class Pretrained(Task):
             made |= {"guidance": Setting(self.guidance)}
         return made | {"measured": Setting(measured)}
 
+    def opened(self, method: Method, given: Given) -> Model:
+        return load(given["model"], given["loading"])
+
     def place(self, method: Method, given: Given) -> Place:
         goal: Goal = given["goal"]
         if said := self.refusal(method, goal):
@@ -162,7 +165,7 @@ class Pretrained(Task):
         if isinstance(method, OnPairs):
             return self._with_pairs(method, given)
         prompts, measured = goal.read(), given["measured"]
-        model = load(given["model"], given["loading"])
+        model = self.opened(method, given)
         video = is_video(model)
         return Place(
             name=self.name,
@@ -186,7 +189,7 @@ class Pretrained(Task):
                 f"{self.name}_{method.name} learns from pairs of pictures; give a preference file "
                 "or folder: --pairs FILE (docs/preferences.md)"
             )
-        model = load(given["model"], given["loading"])
+        model = self.opened(method, given)
         if method.labels and holds_labels(paired.pairs):
             found: Any = labels(paired.pairs, model, paired.skip_bad, paired.pairs_share)
         else:
@@ -220,7 +223,7 @@ class Pretrained(Task):
         train = [pairs[i] for i in parts.kept]
         texts = [text for _, text in train]
         held_out = list(dict.fromkeys(pairs[i][1] for i in parts.away))
-        model = load(given["model"], given["loading"])
+        model = self.opened(method, given)
         if model.read is None:
             raise ValueError(f"{given['model']} has no VAE that reads pictures")
         return WithPictures(

@@ -49,8 +49,11 @@ class OnLanguage(Task):
             "model": Setting(Smol()),
         }
 
+    def opened(self, method: Method, given: Given) -> LanguageModel:
+        return given["model"].build()
+
     def place(self, method: Method, given: Given) -> TextPlace:
-        model = given["model"].build()
+        model = self.opened(method, given)
         return TextPlace(self.name, model, self.data(model, given))
 
     def data(self, model: LanguageModel, given: Given) -> Any:
@@ -75,8 +78,11 @@ class OnDigits(OnLanguage):
             "count": Setting(512),
         }
 
+    def opened(self, method: Method, given: Given) -> LanguageModel:
+        return given["llama"].build()
+
     def place(self, method: Method, given: Given) -> TextPlace:
-        model = given["llama"].build()
+        model = self.opened(method, given)
         if given["file"].pairs is None:
             return TextPlace(self.name, model, digits(given["count"], given["held_out"]))
         return TextPlace(self.name, model, self.data(model, given))

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from scoreward.core.device import placed
+from scoreward.made_of import note
 from scoreward.training.optimizer import updates_made
 from scoreward.training.trainer import Evaluations, Trainer
 
@@ -125,6 +126,7 @@ def load(path: Path, trainer: Trainer) -> Saved:
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Tensors of a safetensors file, or CheckpointError in a sentence."""
     try:
+        note(path)
         return load_file(path)
     except FileNotFoundError:
         raise CheckpointError(f"there is no file {path}") from None

@@ -68,7 +68,10 @@ class RunFolder:
     def about(self) -> dict[str, Any]:
         """run.json.  Raises RunFolderError where there is none, or it is damaged."""
         try:
-            return json.loads((self.path / "run.json").read_text())
+            about = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+            if not isinstance(about, dict):
+                raise ValueError(f"it holds a {type(about).__name__}, expected a JSON object")
+            return about
         except FileNotFoundError:
             raise RunFolderError(
                 f"{self.path} is not a run folder: it has no run.json; runs are made by "

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scoreward.made_of import changes
 from scoreward.objectives.base import Objective
 from scoreward.rewards.base import RewardError
 from scoreward.training import checkpoint
@@ -135,10 +136,14 @@ class Run:
         session.begin()
         return session.moments()
 
-    def resume(self) -> Iterator[Moment]:
-        """Go on from the newest checkpoint of `folder`, or from the start if there is none."""
+    def resume(self, changed: bool = False) -> Iterator[Moment]:
+        """Go on from the newest checkpoint of `folder`, or from the start if there is none.
+
+        Raises RunFolderError if files that the run was made of have other content than when it was
+        started, unless it is to go on with what has `changed`.
+        """
         session = Session(self)
-        session.go_on()
+        session.go_on(changed)
         return session.moments()
 
 
@@ -170,8 +175,9 @@ class Session:
             self.folder.create(about(self.run) | {"device": str(self.team.device)})
         self.team.wait()
 
-    def go_on(self) -> None:
+    def go_on(self, changed: bool = False) -> None:
         """Load the newest checkpoint and forget what was recorded after it."""
+        new = self._made_of(changed)
         if self.folder.about().get("status") == "finished":
             raise RunFolderError(
                 f"{self.folder.path} holds a finished run; there is nothing to resume"
@@ -183,13 +189,28 @@ class Session:
             round, self.seconds = saved.round, saved.seconds
         if self.team.leads:
             self.folder.rewind(round)
-            self.folder.update(status="running", reason=None)
+            self.folder.update(status="running", reason=None, **new)
         self.team.wait()
         rounds = self.folder.records("round")
         numbers = rounds[0].items() if rounds else ()
         self.first = {name: value for name, value in numbers if isinstance(value, float)}
         evaluated = self.folder.records("evaluation")
         self.earlier = evaluated[-1].get("wall", self.seconds) if evaluated else 0.0
+
+    def _made_of(self, accepted: bool) -> dict[str, Any]:
+        """What run.json is to say of the files the run is made of.  Raises RunFolderError."""
+        about, now = self.folder.about(), self.run.origin.get("made_of", {})
+        if "made_of" not in about or "made_of" not in self.run.origin:
+            return {}
+        different = changes(about["made_of"], now)
+        if different and not accepted:
+            raise RunFolderError(
+                f"{self.folder.path} was started with other files: {'; '.join(different)}; put "
+                "back what there was, or go on with what there is now: scoreward resume "
+                f"{self.folder.path} --changed"
+            )
+        earlier = about.get("changed", [])
+        return {"made_of": dict(now), "changed": [*earlier, *different]} if different else {}
 
     def moments(self) -> Iterator[Moment]:
         """The loop.  Whatever stops it is recorded in run.json."""

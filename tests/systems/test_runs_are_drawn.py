@@ -25,7 +25,7 @@ def test_a_run_is_drawn_with_what_it_learned(options: list[str], tmp_path: Path)
     assert main(command) == 0
     assert main(["sample", PROMPT, "--run", str(folder), "--out", str(picture)]) == 0
     assert picture.exists()
-    model, base = Which(run=folder).model(), builtin.portraits()
+    model, base = Which(run=folder).opened().model, builtin.portraits()
     x, t = torch.randn(2, *builtin.portraits.shape), torch.tensor([0.3, 0.7])
     cond = model.encode([PROMPT] * 2)
     with torch.no_grad():

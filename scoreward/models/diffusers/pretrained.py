@@ -16,6 +16,7 @@ from torch import nn
 
 from scoreward.data.pictures import Fit
 from scoreward.data.store import TensorStore, cache_folder
+from scoreward.made_of import note
 from scoreward.models.base import Model
 from scoreward.models.diffusers.export import saver
 from scoreward.models.diffusers.families import family_of, pipeline_class
@@ -159,7 +160,8 @@ def found(path: str | Path) -> Path:
     """The folder of a pipeline; an identifier is downloaded.  Raises PretrainedError."""
     folder = Path(path)
     if (folder / "model_index.json").is_file():
-        return folder
+        note(folder)
+        return folder.resolve()  # its encoders are read later
     if folder.exists():
         what = "a single file" if folder.is_file() else "a folder without model_index.json"
         raise PretrainedError(

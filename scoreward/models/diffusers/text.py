@@ -16,8 +16,7 @@ from torch.nn import functional as F
 
 from scoreward.core.rows import Rows, join
 from scoreward.data.store import TensorStore
-
-SAMPLED = 1 << 20  # bytes read at the start, the middle and the end of a file of weights
+from scoreward.made_of import add_content
 
 
 @dataclass(frozen=True)
@@ -62,20 +61,8 @@ def fingerprint(folder: Path, parts: Sequence[str]) -> str:
         for path in sorted((folder / part).rglob("*")):
             if path.is_file():
                 digest.update(f"{path.relative_to(folder)} {path.stat().st_size}".encode())
-                digest.update(_content(path))
+                add_content(digest, path)
     return digest.hexdigest()[:32]
-
-
-def _content(path: Path) -> bytes:
-    size = path.stat().st_size
-    if size <= 4 * SAMPLED:
-        return path.read_bytes()
-    with path.open("rb") as stream:
-        pieces = []
-        for start in (0, size // 2, size - SAMPLED):
-            stream.seek(start)
-            pieces.append(stream.read(SAMPLED))
-    return b"".join(pieces)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from scoreward.data.store import cache_folder
+from scoreward.made_of import note
 from scoreward.models.lora import LoRA, add_lora
 from scoreward.models.texts.language import LanguageModel
 
@@ -40,6 +41,8 @@ def load_language(
     source: str, loading: LanguageLoading = LanguageLoading(), gguf: str | None = None
 ) -> LanguageModel:
     """A model of `transformers` by folder or hub name; `gguf` names a file in that folder."""
+    if Path(source).is_dir():
+        note(Path(source))
     folder = source if gguf is None else str(_dequantised(Path(source), gguf))
     network, tokenizer = _loaded(folder)
     name = source if gguf is None else f"{Path(source).name}/{gguf}"
