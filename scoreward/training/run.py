@@ -22,7 +22,7 @@ from scoreward.training.folder import RunFolder, RunFolderError, record
 from scoreward.training.guards import Diverged, Guards
 from scoreward.training.interrupt import Stop, stop_after_round
 from scoreward.training.optimizer import Optimizer
-from scoreward.training.sources.online import Source
+from scoreward.training.sources.online import HISTORY, Source
 from scoreward.training.team import Team
 from scoreward.training.trainer import Evaluations, Trainer
 from scoreward.verdict import health
@@ -187,6 +187,8 @@ class Session:
         if path is not None:
             saved = checkpoint.load(path, self.trainer)
             round, self.seconds = saved.round, saved.seconds
+            if new:  # what is known of each prompt is of other prompts or by another reward
+                self.trainer.memory.pop(HISTORY, None)
         if self.team.leads:
             self.folder.rewind(round)
             self.folder.update(status="running", reason=None, **new)

@@ -28,6 +28,9 @@ from scoreward.training.team import Team
 from scoreward.training.work import Collected, Generated, PictureWork, Work, pictured
 
 
+HISTORY = "rewards/history"  # in memory: the last rewards of each prompt, by its number
+
+
 class Source(ABC, Generic[PolicyT, Given_co]):
     """An endless sequence of rounds, addressed by number.
 
@@ -210,7 +213,7 @@ class Online(Source[DiffusionPolicy, Samples]):
             return self.advantages(rewards, self._weights(), group)
         size = self.advantages.history
         empty = torch.full((len(self.prompts), size), torch.nan, dtype=rewards.dtype)
-        history = memory.setdefault("rewards/history", empty)
+        history = memory.setdefault(HISTORY, empty)
         prompt = torch.tensor(chosen).repeat_interleave(self.geometry.group)
         return self.advantages(rewards, self._weights(), group, prompt, history)
 
