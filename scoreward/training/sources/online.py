@@ -27,7 +27,6 @@ from scoreward.training.sources.drawing import Drawer
 from scoreward.training.team import Team
 from scoreward.training.work import Collected, Generated, PictureWork, Work, pictured
 
-
 HISTORY = "rewards/history"  # in memory: the last rewards of each prompt, by its number
 
 
