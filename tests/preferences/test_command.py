@@ -209,7 +209,7 @@ def test_wrong_words_are_refused_in_a_sentence(pairs: Cli, tmp_path: Path) -> No
     assert (code, "inspect FILE" in out) == (2, True)
 
 
-READING = {"--decoded", "--json", "--layout", "--no-decoded", "--no-json", "--no-skip-bad",
+READING = {"--columns", "--json", "--layout", "--no-json", "--no-skip-bad",
            "--pictures", "--skip-bad", "--split"}  # fmt: skip
 OPTIONS = {
     "inspect": {"--shown", "--out"},

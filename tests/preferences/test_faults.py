@@ -27,10 +27,14 @@ CUT = coded(1)[:60]  # the header of a picture and a little more
 
 # (kind, a good row, what is wrong with the bad one, the sentence)
 FAULTS = {
-    "no picture": (ImagePair, OWN, {"loser": b"GIF? no"}, "the picture in loser does not decode"),
+    "no picture": (
+        ImagePair, OWN, {"loser": b"GIF? no"},
+        "the picture in loser is not a picture of a kind that can be read",
+    ),
     "half a picture": (
         ImagePair, OWN, {"winner": CUT},
-        "a picture does not decode; its file is damaged or cut off",
+        "the picture in winner does not decode; its file is damaged or cut off (image file is "
+        "truncated)",
     ),
     "empty picture": (ImagePair, OWN, {"winner": b""}, "there is no picture in winner"),
     "picture is null": (ImagePair, OWN, {"winner": None}, "winner is missing"),
@@ -148,14 +152,16 @@ def test_files_without_rows_or_of_no_known_format_are_refused(put: Write, tmp_pa
     (tmp_path / "list.json").write_text('{"prompt": "p"}')
     (tmp_path / "half.json").write_text('[{"prompt": "p"')
     (tmp_path / "t.csv").write_text("prompt\n")
+    (tmp_path / "t.txt").write_text("prompt\n")
     (tmp_path / "none").mkdir()
     for name, why in (
         ("e.parquet", "is empty: it has columns but no rows"),
         ("broken.parquet", "is not a Parquet file"),
-        ("list.json", "should be a JSON array of objects"),
-        ("half.json", r"is not JSON; one object a line is \.jsonl"),
-        ("t.csv", r"is not one of \.parquet, \.jsonl, \.json"),
-        ("none", r"has no \.parquet, \.jsonl, \.json file in it"),
+        ("list.json", "list.json has the columns prompt, which fit no layout"),
+        ("half.json", r"line 1 of .*half\.json is not a JSON object"),
+        ("t.csv", r"t\.csv is empty"),
+        ("t.txt", r"is not one of \.parquet, \.jsonl, \.json, \.csv, \.tsv, \.tar"),
+        ("none", r"has no \.parquet, \.jsonl, \.json, \.csv, \.tsv, \.tar file in it"),
     ):
         with pytest.raises(PreferenceError, match=why):
             read_text_pairs(tmp_path / name)

@@ -5,6 +5,7 @@ when it is opened and then makes record i anew from its row when asked; a stream
 Pictures are stored as `datasets` stores them, so a file opens anywhere as a data set with images.
 """
 
+import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from typing import Any, Generic, TypeVar, overload
 
 from PIL.Image import Image
 
-from scoreward.data.preferences.layouts import OWN, UNREADABLE, Layout, Make, Tie
+from scoreward.data.pictures import rgb
+from scoreward.data.preferences.layouts import OWN, Layout, Make, Tie, holds_picture
 from scoreward.data.preferences.layouts_images import PUBLIC_IMAGES
 from scoreward.data.preferences.layouts_texts import PUBLIC_TEXTS
 from scoreward.data.preferences.records import (
@@ -34,14 +36,21 @@ from scoreward.data.preferences.records import (
     check,
     counted,
     first_of,
-    pictures,
 )
 from scoreward.data.preferences.tables import RecordTable, Row, tables
 from scoreward.data.store import written_whole
 
 R = TypeVar("R", bound=Record)
 KNOWN = (*OWN, *PUBLIC_IMAGES, *PUBLIC_TEXTS)  # of two that fit, the earlier one is meant
-MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")  # of pictures that PNG holds without loss
+FIELDS = {"system", *(column for layout in KNOWN for column in layout.columns)}
+PROMPTS = ("question", "instruction", "query", "input", "problem")  # what else prompts are called
+HARMLESS = (
+    *("id", "ids", "uid", "uuid", "hash", "index", "source", "sources", "origin", "dataset"),
+    *("subset", "split", "model", "models", "name", "generator", "annotator", "rater", "user"),
+    *("license", "language", "lang", "date", "time", "timestamp", "url", "score", "scores"),
+    *("rating", "rank", "label", "margin", "category", "type", "topic", "tags", "rationale"),
+)
+"""Words in the name of a column that no model is told."""
 ROWS = 100  # held at once while writing
 
 
@@ -50,9 +59,27 @@ class Reading:
     """How files are read."""
 
     layout: str = "auto"  # by the columns, or a layout by name
-    decoded: bool = True  # decode every picture once while checking; False trusts their headers
-    pictures: Path | None = None  # where relative paths begin; beside the file if None
-    split: str = "train"  # of a data set on a hub
+    columns: tuple[
+        str, ...
+    ] = ()  # what columns are, where they are called otherwise: prompt=question
+    pictures: Path | None = None  # the folder that paths of pictures lead into; default: the file's
+    split: str = "train"  # of a folder or a data set that has several
+
+    def renamed(self) -> dict[str, str]:
+        """Column of the file by what it is.  Raises PreferenceError."""
+        found: dict[str, str] = {}
+        for one in self.columns:
+            name, equals, column = one.partition("=")
+            if not (name and equals and column) or name in found or column in found.values():
+                raise PreferenceError(
+                    f"--columns takes WHAT=COLUMN, each once, as in prompt=question; got {one!r}"
+                )
+            if name not in FIELDS:
+                raise PreferenceError(
+                    f"no layout has a column {name!r}; columns are {', '.join(sorted(FIELDS))}"
+                )
+            found[name] = column
+        return found
 
 
 @dataclass(frozen=True)
@@ -86,6 +113,21 @@ class Records(Sequence[R], Generic[R]):
     def __init__(self, parts: Sequence[_Part], places: array, dropped: Dropped) -> None:
         self._parts, self._places = parts, places
         self.dropped = dropped
+
+    def __iter__(self) -> Iterator[R]:
+        """Read from the beginning, and so without looking for each."""
+        wanted = [tuple(self._place(i)) for i in range(len(self))]
+        if wanted != sorted(wanted):
+            yield from (self[i] for i in range(len(self)))
+            return
+        waiting = iter(wanted)
+        place = next(waiting, None)
+        for record, here in Stream[R](self._parts, skip_bad=True).placed(checked=False):
+            if here == place:
+                yield record
+                place = next(waiting, None)
+        if place is not None:
+            raise PreferenceError(f"{self._parts[0].table.file} has changed while it was read")
 
     def __len__(self) -> int:
         return len(self._places) // 4
@@ -122,10 +164,8 @@ class Records(Sequence[R], Generic[R]):
 class Stream(Iterable[R], Generic[R]):
     """Records read once through, never all held; `dropped` counts what the last pass left out."""
 
-    def __init__(
-        self, parts: Sequence[_Part], skip_bad: bool, decoded: bool, eager: bool = False
-    ) -> None:
-        self._parts, self._skip, self._decoded, self._eager = parts, skip_bad, decoded, eager
+    def __init__(self, parts: Sequence[_Part], skip_bad: bool, eager: bool = False) -> None:
+        self._parts, self._skip, self._eager = parts, skip_bad, eager
         self._ties, self._bad = 0, list[Fault]()
 
     @property
@@ -135,8 +175,8 @@ class Stream(Iterable[R], Generic[R]):
     def __iter__(self) -> Iterator[R]:
         return (record for record, _ in self.placed())
 
-    def placed(self) -> Iterator[tuple[R, tuple[int, int, int, int]]]:
-        """Records that can be used, with their places.
+    def placed(self, checked: bool = True) -> Iterator[tuple[R, tuple[int, int, int, int]]]:
+        """Records that can be used, with their places; unless they have been `checked` before.
 
         Raises PreferenceError unless faults are skipped: at the first, or if it is `eager` in the
         end, with their number.
@@ -150,10 +190,8 @@ class Stream(Iterable[R], Generic[R]):
                             raise row
                     made = list(part.make([r for r in rows if isinstance(r, dict)], part.folder))
                     kept: list[Any] = [r for r in made if not isinstance(r, Tie)]
-                    for record in kept:
+                    for record in kept if checked else ():
                         check(record)
-                        if self._decoded:
-                            decode(record)
                 except Unusable as why:
                     self._bad.append(Fault(part.table.file, first, str(why)))
                     if not self._skip and not self._eager:
@@ -165,19 +203,6 @@ class Stream(Iterable[R], Generic[R]):
             raise first_of(self._bad)
 
 
-def decode(record: Record) -> None:
-    """Read the whole of its pictures now.  Raises Unusable."""
-    for picture in pictures(record):
-        try:
-            picture.load()
-        except UNREADABLE:
-            raise Unusable("a picture does not decode; its file is damaged or cut off") from None
-    if isinstance(record, ImagePair):
-        one, other = record.winner, record.loser
-        if (one.mode, one.size, one.tobytes()) == (other.mode, other.size, other.tobytes()):
-            raise Unusable("winner and loser are the same picture")
-
-
 def read(
     kind: type[R], source: Path | str, skip_bad: bool = False, how: Reading = Reading()
 ) -> Records[R]:
@@ -187,7 +212,7 @@ def read(
     `skip_bad` rows that cannot be used are left out and counted.
     """
     parts = _parts(kind, source, how, streaming=False)
-    scan: Stream[R] = Stream(parts, skip_bad, how.decoded, eager=True)
+    scan: Stream[R] = Stream(parts, skip_bad, eager=True)
     places = array("q", (value for _, place in scan.placed() for value in place))
     if not places:
         raise PreferenceError(f"no row of {source} can be used: {counted(scan.dropped)}")
@@ -196,30 +221,70 @@ def read(
 
 def kind_of(source: Path | str, how: Reading = Reading(), among: Sequence[type] = ()) -> type:
     """What a file holds: the first kind of its layout, or the first that is `among` these."""
-    table = tables(source, streaming=True, split=how.split)[0]
-    kinds = list(recognise(table.file, table.columns, how.layout).makes)
+    table, layout = _recognised(tables(source, streaming=True, split=how.split)[0], how)
+    kinds = [kind for kind in layout.makes if fits(kind, table)]
     return next((kind for kind in kinds if kind in among), kinds[0])
+
+
+def fits(kind: type, table: RecordTable) -> bool:
+    """Whether answers in a table are pictures, where the kind is one of pictures, or texts."""
+    row = next((row for row in table.scan() if isinstance(row, dict)), {})
+    if not {"chosen", "rejected"} <= row.keys():
+        return True
+    return holds_picture(row["chosen"]) is (kind is ImagePair)
 
 
 def stream(
     kind: type[R], source: Path | str, skip_bad: bool = False, how: Reading = Reading()
 ) -> Stream[R]:
     """As `read`, but rows pass by and are never all held, so a fault shows when it is met."""
-    return Stream(_parts(kind, source, how, streaming=True), skip_bad, how.decoded)
+    return Stream(_parts(kind, source, how, streaming=True), skip_bad)
 
 
 def _parts(kind: type, source: Path | str, how: Reading, streaming: bool) -> list[_Part]:
     parts: list[_Part] = []
-    for table in tables(source, streaming, how.split):
-        layout = recognise(table.file, table.columns, how.layout)
-        if kind not in layout.makes:
-            held = " or ".join(k.__name__ for k in layout.makes)
+    for found in tables(source, streaming, how.split):
+        table, layout = _recognised(found, how)
+        if kind not in layout.makes or not fits(kind, table):
+            held = " or ".join(k.__name__ for k in layout.makes if fits(k, table))
             raise PreferenceError(
                 f"{table.file} has the layout {layout.name}, which holds {held}, not "
                 f"{kind.__name__}; `scoreward pairs make` makes pairs of groups"
             )
         parts.append(_Part(table, layout, layout.makes[kind], how.pictures or table.folder))
     return parts
+
+
+def _recognised(table: RecordTable, how: Reading) -> tuple[RecordTable, Layout]:
+    """A table with its columns called as a layout has them, and the layout.
+
+    Raises PreferenceError where that would be a guess.
+    """
+    names = how.renamed()
+    prompts = [name for name in PROMPTS if name in table.columns and name not in names.values()]
+    here = {*table.columns, *names}
+    answers = here >= {"chosen", "rejected"} or here >= {"completion", "label"}
+    if answers and "prompt" not in here and len(prompts) == 1:
+        names["prompt"] = prompts[0]
+    table = table.renamed(names) if names else table
+    layout = recognise(table.file, table.columns, how.layout)
+    if "prompt" not in table.columns and "caption" not in table.columns:
+        row = next((row for row in table.scan() if isinstance(row, dict)), {})
+        unread = [n for n, value in row.items() if isinstance(value, str) and says(n)]
+        unread = [n for n in unread if n not in layout.columns]
+        if unread:
+            raise PreferenceError(
+                f"{table.file} has no column prompt, and texts that would not be read: "
+                f"{', '.join(unread)}; say what they are, for example --columns "
+                f"prompt={unread[-1]}"
+            )
+    return table, layout
+
+
+def says(name: str) -> bool:
+    """Whether a column of this name may be part of what a model is told."""
+    words = re.split(r"[^a-z]+", name.lower())
+    return not set(HARMLESS) & set(words)
 
 
 def recognise(file: str, columns: Sequence[str], layout: str = "auto") -> Layout:
@@ -295,9 +360,9 @@ def _row(record: Record, kind: type[Record], chat: bool) -> Row:
 
 
 def packed(picture: Image) -> Row:
-    """A picture as `datasets` stores one, without loss."""
-    kept, buffer = picture if picture.mode in MODES else picture.convert("RGB"), BytesIO()
-    kept.save(buffer, format="PNG")
+    """A picture as `datasets` stores one, as it is to be looked at, without loss."""
+    buffer = BytesIO()
+    rgb(picture).save(buffer, format="PNG")
     return {"bytes": buffer.getvalue(), "path": None}
 
 

@@ -4,15 +4,20 @@ A layout is a name, the columns that give it away, and a function from the row (
 belong together) to records. Here are the layouts of our own files; files.py chooses.
 """
 
+import re
+from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from io import BytesIO
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from scoreward.data.pictures import PictureError
+from scoreward.data.pictures import picture as a_picture
 from scoreward.data.preferences.records import (
     ImageBinary,
     ImageGroup,
@@ -26,7 +31,7 @@ from scoreward.data.preferences.records import (
 )
 from scoreward.data.preferences.tables import Row
 
-UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)  # what PIL raises
+LONGEST_PATH = 1024  # characters; what is longer is a picture in base64
 
 
 class Tie(Enum):
@@ -71,6 +76,9 @@ def text(row: Row, name: str) -> str:
 
 def number(name: str, value: object) -> float:
     """A number; not a finite one is refused later, in one place.  Raises Unusable."""
+    if isinstance(value, str):  # as a CSV has it
+        with suppress(ValueError):
+            value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Unusable(f"{name} is {value!r}, which is not a number"[:200])
     return float(value)
@@ -78,12 +86,14 @@ def number(name: str, value: object) -> float:
 
 def maybe(row: Row, name: str) -> float | None:
     """A number that may be missing."""
-    return None if row.get(name) is None else number(name, row[name])
+    return None if row.get(name) in (None, "") else number(name, row[name])
 
 
 def flag(row: Row, name: str) -> bool:
-    """True or false, also as 1 or 0.  Raises Unusable."""
+    """True or false, also as 1 or 0, or as a CSV has them.  Raises Unusable."""
     value = cell(row, name)
+    if isinstance(value, str):
+        value = {"true": True, "1": True, "false": False, "0": False}.get(value.lower(), value)
     if value not in (True, False):
         raise Unusable(f"{name} is {value!r}; expected true or false")
     return bool(value)
@@ -111,26 +121,66 @@ def messages(name: str, value: object) -> list[dict[str, str]]:
 
 
 def opened(name: str, value: object, folder: Path) -> Image.Image:
-    """The picture of one cell: bytes, a path, or both as `datasets` stores them.
+    """The picture of one cell, as it is to be looked at: bytes, base64 or a path in the folder.
 
-    Only its header is read here; PIL decodes the rest at first use.  Raises Unusable.
+    `datasets` stores bytes and path together; a list of one picture is that picture. Raises
+    Unusable.
     """
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
     content = value.get("bytes") or value.get("path") if isinstance(value, dict) else value
     if not content:
         raise Unusable(f"there is no picture in {name}")
     if isinstance(content, str):
-        content = folder / content
-        if not content.is_file():
-            raise Unusable(
-                f"{name} names a picture that is not there, {content}; --pictures says where "
-                f"such paths begin"
-            )
+        content = _spelled(name, content, folder)
     elif not isinstance(content, bytes):
         raise Unusable(f"{name} is {type(content).__name__}, not a picture's bytes or path")
     try:
-        return Image.open(BytesIO(content) if isinstance(content, bytes) else content)
-    except UNREADABLE:
-        raise Unusable(f"the picture in {name} does not decode") from None
+        what = f"the picture in {name}" if isinstance(content, bytes) else f"{content} in {name}"
+        return a_picture(content, what)
+    except PictureError as fault:
+        raise Unusable(str(fault)) from None
+
+
+def _spelled(name: str, text: str, folder: Path) -> bytes | Path:
+    """What a text in the place of a picture means.  Raises Unusable."""
+    head, comma, coded = text.partition(",")
+    if head.startswith("data:") and comma:
+        return _unpacked(name, coded)
+    if "://" in text[:12]:
+        raise Unusable(f"{name} is an address on the web, {text[:80]}; download its picture first")
+    if len(text) > LONGEST_PATH:
+        return _unpacked(name, text)
+    path = Path(normpath(folder.absolute() / text))
+    if not path.is_relative_to(normpath(folder.absolute())):
+        raise Unusable(
+            f"{name} names a picture outside of {folder}, {text}; --pictures says in which folder "
+            "such pictures are"
+        )
+    if path.is_file():
+        return path
+    if re.fullmatch(r"[A-Za-z0-9+/\s]{64,}={0,2}\s*", text):
+        return _unpacked(name, text)
+    raise Unusable(
+        f"{name} names a picture that is not there, {folder / text}; --pictures says where such "
+        "paths begin"
+    )
+
+
+def _unpacked(name: str, text: str) -> bytes:
+    try:
+        return b64decode("".join(text.split()), validate=True)
+    except ValueError:
+        raise Unusable(f"{name} is neither a path nor a picture in base64: {text[:60]!r}") from None
+
+
+def holds_picture(value: object) -> bool:
+    """Whether a cell is a picture by its type: bytes, what `datasets` stores, or a list of one."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, dict):
+        return "bytes" in value and "role" not in value
+    return isinstance(value, bytes) or (isinstance(value, str) and value.startswith("data:image/"))
 
 
 def picture(row: Row, name: str, folder: Path) -> Image.Image:

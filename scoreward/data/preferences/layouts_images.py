@@ -17,6 +17,7 @@ from scoreward.data.preferences.layouts import (
     Made,
     Make,
     cell,
+    maybe,
     number,
     opened,
     picture,
@@ -57,6 +58,45 @@ def _reward_db_pair(rows: Sequence[Row], folder: Path) -> Made:
     better, worse = (picture(row, name, folder) for name in ("img_better", "img_worse"))
     known = word(row, "prompt_id")
     yield ImagePair(text(row, "prompt"), better, worse, id=known, source=PEOPLE)
+
+
+def _voted(rows: Sequence[Row], folder: Path, pictures: str, votes: str) -> Made:
+    """Two pictures and how many were for each, both as columns that end in 1 and 2."""
+    row = rows[0]
+    both = [picture(row, pictures.format(n), folder) for n in (1, 2)]
+    counts = [number(votes.format(n), cell(row, votes.format(n))) for n in (1, 2)]
+    yield from _more(text(row, "prompt"), both, counts)
+
+
+def _hpd_v3(rows: Sequence[Row], folder: Path) -> Made:
+    """path1 was preferred; where the votes for both stand there, they decide.  [hpsv3] (HPDv3)"""
+    row = rows[0]
+    both = [picture(row, name, folder) for name in ("path1", "path2")]
+    votes = row.get("choice_dist")
+    if votes is None:
+        yield ImagePair(text(row, "prompt"), both[0], both[1], source=PEOPLE)
+        return
+    if not isinstance(votes, list) or len(votes) != 2:
+        raise Unusable(f"choice_dist is {votes!r}; expected the votes for path1 and for path2")
+    yield from _more(text(row, "prompt"), both, [number("choice_dist", v) for v in votes])
+
+
+def _more(prompt: str, both: list[Image], votes: list[float]) -> Made:
+    """The picture with more votes won; as many are a tie."""
+    if votes[0] == votes[1]:
+        yield TIE
+        return
+    w, l = (0, 1) if votes[0] > votes[1] else (1, 0)  # noqa: E741
+    yield ImagePair(prompt, both[w], both[l], votes[w], votes[l], source=PEOPLE)
+
+
+def chosen_pictures(rows: Sequence[Row], folder: Path) -> Made:
+    """Pictures in the columns of answers, as TRL has them."""
+    row = rows[0]
+    won, lost = (picture(row, name, folder) for name in ("chosen", "rejected"))
+    scores = maybe(row, "score_w"), maybe(row, "score_l")
+    known = word(row, "id"), word(row, "source")
+    yield ImagePair(text(row, "prompt"), won, lost, *scores, *known)
 
 
 def _gathered(rows: Sequence[Row], folder: Path) -> Ranked:
@@ -113,6 +153,14 @@ def _ordered(prompt: str, images: list[Image], ranks: list[float], known: str = 
 
 
 PUBLIC_IMAGES = (
+    Layout("rapidata", frozenset({"prompt", "image1", "image2",
+           "weighted_results_image1_preference", "weighted_results_image2_preference"}),
+           {ImagePair: partial(_voted, pictures="image{}",
+                               votes="weighted_results_image{}_preference")}),
+    Layout("rapidata votes", frozenset({"prompt", "image1", "image2", "votes_image1",
+           "votes_image2"}),
+           {ImagePair: partial(_voted, pictures="image{}", votes="votes_image{}")}),
+    Layout("hpd-v3", frozenset({"prompt", "path1", "path2"}), {ImagePair: _hpd_v3}),
     Layout("pick-a-pic", frozenset({"caption", "jpg_0", "jpg_1", "label_0"}),
            {ImagePair: _pick_a_pic}),
     Layout("hpd-v2 choices", frozenset({"prompt", "human_preference", "image_path"}),

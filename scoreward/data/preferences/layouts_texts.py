@@ -18,7 +18,8 @@ from scoreward.data.preferences.layouts import (
     prompt_of,
     word,
 )
-from scoreward.data.preferences.records import Prompt, TextBinary, TextPair, Unusable
+from scoreward.data.preferences.layouts_images import chosen_pictures
+from scoreward.data.preferences.records import ImagePair, Prompt, TextBinary, TextPair, Unusable
 from scoreward.data.preferences.tables import Row
 
 
@@ -41,6 +42,8 @@ def _pair(rows: Sequence[Row], folder: Path) -> Made:
 def _unpaired(rows: Sequence[Row], folder: Path) -> Made:
     row = rows[0]
     prompt, completion = prompt_of(row), cell(row, "completion")
+    if isinstance(row.get("system"), str) and row["system"].strip():
+        prompt = [{"role": "system", "content": row["system"]}, *_joined(prompt)]
     if not isinstance(completion, str):
         prompt, completion = _joined(prompt), messages("completion", completion)
         completion = _answer("completion", completion)
@@ -48,9 +51,14 @@ def _unpaired(rows: Sequence[Row], folder: Path) -> Made:
 
 
 def _halves(row: Row) -> tuple[Prompt, str, str]:
-    """(prompt, chosen, rejected) in whatever form the row has them."""
+    """(prompt, chosen, rejected) in whatever form the row has them, below what a system said."""
     chosen, rejected = cell(row, "chosen"), cell(row, "rejected")
     prompt = None if row.get("prompt") is None else prompt_of(row)
+    if isinstance(row.get("system"), str) and row["system"].strip():
+        if prompt is None:
+            raise Unusable("there is a system message, and no prompt to put it before")
+        first = {"role": "system", "content": row["system"]}
+        prompt = [first, *_joined(prompt)]
     if isinstance(chosen, str) and isinstance(rejected, str):
         return _cut(chosen, rejected) if prompt is None else (prompt, chosen, rejected)
     if isinstance(chosen, str) or isinstance(rejected, str):
@@ -102,7 +110,8 @@ def _answer(name: str, chat: Sequence[Mapping[str, str]]) -> str:
 PUBLIC_TEXTS = (
     Layout("ultrafeedback", frozenset({"chosen", "rejected", "score_chosen", "score_rejected"}),
            {TextPair: _scored}),
-    Layout("trl explicit", frozenset({"prompt", "chosen", "rejected"}), {TextPair: _pair}),
+    Layout("trl explicit", frozenset({"prompt", "chosen", "rejected"}),
+           {TextPair: _pair, ImagePair: chosen_pictures}),
     Layout("trl implicit", frozenset({"chosen", "rejected"}), {TextPair: _pair}),
     Layout("trl unpaired", frozenset({"prompt", "completion", "label"}), {TextBinary: _unpaired}),
 )  # fmt: skip

@@ -10,6 +10,8 @@ from math import isfinite
 
 from PIL.Image import Image
 
+from scoreward.data.pictures import rgb
+
 GO_ON = "--skip-bad (skip_bad=True) leaves such rows out and counts them"
 Prompt = str | Sequence[Mapping[str, str]]
 """Text, or the messages of a chat (role, content) which the model's template renders."""
@@ -162,6 +164,8 @@ def check(record: Record) -> None:
             raise Unusable(f"{name} has half a character, a lone surrogate") from None
     if isinstance(record, TextPair) and record.chosen == record.rejected:
         raise Unusable("chosen and rejected are the same text")
+    if isinstance(record, ImagePair) and alike(record.winner, record.loser):
+        raise Unusable("winner and loser are the same picture")
     if members is not None:
         if len(members) < 2:
             raise Unusable(f"a group needs at least two members, and this one has {len(members)}")
@@ -172,6 +176,12 @@ def check(record: Record) -> None:
         for value in values:
             if value is not None and not isfinite(value):
                 raise Unusable(f"{name} is {value}, which is not a finite number")
+
+
+def alike(one: Image, other: Image) -> bool:
+    """Whether two pictures look the same, pixel by pixel."""
+    one, other = rgb(one), rgb(other)
+    return (one.size, one.tobytes()) == (other.size, other.tobytes())
 
 
 def said(prompt: Prompt) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from PIL.Image import Image
 
 from scoreward.data.holding import Cut, cut, share_of
+from scoreward.data.pictures import rgb
 from scoreward.data.preferences.records import (
     ImageBinary,
     ImagePair,
@@ -68,7 +69,7 @@ def parted(records: Iterable[Record], held_out: float, use: str = "") -> Cut:
     marks: list[Sequence[bytes]] = []
     for record in records:
         keys.append(key_of(record.prompt))
-        marks.append([_digest(image.convert("RGB")) for image in pictures(record)])
+        marks.append([mark_of(image) for image in pictures(record)])
     return cut(keys, held_out, use, marks)
 
 
@@ -82,6 +83,11 @@ def once(pairs: Iterable[Pair]) -> list[int]:
             seen.add(mark)
             kept.append(i)
     return kept
+
+
+def mark_of(picture: Image) -> bytes:
+    """A mark of what a picture looks like."""
+    return _digest(rgb(picture))
 
 
 def _digest(*parts: str | Image) -> bytes:
