@@ -37,7 +37,7 @@ from scoreward.data.preferences.records import (
     counted,
     first_of,
 )
-from scoreward.data.preferences.tables import RecordTable, Row, tables
+from scoreward.data.preferences.tables import RecordTable, Row, files_of, tables
 from scoreward.data.store import written_whole
 
 R = TypeVar("R", bound=Record)
@@ -232,6 +232,16 @@ def fits(kind: type, table: RecordTable) -> bool:
     if not {"chosen", "rejected"} <= row.keys():
         return True
     return holds_picture(row["chosen"]) is (kind is ImagePair)
+
+
+def read_of(source: Path | str, how: Reading) -> dict[str, Any]:
+    """For run.json: which files of a folder are read, and which of other splits are not."""
+    folder = Path(source)
+    if not folder.is_dir():
+        return {"columns": list(how.columns)} if how.columns else {}
+    mine, others = files_of(folder, how.split)
+    names = ([str(p.relative_to(folder)) for p in some[:20]] for some in (mine, others))
+    return {"split": how.split, **dict(zip(("files", "files_left_out"), names))}
 
 
 def stream(

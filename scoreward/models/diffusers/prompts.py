@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from scoreward.core.denoiser import Cond
-from scoreward.data.pictures import Fit, fitted, picture
+from scoreward.data.pictures import Fit, fitted, picture, rgb
 from scoreward.data.prompts import Instruction
 from scoreward.data.store import TensorStore
 from scoreward.models.diffusers.family import VAE, Family, Size, Upstream
@@ -203,10 +203,18 @@ class PictureFiles:
     video: bool = False  # whether the model takes frames; a picture is then a video of one
     fit: Fit = "crop"  # what happens to pictures of another shape than that of the run
 
-    def __call__(self, paths: Sequence[Path]) -> Float[Tensor, "n *latent"]:
-        """One row a file.  Raises ValueError for what is not a picture."""
+    @property
+    def salt(self) -> str:
+        """What besides a picture decides its row; "" if nothing is to be kept."""
+        return self.store.salt and f"{self.store.salt} {self.fit}"
+
+    def __call__(self, paths: Sequence[Path | Image.Image]) -> Float[Tensor, "n *latent"]:
+        """One row a file or an open picture, which is not kept.  ValueError if it is none."""
         found = []
         for path in paths:
+            if isinstance(path, Image.Image):
+                found.append(self.pictures.latents(self._pixels(path)).cpu())
+                continue
             try:
                 content = path.read_bytes()
             except OSError as error:
@@ -219,7 +227,7 @@ class PictureFiles:
             found.append(known["x0"])
         return torch.cat(found)
 
-    def _pixels(self, path: Path) -> Float[Tensor, "1 3 *media"]:
-        size = (self.size.width, self.size.height)
-        pixels = as_media(fitted(picture(path), size, self.fit))
+    def _pixels(self, source: Path | Image.Image) -> Float[Tensor, "1 3 *media"]:
+        image = picture(source) if isinstance(source, Path) else rgb(source)
+        pixels = as_media(fitted(image, (self.size.width, self.size.height), self.fit))
         return pixels[:, :, None] if self.video else pixels

@@ -5,7 +5,7 @@ A round is `geometry.prompts` pairs. A curriculum opens easy pairs first.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,7 @@ from scoreward.core.denoiser import Denoiser
 from scoreward.core.keys import Key
 from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.rows import Looked
+from scoreward.data.disk_rows import DiskRows
 from scoreward.losses.curriculum import curriculum
 from scoreward.models.base import Model
 from scoreward.objectives.pictures.diffusion_dpo import DiffusionDPO
@@ -37,8 +38,8 @@ class PairData:
     Raises ValueError for data that is empty, uneven, or not finite.
     """
 
-    winner: Float[Tensor, "pairs *shape"]
-    loser: Float[Tensor, "..."]  # of the winners' shape
+    winner: Float[Tensor, "pairs *shape"] | DiskRows
+    loser: Float[Tensor, "..."] | DiskRows  # of the winners' shape
     prompts: Sequence[str]
     gap: Float[Tensor, " pairs"] | None = None
     winner_noise: Float[Tensor, "pairs *shape"] | None = None  # what it was generated from
@@ -60,19 +61,28 @@ class PairData:
         if (self.winner_noise is None) != (self.loser_noise is None):
             raise ValueError("the noise of only one side of the pairs is known; give both or none")
         for name, value in self.tensors().items():
-            if not torch.isfinite(value).all():
+            if isinstance(value, Tensor) and not torch.isfinite(value).all():
                 raise ValueError(f"`{name}` of the pairs holds numbers that are not finite")
 
     def __len__(self) -> int:
         return len(self.prompts)
 
-    def __getitem__(self, rows: Sequence[int]) -> "PairData":
-        """Some of the pairs."""
+    def some(self, rows: Sequence[int]) -> "PairData":
+        """Some of the pairs; what is on disk stays there."""
         at = torch.tensor(list(rows), dtype=torch.long)
-        some = {name: value[at] for name, value in self.tensors().items()}
+        parts = self.tensors().items()
+        some: dict[str, Any] = {
+            n: v[at] if isinstance(v, Tensor) else v.some(rows) for n, v in parts
+        }
         return PairData(prompts=[self.prompts[i] for i in rows], **some)
 
-    def tensors(self) -> dict[str, Tensor]:
+    def __getitem__(self, rows: Sequence[int]) -> "PairData":
+        """Some of the pairs, in memory."""
+        at = torch.tensor(list(rows), dtype=torch.long)
+        some: dict[str, Any] = {name: value[at] for name, value in self.tensors().items()}
+        return PairData(prompts=[self.prompts[i] for i in rows], **some)
+
+    def tensors(self) -> dict[str, Tensor | DiskRows]:
         """All that is there but prompts, by name."""
         found = {name: getattr(self, name) for name in NAMES}
         return {name: value for name, value in found.items() if value is not None}
@@ -157,7 +167,7 @@ class Preferences(Stored[DiffusionPolicy, Preferred]):
 def pictured(data: PairData, pair: Tensor, wins: Tensor) -> Preferred:
     """Pictures of pairs, the winner's where `wins`; condition and numbers are the caller's."""
 
-    def of(winner: Tensor, loser: Tensor) -> Tensor:
+    def of(winner: Tensor | DiskRows, loser: Tensor | DiskRows) -> Tensor:
         at = wins.reshape(-1, *[1] * (winner.ndim - 1))
         return torch.where(at, winner[pair], loser[pair])
 
