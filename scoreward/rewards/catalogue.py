@@ -103,7 +103,8 @@ def parted(spec: str) -> tuple[str, str]:
 def named(specs: Sequence[str], taken: Collection[str] = ()) -> dict[str, str]:
     """What each of several rewards is called, and what `find` takes for it, in their order.
 
-    Raises ValueError for a name that two have, and for one in RESERVED or already `taken`.
+    Raises ValueError for a name that two have, and of several for one in RESERVED or `taken`; one
+    alone is measured as "reward", whatever it is called.
     """
     found: dict[str, str] = {}
     for spec in specs:
@@ -111,7 +112,8 @@ def named(specs: Sequence[str], taken: Collection[str] = ()) -> dict[str, str]:
         more = f"; give it another name: my_{name}={what}"
         if name in found:
             raise ValueError(f"two rewards are called {name!r}: {found[name]} and {what}{more}")
-        if name in RESERVED or name in taken or name.startswith("judge_"):
+        own = name in RESERVED or name in taken or name.startswith("judge_")
+        if own and len(specs) > 1:
             raise ValueError(
                 f"the reward {what} is called {name!r}, and something else that is measured is "
                 f"called that{more}"

@@ -145,9 +145,14 @@ class Prompts:
             return
         others = {n: None for n in self.pipe.components if n not in parts}
         kept = {n: self.pipe.components[n] for n in ("scheduler",)}
+        from scoreward.models.diffusers.pretrained import variant
+
         with quietly():
             whole = type(self.pipe).from_pretrained(
-                self.folder, torch_dtype=self.dtype, **{**others, **kept}
+                self.folder,
+                torch_dtype=self.dtype,
+                variant=variant(self.folder),
+                **{**others, **kept},
             )
         modules = {name: getattr(whole, name) for name in parts}
         self._placed(modules, device)
