@@ -106,11 +106,6 @@ def _unet(pipe: Upstream, config: Mapping[str, Any], where: str) -> None:
     _fields(where, config, UNETS)
     wanted = "text_time" if hasattr(pipe, "text_encoder_2") else None
     _fields(where, config, (Field("addition_embed_type", (wanted,), "its inputs are others"),))
-    if wanted and pipe.config.get("requires_aesthetics_score"):
-        raise Misunderstood(
-            "model_index.json: requires_aesthetics_score is true; the refiner takes a score as an "
-            "input, which is not given to it; train the base model"
-        )
 
 
 INPUTS: Mapping[str, Callable[[Upstream, Mapping[str, Any], str], None]] = {"unet": _unet}
