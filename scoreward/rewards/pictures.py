@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from scoreward.rewards.base import Reward
+from scoreward.rewards.base import Particular, Reward, admitted, asked
 
 CLIP_MEAN, CLIP_STD = (
     (0.48145466, 0.4578275, 0.40821073),
@@ -35,9 +35,7 @@ def checked(media: Tensor, prompts: Sequence[str]) -> Float[Tensor, "batch 3 hei
             f"expected pictures of shape (batch, 3, height, width) with values in [0, 1], got "
             f"{media.dtype} of shape {tuple(media.shape)}"
         )
-    if len(media) != len(prompts):
-        raise ValueError(f"got {len(media)} pictures and {len(prompts)} prompts; expected as many")
-    return media
+    return admitted(media, prompts)
 
 
 def in_batches(
@@ -143,8 +141,11 @@ class Frames:
         self, media: Float[Tensor, "batch 3 *shape"], prompts: Sequence[str]
     ) -> Float[Tensor, " batch"]:
         if media.ndim == 4:
-            return self.reward(media, prompts)
+            return asked(self.reward, media, prompts)
         chosen = media[:, :, :: self.every]
         frames = chosen.transpose(1, 2).flatten(0, 1)
         repeated = [prompt for prompt in prompts for _ in range(chosen.shape[2])]
-        return self.reward(frames, repeated).reshape(len(media), -1).mean(1)
+        return asked(self.reward, frames, repeated).reshape(len(media), -1).mean(1)
+
+    def unfit(self, prompt: str) -> str | None:
+        return self.reward.unfit(prompt) if isinstance(self.reward, Particular) else None

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from scoreward.rewards.base import admitted
 from scoreward.rewards.encodings import encoded
 from scoreward.rewards.remote.fleet import Asking, Fleet, Piece
 
@@ -152,8 +153,7 @@ def together(
             f"a reward server takes floats of shape [batch, 3, height, width] or [batch, 3, "
             f"frames, height, width], got {media.dtype} of shape {tuple(media.shape)}"
         )
-    if len(media) != len(prompts):
-        raise ValueError(f"{len(media)} samples came with {len(prompts)} prompts")
+    media = admitted(media, prompts)
     if not len(prompts):
         return {name: torch.zeros(0, device=media.device) for name in names}
     until, stop, turn = time.monotonic() + fleet.how.deadline, threading.Event(), threading.Lock()

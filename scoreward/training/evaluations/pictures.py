@@ -19,7 +19,7 @@ from scoreward.core.keys import Key, normal_each
 from scoreward.core.prediction import per_sample
 from scoreward.models.base import Model, of_kind
 from scoreward.models.weights import Weights
-from scoreward.rewards.base import Reward, scored
+from scoreward.rewards.base import Reward, answers
 from scoreward.training.evaluations.gap import Gap, compared
 from scoreward.training.sources.online import to_device
 from scoreward.training.team import Team
@@ -185,8 +185,9 @@ class Tester:
 
         def score() -> list[list[float]]:
             """One list per scorer; empty ones on a process without prompts."""
-            scorers = self.evaluation.scorers.items()
-            return [scored(n, f, media, prompts).tolist() if prompts else [] for n, f in scorers]
+            scorers = self.evaluation.scorers
+            found = answers(scorers, media, prompts) if prompts else {}
+            return [found[name].tolist() if prompts else [] for name in scorers]
 
         each = self.team.all_or_none(score)
         rows = sorted(self.team.gather(list(zip(mine, *each, strict=True))))

@@ -21,7 +21,7 @@ from scoreward.core.policy import DiffusionPolicy, Rollout, Score
 from scoreward.core.rows import Looked, moved
 from scoreward.models.base import Model
 from scoreward.objectives.base import Given_co, Needs, PolicyT, Samples
-from scoreward.rewards.base import Reward, differentiated, scored
+from scoreward.rewards.base import Reward, answers, differentiated
 from scoreward.training.geometry import Geometry
 from scoreward.training.sources.drawing import Drawer
 from scoreward.training.team import Team
@@ -266,8 +266,8 @@ class Online(Source[DiffusionPolicy, Samples]):
 
     def _scored(self, media: Tensor, words: list[str]) -> list[list[float]]:
         """The same of media; a function of its own, so that they are gone before the next."""
-        each = [scored(n, r, media, words) for n, r in self.rewards.items()]
-        return torch.stack([r.cpu() for r in each], 1).tolist()
+        each = answers(self.rewards, media, words)
+        return torch.stack([each[name].cpu() for name in self.rewards], 1).tolist()
 
     def compared(self, sample: Tensor) -> Tensor:
         """One number for the samples whose rewards are compared: those of a prompt."""
