@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from scoreward.training.held import held_out, said_of_rewards
+from scoreward.training.held import held_out, said_of_rewards, unread_of
 from scoreward.training.run import Moment, Run
 
 
@@ -56,6 +56,8 @@ def say_held_out(run: Run, console: Console) -> None:
     """What trains; how many are held out, as a warning where they are too few to tell anything."""
     if said := said_of_rewards(run):
         console.print(f"[dim]{said}[/dim]", highlight=False)
+    for sentence in unread_of(run):
+        console.print(f"[yellow]{sentence}[/yellow]", highlight=False)
     for one in held_out(run):
         colour = "yellow" if one["few"] else "dim"
         console.print(f"[{colour}]{one['sentence']}[/{colour}]", highlight=False)

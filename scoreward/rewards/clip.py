@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from scoreward.data.unread import unread
 from scoreward.rewards.open_clip import clip_of
 from scoreward.rewards.pictures import Preparation, checked
 from scoreward.rewards.weights import (
@@ -78,6 +79,12 @@ class Towers:
             known.update(zip(part, self._encoded(part, device)))
         return torch.stack([known[prompt].to(device) for prompt in prompts])
 
+    def unread(self, prompts: Sequence[str]) -> str:
+        """What the text tower does not see of these prompts, in a sentence; "" if it sees all."""
+        made = self.tokenizer
+        reader = (lambda texts: made(list(texts), verbose=False).input_ids, made.model_max_length)
+        return unread(prompts, [reader]).sentence(self.reward)
+
     @torch.no_grad()
     def _encoded(self, prompts: list[str], device: torch.device) -> Tensor:
         ids = self.tokenizer(
@@ -133,6 +140,10 @@ class ClipScore:
 
     towers: Towers
     divisor: float | None = None
+
+    def unread(self, prompts: Sequence[str]) -> str:
+        """What is not seen of these prompts, in a sentence; "" if all is."""
+        return self.towers.unread(prompts)
 
     def __call__(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
         if not len(checked(media, prompts)):

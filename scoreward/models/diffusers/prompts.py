@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import log
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from scoreward.core.denoiser import Cond
 from scoreward.data.pictures import Fit, fitted, picture, rgb
 from scoreward.data.prompts import Instruction
 from scoreward.data.store import TensorStore
+from scoreward.data.unread import Tokens, unread
 from scoreward.models.diffusers.family import VAE, Family, Size, Upstream
 from scoreward.models.diffusers.text import Remembered, Text
 from scoreward.models.diffusers.versions import quietly
@@ -85,6 +87,24 @@ class Prompts:
                     )
         keys = [key_of(p) for p in prompts]
         return self.known(keys, lambda places: self._made([prompts[i] for i in places]))
+
+    def unread(self, prompts: Sequence[str]) -> str:
+        """What the text encoders do not see of these prompts, in a sentence; "" if they see all."""
+        return unread(prompts, list(map(self._reader, self.tokenizers))).sentence("the model")
+
+    @cached_property
+    def tokenizers(self) -> list[str]:
+        """The names of the parts that make tokens."""
+        return [name for name in self.reading if name.startswith("tokenizer")]
+
+    def _reader(self, name: str) -> tuple[Tokens, int]:
+        """Tokens of one of them, and how many its encoder takes."""
+        from transformers import AutoTokenizer
+
+        made: Any = AutoTokenizer.from_pretrained(self.folder / name)
+        clip = "CLIP" in type(made).__name__
+        limit = int(made.model_max_length) if clip or not self.tokens else self.tokens
+        return lambda texts: made(list(texts), verbose=False).input_ids, limit
 
     def null(self, cond: Cond) -> Text:
         """The condition of guidance; a picture to edit stays what it is."""
