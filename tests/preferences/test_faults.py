@@ -56,7 +56,7 @@ FAULTS = {
         TextPair, CHAT, {"chosen": CHAT["rejected"]}, "chosen and rejected are the same messages"
     ),
     "two answers": (
-        TextPair, CHAT, {"chosen": [*chat("q", "a"), chat("q", "a")[1]], "rejected": chat("q", "b")},
+        TextPair, CHAT, {"chosen": [*chat("q", "a"), *chat("q", "a")[1:]]},
         "chosen should end in one answer of the assistant, and ends in assistant, assistant",
     ),
     "no answer": (
