@@ -201,17 +201,19 @@ class Session:
 
     def _made_of(self, accepted: bool) -> dict[str, Any]:
         """What run.json is to say of the files the run is made of.  Raises RunFolderError."""
-        about, now = self.folder.about(), self.run.origin.get("made_of", {})
-        if "made_of" not in about or "made_of" not in self.run.origin:
+        about, now = self.folder.about(), self.run.origin.get("made_of")
+        before = about.get("made_of")
+        if not isinstance(before, dict) or now is None:  # of an earlier version, or from Python
             return {}
-        different = changes(about["made_of"], now)
+        different = changes({p: str(content) for p, content in before.items()}, now)
         if different and not accepted:
             raise RunFolderError(
                 f"{self.folder.path} was started with other files: {'; '.join(different)}; put "
                 "back what there was, or go on with what there is now: scoreward resume "
                 f"{self.folder.path} --changed"
             )
-        earlier = about.get("changed", [])
+        known = about.get("changed")
+        earlier = known if isinstance(known, list) else []
         return {"made_of": dict(now), "changed": [*earlier, *different]} if different else {}
 
     def moments(self) -> Iterator[Moment]:
