@@ -16,10 +16,9 @@ from scoreward.rewards.base import Reward
 from scoreward.rewards.batching import Batching
 from scoreward.rewards.remote.server import create_app, is_loopback, listen, serve
 from scoreward.rewards.remote.service import Serving
-from scoreward.rewards.remote.wire import Limits, Secret
+from scoreward.rewards.remote.wire import TOKEN, Limits, Secret
 
 console = Console(soft_wrap=True, markup=False)
-TOKEN = "SCOREWARD_TOKEN"
 
 
 @dataclass(frozen=True)

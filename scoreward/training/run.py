@@ -22,6 +22,7 @@ from scoreward.training.folder import RunFolder, RunFolderError, record
 from scoreward.training.guards import Diverged, Guards
 from scoreward.training.interrupt import Stop, stop_after_round
 from scoreward.training.optimizer import Optimizer
+from scoreward.training.preflight import preflight
 from scoreward.training.sources.online import HISTORY, Source
 from scoreward.training.team import Team
 from scoreward.training.trainer import Evaluations, Trainer
@@ -171,6 +172,11 @@ class Session:
         self.first: Mapping[str, float] = {}
 
     def begin(self) -> None:
+        """Try everything once, then make the folder: what cannot run leaves none."""
+        if self.team.leads:
+            self.folder.check_free()
+        if self.run.guards.preflight:
+            preflight(self.run.evaluation, self.trainer)
         if self.team.leads:
             self.folder.create(about(self.run) | {"device": str(self.team.device)})
         self.team.wait()
