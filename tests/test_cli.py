@@ -297,8 +297,10 @@ def nothing() -> Run:
     return 3
 
 def failing() -> Run:
-    base = run()
-    reward = lambda media, prompts: media.sum(1) * float("nan")
+    base, asked = run(), []
+    def reward(media, prompts):
+        asked.append(len(prompts))
+        return media.sum(1) * (1 if len(asked) == 1 else float("nan"))  # not before it has begun
     return replace(base, name="failing", source=replace(base.source, rewards={"axis": reward}))
 
 A_NUMBER = 3

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,8 +35,8 @@ class DiskRows:
     def ndim(self) -> int:
         return 1 + len(self.row)
 
-    def __getitem__(self, rows: Tensor | Sequence[int]) -> Tensor:
-        """Some rows, read now."""
+    def __getitem__(self, rows: Any) -> Tensor:
+        """Some rows, by their numbers, read now."""
         kind = np.dtype(self.dtype)
         size = int(np.prod(self.row)) * kind.itemsize
         found = []

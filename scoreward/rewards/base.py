@@ -66,7 +66,7 @@ class RewardError(RuntimeError):
     ...     rounds = list(broken.start())
     ... except sw.RewardError as error:
     ...     print(str(error).partition(" for ")[0])
-    reward 'reward' returned inf
+    reward 'reward' returned -inf
     """
 
 

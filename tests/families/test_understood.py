@@ -96,7 +96,8 @@ def test_a_table_of_any_length_is_asked_where_the_pipeline_asks_it(
     pipe: Any = diffusers.DiffusionPipeline.from_pretrained(folder)
     pipe.set_progress_bar_config(disable=True)
     model = load(folder, tiny.loading("sd15"))
-    for network in (pipe.unet, model.network.parts["unet"]):
+    mine: Any = model.network
+    for network in (pipe.unet, mine.parts["unet"]):
         network.register_forward_pre_hook(
             lambda _, given: asked.append(float(torch.as_tensor(given[1]).flatten()[0]))
         )

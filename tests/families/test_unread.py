@@ -1,6 +1,6 @@
 """Prompts that are longer than what reads them are counted and told."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ LONG = " ".join(["wide"] * 90)
 FOUR = [f"{LONG} {animal}" for animal in ("cat", "dog", "owl", "fox")]
 
 
-def letters(texts: list[str]) -> list[list[int]]:
+def letters(texts: Sequence[str]) -> list[list[int]]:
     return [[1, *map(ord, text), 2] for text in texts]
 
 

@@ -201,4 +201,5 @@ def test_a_reward_with_a_parameter_metadata_is_given_the_fields_of_each_row(rewa
     def per_frame(media: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping]) -> Tensor:
         return torch.tensor([float(fields.get("count", 0)) for fields in metadata])
 
-    assert scored("frames", Frames(per_frame), video, TOLD).tolist() == [2.0, 0.0, 3.0]
+    frames = Frames(per_frame)  # pyright: ignore[reportArgumentType]
+    assert scored("frames", frames, video, TOLD).tolist() == [2.0, 0.0, 3.0]

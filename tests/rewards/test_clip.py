@@ -87,9 +87,10 @@ def on_black(media: Tensor, side: int) -> Tensor:
     made = []
     for image in as_files(media):
         scale = side / max(image.size)
-        small = image.resize(tuple(round(s * scale) for s in image.size), Image.Resampling.BICUBIC)
+        width, height = (round(s * scale) for s in image.size)
+        small = image.resize((width, height), Image.Resampling.BICUBIC)
         square = Image.new("RGB", (side, side))
-        square.paste(small, tuple((side - s) // 2 for s in small.size))
+        square.paste(small, ((side - width) // 2, (side - height) // 2))
         values = np.asarray(square).astype(np.float32) / 255
         made.append((values - CLIP_MEAN) / CLIP_STD)
     return torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2).float()

@@ -4,6 +4,7 @@ A completion may be text or messages, and the prompt may stand in its own column
 both completions begin with. Messages become the chat before the last answer, and that answer.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -29,6 +30,21 @@ from scoreward.data.preferences.records import (
     Unusable,
 )
 from scoreward.data.preferences.tables import Row
+
+PROMPTS = ("question", "instruction", "query", "input", "problem")  # what else prompts are called
+HARMLESS = (
+    *("id", "ids", "uid", "uuid", "hash", "index", "source", "sources", "origin", "dataset"),
+    *("subset", "split", "model", "models", "name", "generator", "annotator", "rater", "user"),
+    *("license", "language", "lang", "date", "time", "timestamp", "url", "score", "scores"),
+    *("rating", "rank", "label", "margin", "category", "type", "topic", "tags", "rationale"),
+)
+"""Words in the name of a column that no model is told."""
+
+
+def says(name: str) -> bool:
+    """Whether a column of this name may be part of what a model is told."""
+    words = re.split(r"[^a-z]+", name.lower())
+    return not set(HARMLESS) & set(words)
 
 
 def _scored(rows: Sequence[Row], folder: Path) -> Made:

@@ -5,7 +5,7 @@ A round is `geometry.prompts` pairs. A curriculum opens easy pairs first.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -69,18 +69,23 @@ class PairData:
 
     def some(self, rows: Sequence[int]) -> "PairData":
         """Some of the pairs; what is on disk stays there."""
-        at = torch.tensor(list(rows), dtype=torch.long)
-        parts = self.tensors().items()
-        some: dict[str, Any] = {
-            n: v[at] if isinstance(v, Tensor) else v.some(rows) for n, v in parts
-        }
-        return PairData(prompts=[self.prompts[i] for i in rows], **some)
+
+        def of(side: Tensor | DiskRows) -> Tensor | DiskRows:
+            return side.some(rows) if isinstance(side, DiskRows) else side[list(rows)]
+
+        return self._with(of(self.winner), of(self.loser), rows)
 
     def __getitem__(self, rows: Sequence[int]) -> "PairData":
         """Some of the pairs, in memory."""
-        at = torch.tensor(list(rows), dtype=torch.long)
-        some: dict[str, Any] = {name: value[at] for name, value in self.tensors().items()}
-        return PairData(prompts=[self.prompts[i] for i in rows], **some)
+        return self._with(self.winner[list(rows)], self.loser[list(rows)], rows)
+
+    def _with(
+        self, winner: Tensor | DiskRows, loser: Tensor | DiskRows, rows: Sequence[int]
+    ) -> "PairData":
+        """These pictures, and what else is known of some pairs."""
+        others = (self.gap, self.winner_noise, self.loser_noise)
+        gap, *noise = (None if one is None else one[list(rows)] for one in others)
+        return PairData(winner, loser, [self.prompts[i] for i in rows], gap, *noise)
 
     def tensors(self) -> dict[str, Tensor | DiskRows]:
         """All that is there but prompts, by name."""
