@@ -33,7 +33,6 @@ from tests.training.toys import (
     toy,
 )
 
-
 TRIED = Guards()
 METHODS = ("vgrpo", "flow_grpo", "diffusion_nft", "draft", "mixgrpo", "dgpo", "diffusion_dpo")
 
