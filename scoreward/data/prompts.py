@@ -25,6 +25,7 @@ ANIMALS = (
 SIGNS = "OPEN SALE CAFE EXIT HELLO STOP PARIS TAXI HOTEL MUSIC BREAD PIZZA BOOKS WATER GARDEN NORTH"
 SURFACES = ("a neon sign", "a chalkboard", "a wooden sign", "a birthday cake", "a coffee cup")
 BUILT_IN = ("animals", "signs")
+NEGATIVE = "negative_prompt"  # the field with what guidance is to lead away from
 
 
 class PromptsError(ValueError):

@@ -164,7 +164,8 @@ class Pretrained(Task):
             return self._with_pictures(method, given)
         if isinstance(method, OnPairs):
             return self._with_pairs(method, given)
-        prompts, measured = goal.read(), given["measured"]
+        guided = given.get("guidance", 1.0) > 1
+        prompts, measured = goal.read(guided), given["measured"]
         model = self.opened(method, given)
         video = is_video(model)
         return Place(

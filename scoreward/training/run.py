@@ -170,13 +170,10 @@ class Session:
         self.earlier = 0.0  # wall time of interrupted sessions
         self.began = time.perf_counter()
         self.first: Mapping[str, float] = {}
+        self.untried = False
 
     def begin(self) -> None:
-        """Try everything once, then make the folder: what cannot run leaves none."""
-        if self.team.leads:
-            self.folder.check_free()
-        if self.run.guards.preflight:
-            preflight(self.run.evaluation, self.trainer)
+        self.untried = self.run.guards.preflight
         if self.team.leads:
             self.folder.create(about(self.run) | {"device": str(self.team.device)})
         self.team.wait()
@@ -246,6 +243,8 @@ class Session:
             raise
 
     def _loop(self, stop: Stop) -> Iterator[Moment]:
+        if self.untried:
+            preflight(self.run.evaluation, self.trainer)
         evaluated = any(r["round"] == self.trainer.done for r in self.folder.records("evaluation"))
         if self._due() and not evaluated:  # it was where the run was interrupted after it
             yield self._moment({}, self._evaluate())

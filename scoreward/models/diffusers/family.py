@@ -142,7 +142,11 @@ class Family(ABC):
 
     def nothing(self, pipe: Upstream, tokens: int) -> Text:
         """The same of no prompt, for guidance."""
-        return self.text(pipe, [""], tokens)
+        return self.away(pipe, [""], tokens)
+
+    def away(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
+        """The same of negative prompts."""
+        return self.text(pipe, prompts, tokens)
 
     def adjust(self, network: "Network", pipe: Upstream) -> "Network":
         """The network with whatever of the pipeline's own settings its call needs."""

@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from scoreward.core.denoiser import Cond
+from scoreward.core.rows import join
 from scoreward.data.pictures import Fit, fitted, picture, rgb
-from scoreward.data.prompts import Instruction
+from scoreward.data.prompts import NEGATIVE, Instruction
 from scoreward.data.store import TensorStore
 from scoreward.data.unread import Tokens, unread
 from scoreward.models.diffusers.family import VAE, Family, Size, Upstream
@@ -85,8 +86,22 @@ class Prompts:
                         f"{prompt!r}; use a prompts file with an `image` for each line, or "
                         "Instruction(text, path)"
                     )
-        keys = [key_of(p) for p in prompts]
-        return self.known(keys, lambda places: self._made([prompts[i] for i in places]))
+        text, away = self._texts(prompts), [negative(prompt) for prompt in prompts]
+        if not any(away):
+            return text
+        nothing = self._nothing[torch.zeros(len(prompts), dtype=torch.long)]
+        told = [i for i, said in enumerate(away) if said]
+        rows = self._texts([said for said in away if said], away=True)
+        places = torch.arange(len(prompts))
+        places[told] = torch.arange(len(told)) + len(prompts)
+        other = join([replace(nothing, image=text.image, extent=text.extent), rows])[places]
+        return replace(
+            text, away_states=other.states, away_pooled=other.pooled, away_mask=other.mask
+        )
+
+    def _texts(self, prompts: Sequence[str], away: bool = False) -> Text:
+        keys = [f"away from {key_of(p)}" if away else key_of(p) for p in prompts]
+        return self.known(keys, lambda places: self._made([prompts[i] for i in places], away))
 
     def unread(self, prompts: Sequence[str]) -> str:
         """What the text encoders do not see of these prompts, in a sentence; "" if they see all."""
@@ -110,6 +125,9 @@ class Prompts:
         """The condition of guidance; a picture to edit stays what it is."""
         if not isinstance(cond, Text):
             raise TypeError("the condition of a diffusers model is made by its `encode`")
+        if cond.away_states is not None:
+            away = cond.away_states, cond.away_pooled, cond.away_mask
+            return replace(cond, states=away[0], pooled=away[1], mask=away[2])
         device = cond.states.device
         if device not in self._empty:
             self._empty[device] = self._nothing.to(device)
@@ -125,8 +143,8 @@ class Prompts:
     def _nothing(self) -> Text:
         return self.known(["nothing"], lambda places: self._read(None))
 
-    def _made(self, prompts: list[str]) -> Text:
-        text = self._read(prompts)
+    def _made(self, prompts: list[str], away: bool) -> Text:
+        text = self._read(prompts, away)
         if not self.family.edits:
             return text
         pictures = [self._reference(p.image) for p in prompts if isinstance(p, Instruction)]
@@ -145,13 +163,14 @@ class Prompts:
         return pad(tokens, (0, 0, 0, room - tokens.shape[1])), (rows, columns)
 
     @torch.no_grad()
-    def _read(self, prompts: list[str] | None) -> Text:
+    def _read(self, prompts: list[str] | None, away: bool = False) -> Text:
         """What the encoders say; None asks for the condition without a prompt."""
         self._load()
         if prompts is None:
             text = self.family.nothing(self.pipe, self.tokens)
         else:
-            text = self.family.text(self.pipe, prompts, self.tokens)
+            read = self.family.away if away else self.family.text
+            text = read(self.pipe, prompts, self.tokens)
         if self.offload:
             self.pipe.register_modules(**dict.fromkeys(self.reading))
         return text
@@ -193,6 +212,12 @@ class Prompts:
         from scoreward.models.diffusers.pretrained import reading_parts
 
         return reading_parts(self.folder)
+
+
+def negative(prompt: str) -> str:
+    """What the row of a prompt says that guidance is to lead away from; "" for nothing."""
+    said = getattr(prompt, "fields", {}).get(NEGATIVE) or ""
+    return Instruction(said, prompt.image) if said and isinstance(prompt, Instruction) else said
 
 
 def own_shape(size: tuple[int, int], room: int) -> tuple[int, int]:
