@@ -8,6 +8,7 @@ import tyro
 from rich.console import Console
 
 from scoreward.report.comparison.page import Asked, write_comparison
+from scoreward.tasks import PLACES
 
 console = Console()
 
@@ -26,6 +27,6 @@ class CompareOptions:
 def compare(words: list[str]) -> int:
     """scoreward compare RUN..."""
     options = tyro.cli(CompareOptions, args=words, prog="scoreward compare")
-    asked = Asked(options.sampler, options.level, options.against)
+    asked = Asked(options.sampler, options.level, options.against, list(PLACES))
     console.print(f"comparison: {write_comparison(options.runs, options.out, asked)}")
     return 0

@@ -15,7 +15,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from scoreward.commands.live import say_held_out, watch
+from scoreward.commands.live import say_held_out, say_outcome, watch
 from scoreward.commands.recipes import find, parse, taken
 from scoreward.made_of import noting
 from scoreward.report import write_report
@@ -240,6 +240,7 @@ def _show(run: Run, moments: Iterator[Moment], options: Options) -> int:
     if status == "stopped":
         console.print(f"stopped; go on with: scoreward resume {run.folder}")
     if path is not None:
+        say_outcome(run.folder, console)
         console.print(f"report: {path}")
     return 0
 
