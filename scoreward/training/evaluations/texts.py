@@ -234,6 +234,6 @@ def numbers_of(method: PairLoss, pairs: Pairs) -> dict[str, Float[Tensor, " pair
     }
 
 
-def ahead(value: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+def ahead(value: Float[Tensor, " *shape"]) -> Float[Tensor, " *shape"]:
     """1 where positive, ½ where 0."""
     return (value.sign() + 1) / 2
