@@ -96,15 +96,22 @@ class Moved:
 
     @property
     def counted(self) -> str:
-        return f"{plural(self.prompts, 'prompt')}, {_many(self.rows, self.unit)}"
+        rows = plural(self.rows, self.unit.removesuffix("s"))
+        return f"{plural(self.prompts, 'prompt')}, {rows}"
+
+    @property
+    def ends(self) -> str:
+        """The interval; "" without one."""
+        return (
+            ""
+            if self.interval is None
+            else "[{}, {}]".format(*(change(0.0, end) for end in self.interval))
+        )
 
     @property
     def bare(self) -> str:
         """The change and its interval."""
-        if self.interval is None:
-            return change(self.before, self.after)
-        low, high = (change(0.0, end) for end in self.interval)
-        return f"{change(self.before, self.after)} [{low}, {high}]"
+        return f"{change(self.before, self.after)} {self.ends}".rstrip()
 
     @property
     def told(self) -> str:
@@ -121,10 +128,6 @@ class Moved:
         return f"{moved} ({self.bare}): {self.word}" if self.prompts else moved
 
 
-def _many(count: int, units: str) -> str:
-    return f"{count:,} {units.removesuffix('s') if count == 1 else units}"
-
-
 def moves(
     before: Sequence[EachRecord],
     after: Sequence[EachRecord],
@@ -136,27 +139,28 @@ def moves(
     for one in before:
         other = next((e for e in after if e.unit == one.unit), None)
         names = [] if other is None else [n for n in one.values if n in other.values]
-        if other is None or not names:
+        if other is None or not names or not one.groups:
             continue
         prompts, rows = len(set(one.groups)), min(len(one.groups), len(other.groups))
         both = [[e.values[n][:rows] for n in names] for e in (one, other)]
         table = np.asarray(both, dtype=float)
         # prompts that are trained on stand for no others: what was drawn of them is the noise
         within = not unseen and rows >= 2 * prompts
-        same, whole = list(one.groups) == list(other.groups), np.isfinite(table).all((0, 2))
+        same = list(one.groups) == list(other.groups)
+        whole = [bool(np.isfinite(columns).all()) for columns in table.transpose(1, 0, 2)]
         intervals: list[Pair | None] = [None] * len(names)
         if same and (rows if within else prompts) > 1:
-            differences = np.where(whole[:, None], table[1] - table[0], 0.0).T
+            differences = np.where(np.asarray(whole)[:, None], table[1] - table[0], 0.0).T
             intervals = [*paired(differences, one.groups, within, risk)]
         for i, name in enumerate(names):
-            means = [float(np.mean(column)) for column in table[:, i]]
+            start, end = (float(np.mean(column)) for column in table[:, i])
             if not same or not whole[i]:
                 why = "not all of it is finite" if same else "other prompts were measured on before"
-                found[name] = Moved(name, *means, unseen=unseen, unknown=why)
+                found[name] = Moved(name, start, end, unseen=unseen, unknown=why)
                 continue
             spread = float(table[:, i].std(1).max())
             counted = (intervals[i], prompts, rows, one.unit, spread, unseen, within)
-            found[name] = Moved(name, *means, *counted)
+            found[name] = Moved(name, start, end, *counted)
     return found
 
 
@@ -233,6 +237,17 @@ class Ends:
         return [m for n in dict.fromkeys(names) if (m := self.move(n)) is not None]
 
     @property
+    def over(self) -> str:
+        """What the intervals are over, or why there are none."""
+        known = {m.counted: None for m in self.moved.values() if m.prompts}
+        if known:
+            alone = any(m.within for m in self.moved.values())
+            these = ", which speak of these prompts alone" if alone else ""
+            return f"Intervals are 95 %, paired over {'; '.join(known)}{these}."
+        told = [m.word for m in (self.move(self.trained), *self.judges) if m is not None]
+        return f"{told[0][:1].upper()}{told[0][1:]}." if told else ""
+
+    @property
     def hacked(self) -> Hack | None:
         return hack_of(self.move(self.trained), self.judges)
 
@@ -251,11 +266,11 @@ def ends(run: SavedRun, sampler: str) -> Ends:
     pair = Ends(*numbers, moved, list(run.about.rewards), unseen=run.unseen)
     reward, found = pair.trained, []
     for name in (m.name for m in pair.judges) if len(rounds) > 2 else ():
-        series = list(enumerate(run.series(sampler, name)))[1:-1]
+        series = list(enumerate(run.series(sampler, name)))[:-1]
         between = [(v, i) for i, v in series if v is not None]
         at = max(between, default=(0.0, 0))[1]
         # the best of several is so by luck in part, and its risk is shared among them
-        since = moves(kept[at], kept[-1], run.unseen, RISK / max(1, len(between))) if at else {}
+        since = moves(kept[at], kept[-1], run.unseen, RISK / len(between)) if at else {}
         if since.get(name) and since[name].better is False and reward in since:
             found.append(Past(rounds[at] or 0, since[reward], since[name]))
     return replace(pair, past=found[0] if found else None)

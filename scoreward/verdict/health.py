@@ -83,10 +83,10 @@ def check_run(run: SavedRun) -> list[Finding]:
     numbers = {"logit/saturated": start, "rise": rise}
     known = {name: value for name, value in numbers.items() if value is not None}
     found = [check.find(known, known) for check in OVER_A_RUN]
-    return [f for f in (_against_judges(pair), *found) if f is not None]
+    return [f for f in (against_judges(pair), *found) if f is not None]
 
 
-def _against_judges(pair: Ends) -> Finding | None:
+def against_judges(pair: Ends) -> Finding | None:
     """Whether the reward rises without what judges it."""
     reward, judges = pair.move(pair.trained), pair.judges
     if reward is None or not judges or reward.name in OF_PAIRS:
@@ -128,10 +128,6 @@ def _spread(metrics: Metrics, first: Metrics) -> float | None:
 
 def _clipped(metrics: Metrics, first: Metrics) -> float | None:
     return metrics["clip/above"] + metrics["clip/below"] if "clip/above" in metrics else None
-
-
-def _saturated(metrics: Metrics, first: Metrics) -> float | None:
-    return metrics.get("logit/saturated") if metrics == first else None
 
 
 def _sample_change(metrics: Metrics, first: Metrics) -> float | None:
@@ -223,7 +219,7 @@ CHECKS = (
 OVER_A_RUN = (
     Check(
         *("saturated", "Pairs decided before training", "share of pairs with |logit| > 5"),
-        *(_saturated, *SATURATED),
+        *(lambda now, first: now.get("logit/saturated") if now == first else None, *SATURATED),
         (
             "Few pairs are decided before training.",
             "Many pairs have |logit| > 5 before training: the loss is saturated for them; lower β.",

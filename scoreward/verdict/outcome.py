@@ -48,26 +48,17 @@ def outcome(pair: Ends, alarmed: bool = False) -> tuple[str, str]:
             return "warn", f"Better, at a price: {said}"
         return "ok", f"Better, and the checks agree: {said}"
     if reward is not None and reward.better:
-        return _unjudged(reward, judges)
+        said = f"{_told(reward)}."
+        if not pair.unseen:
+            return "warn", f"The reward rose on training prompts; nothing was held out: {said}"
+        if reward.name == "accuracy":
+            return "ok", f"Held-out pairs are told apart better: {said}"
+        why = f"of the judge, {judges[0].word}" if judges else "no judge was there to check it"
+        return "warn", f"The reward rose; {why}: {said}"
     told = judges[0] if judges else reward
     if told is None or told.side == "unknown":
         return "warn", f"No interval, so nothing is claimed: {_told(told)}." if told else ""
     return "warn", f"{told.word[:1].upper()}{told.word[1:]}: {_told(told)}."
-
-
-def _unjudged(reward: Moved, judges: list[Moved]) -> tuple[str, str]:
-    """The reward rose, and no judge says whether it deserved to."""
-    said = f"{_told(reward)}."
-    if not reward.unseen:
-        return (
-            "warn",
-            f"The reward rose on training prompts; nothing was held out: {said}",
-        )
-    if reward.name == "accuracy":
-        return "ok", f"Held-out pairs are told apart better: {said}"
-    if not judges:
-        return "warn", f"The reward rose; no judge was there to check it: {said}"
-    return "warn", f"The reward rose; of the judge, {judges[0].word}: {said}"
 
 
 def hacked(reward: Moved, judge: Moved) -> str:
@@ -103,20 +94,9 @@ def verdict(run: SavedRun, pair: Ends) -> list[str]:
         else f"The palette check, which uses no network, {palette.said}.",
         warned if bad else "",
         *(bad[check] for check in SAID if check in bad),
-        _counts(pair),
+        pair.over,
     ]  # fmt: skip
     return [s for s in said if s]
-
-
-def _counts(pair: Ends) -> str:
-    """What the intervals are over, or why there are none."""
-    known = {m.counted: None for m in pair.moved.values() if m.prompts}
-    if known:
-        alone = any(m.within for m in pair.moved.values())
-        these = ", which speak of these prompts alone" if alone else ""
-        return f"Intervals are 95 %, paired over {'; '.join(known)}{these}."
-    told = [m.word for m in (pair.move(pair.trained), *pair.judges) if m is not None]
-    return f"{told[0][:1].upper()}{told[0][1:]}." if told else ""
 
 
 def _effort(run: SavedRun) -> str:

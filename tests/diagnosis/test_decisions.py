@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from tests.diagnosis.made_up import rows, run_of
 
 
 def moved(
-    change: Sequence[float], spread: float = 1.0, name: str = "judge", **given: object
+    change: Sequence[float] | np.ndarray, spread: float = 1.0, name: str = "judge", **given: Any
 ) -> Moved:
     """A score whose rows changed by so much, from evenly spread ones of this deviation."""
     start = np.linspace(-1, 1, len(change))
@@ -259,6 +260,8 @@ def test_a_judge_past_its_best_is_told_with_the_round() -> None:
     assert headline(still, ends(still, "ode"))[0] == "ok"
     assert any("Since its best, in round 10" in s for s in verdict(still, ends(still, "ode")))
     assert watched(run_of(judge=[0.5, 0.7, 0.7], reward=[0.5, 0.6, 0.8]))[0] == "ok"
+    falling = run_of(judge=[0.7, 0.6, 0.5], reward=[0.5, 0.6, 0.8])  # it was best before training
+    assert ends(falling, "ode").past is None
 
 
 def test_the_best_of_many_evaluations_is_so_by_luck() -> None:

@@ -1,6 +1,7 @@
 """What is wrong from the first round on, and a training loss that rises again."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from scoreward.verdict.decisions import (
 )
 from scoreward.verdict.health import check_round, check_run
 from tests.diagnosis.made_up import run_of
+
+REWARDED: Any = {"reward/mean": 0.5}
 
 
 def test_flat_groups_are_told_from_the_first_round_on() -> None:
@@ -32,7 +35,7 @@ def test_flat_groups_are_told_from_the_first_round_on() -> None:
 
 
 def losses(
-    *parts: float, each: int = 10, noise: float = 0.0, **more: float
+    *parts: float, each: int = 10, noise: float = 0.0, **more: Any
 ) -> list[dict[str, float]]:
     rng = np.random.default_rng(11)
     means = np.repeat(parts, each)
@@ -70,8 +73,8 @@ def test_single_rounds_do_not_make_a_loss_diverge() -> None:
 
 def test_where_rewards_are_drawn_a_loss_may_grow_with_its_anchor() -> None:
     grown = [0.0, 0.02, 0.04, 0.06, 0.1]
-    assert (rise_of_loss(losses(*grown, **{"reward/mean": 0.5})) or 0.0) < RISING[0]
-    assert (rise_of_loss(losses(0.0, 0.02, 0.1, 1.0, 30.0, **{"reward/mean": 0.5})) or 0.0) > 1
+    assert (rise_of_loss(losses(*grown, **REWARDED)) or 0.0) < RISING[0]
+    assert (rise_of_loss(losses(0.0, 0.02, 0.1, 1.0, 30.0, **REWARDED)) or 0.0) > 1
 
 
 def test_a_loss_that_is_not_finite_is_an_infinite_rise_and_few_rounds_are_none() -> None:

@@ -196,9 +196,10 @@ def test_pairs_decided_before_training_and_a_rising_loss_are_causes() -> None:
 
 
 def test_flat_groups_are_said_to_be_so_from_the_first_round_on() -> None:
-    always = diagnose(evidence(rounds=rounds(rise=0, **{"groups/zero_variance": 0.95})))
+    flat: Any = {"groups/zero_variance": 0.95}
+    always = diagnose(evidence(rounds=rounds(rise=0, **flat)))
     assert "from the first round on" in always[0].seen
-    later = rounds(rise=0, **{"groups/zero_variance": 0.95})
+    later = rounds(rise=0, **flat)
     later[0] = later[0] | {"groups/zero_variance": 0.0}
     assert "from the first round on" not in diagnose(evidence(rounds=later))[0].seen
 

@@ -36,6 +36,7 @@ class LearningCurve:
     values: dict[str, Series]  # by measure
     source: str  # the file and line, or the folder
     run: SavedRun | None = None  # where pictures may be
+    sampler: str = "ode"  # whose scores these are
 
     @property
     def trained(self) -> bool:
@@ -187,6 +188,7 @@ def _curve(
         values={k: v for k, v in values.items() if any(x is not None for x in v)},
         source=source,
         run=run,
+        sampler=sampler,
     )
 
 

@@ -46,7 +46,7 @@ def headline(task: TaskRuns) -> str:
     if all(a is False for a in apart):
         return f"{best.name} has the highest {name}, with an interval apart from all others."
     if not any(apart):
-        moved = _of_runs(best, order[1][0], measure)
+        moved = of_runs(best, order[1][0], measure)
         if moved is None or moved.side == "unknown":
             return f"{best.name} has the highest {name}; single seeds cannot tell by how much."
         return (
@@ -59,16 +59,15 @@ def headline(task: TaskRuns) -> str:
     return f"{best.name} has the highest {name}; not told apart from {listed}{more}."
 
 
-def _of_runs(best: MethodRuns, other: MethodRuns, measure: str) -> Moved | None:
+def of_runs(best: MethodRuns, other: MethodRuns, measure: str) -> Moved | None:
     """The ends of two single runs compared on the prompts that both were measured on."""
-    pair, runs = [other.curves[0], best.curves[0]], [m.curves[0].run for m in (other, best)]
-    known = [run for run in runs if run is not None]
-    budgets = sorted(c.budget for c in pair)
-    single = len(best.curves) == len(other.curves) == 1
-    if not single or len(known) < 2 or budgets[1] > budgets[0] * BUDGETS:
+    curves = [*other.curves, *best.curves]
+    known = [(c.run, c.sampler) for c in curves if c.run is not None]
+    budgets = sorted(c.budget for c in curves)
+    if not len(curves) == len(known) == 2 or budgets[1] > budgets[0] * BUDGETS:
         return None
-    last = [[e for e in r.each if e.round == r.last_round and e.sampler == "ode"] for r in known]
-    return moves(*last, known[0].unseen).get(measure)
+    last = [[e for e in r.each if (e.round, e.sampler) == (r.last_round, s)] for r, s in known]
+    return moves(*last, known[0][0].unseen).get(measure)
 
 
 def found(task: TaskRuns) -> list[str]:
@@ -129,9 +128,9 @@ def warnings(task: TaskRuns) -> list[str]:
     if few:
         said.append(f"Fewer than five seeds, so intervals are too narrow: {', '.join(few)}.")
     runs = [(c.source, c.run.about.status) for c in task.curves if c.run is not None]
-    for source, run in [(c.source, c.run) for c in task.curves if c.run is not None]:
-        hack = ends(run, next(iter(run.samplers), "ode")).hacked
-        said += [f"{source}: {hacked(hack.reward, hack.judge)}"] if hack else []
+    for curve in task.curves:
+        hack = ends(curve.run, curve.sampler).hacked if curve.run is not None else None
+        said += [f"{curve.source}: {hacked(hack.reward, hack.judge)}"] if hack else []
     open_ = [f"{source} ({status})" for source, status in runs if status not in ("", "finished")]
     return [*said, f"Not finished: {', '.join(open_)}."] if open_ else said
 

@@ -57,13 +57,16 @@ class Change:
         return self.kept if self.kept is not None or self.moved is None else self.moved.better
 
     @property
-    def told(self) -> str:
-        """The interval, its counts and what they say; "" of what has only a limit."""
-        if self.moved is None or self.bound:
+    def word(self) -> str:
+        """What the interval says; "" of what has only a limit."""
+        return "" if self.moved is None or self.bound else self.moved.word
+
+    @property
+    def over(self) -> str:
+        """The interval and its counts."""
+        if self.moved is None or self.bound or not self.moved.prompts:
             return ""
-        ends = self.moved.bare.partition(" ")[2]  # without the change, which stands above
-        counted = self.moved.counted if self.moved.prompts else ""
-        return ": ".join([", ".join(filter(None, (ends, counted))), self.moved.word])
+        return ", ".join(filter(None, (self.moved.ends, self.moved.counted)))
 
 
 def changes(pair: Ends, names: list[str]) -> list[Change]:
