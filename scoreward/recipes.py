@@ -149,7 +149,10 @@ class Recipe:
         run = self.method.run(place, whole)
         home = Path(folder) if folder is not None else Path("runs") / self.name
         run = replace(run, name=self.name, folder=home, seed=seed, device=device)
-        origin = {"recipe": self.name, **run.origin, "source": self.source, "made": digest(run)}
+        place = self.task.name
+        parts = {"task": place, "method": self.name.removeprefix(f"{place}_")}
+        said = {"source": self.source, "made": digest(run)}
+        origin = {"recipe": self.name, **parts, **run.origin, **said}
         if own:
             return replace(run, origin=origin | {"unspoken": "a reward that is a function"})
         if not self.listed:

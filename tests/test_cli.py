@@ -10,7 +10,10 @@ from safetensors.torch import save_file
 
 from scoreward.cli import COMMANDS
 from scoreward.recipes import recipe
+from scoreward.records.reading import read_run
 from scoreward.training.folder import RunFolder
+from scoreward.verdict.decisions import ends
+from scoreward.verdict.outcome import headline
 from tests.golden.load import golden
 from tests.golden.options import agreed, fields_of
 from tests.support.command_line import Cli, calling
@@ -141,7 +144,13 @@ def test_a_run_says_how_it_went_and_where_the_time_did(cli: Cli, tmp_path: Path)
     assert "measured on training prompts, round 2  ODE: reward" in out
     assert "inside the network:" in out
     assert re.search(r"forward +\d+\.\d s", out)
-    assert "report: mine/report.html" in out
+    assert "since the start, with 95 % intervals:" in out
+    *_, verdict, report = out.strip().splitlines()
+    assert report == "report: mine/report.html"
+    saved = read_run(tmp_path / "mine")
+    assert verdict == headline(saved, ends(saved, "ode"))[1]
+    assert "4 prompts, 64 pictures" in verdict
+    assert (saved.about.task, saved.about.method) == ("toy", "vgrpo")
     told = json.loads((tmp_path / "mine" / "run.json").read_text())
     assert told["seed"] == told["settings"]["seed"] == 3
     assert told["origin_recipe"] == "toy_vgrpo"

@@ -8,6 +8,7 @@ import tyro
 
 from scoreward.commands.talk import console
 from scoreward.report.comparison.page import Asked, write_comparison
+from scoreward.tasks import PLACES
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,6 @@ class CompareOptions:
 def compare(words: list[str]) -> int:
     """scoreward compare RUN..."""
     options = tyro.cli(CompareOptions, args=words, prog="scoreward compare")
-    asked = Asked(options.sampler, options.level, options.against)
+    asked = Asked(options.sampler, options.level, options.against, list(PLACES))
     console.print(f"comparison: {write_comparison(options.runs, options.out, asked)}")
     return 0

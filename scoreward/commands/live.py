@@ -1,13 +1,17 @@
 """The live view: one bar and, when they come, evaluations and warnings."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from scoreward.records.reading import read_run
 from scoreward.training.held import held_out, said_of_rewards, unread_of
 from scoreward.training.run import Moment, Run
+from scoreward.verdict.decisions import NEUTRAL, ends
+from scoreward.verdict.outcome import headline
+from scoreward.verdict.words import label
 
 
 def watch(run: Run, moments: Iterator[Moment], console: Console) -> None:
@@ -31,7 +35,7 @@ def watch(run: Run, moments: Iterator[Moment], console: Console) -> None:
             if moment.evaluation is not None:
                 found = moment.evaluation.get("ode", {}).get("judge")
                 judge = "" if found is None else f"judge {found:.3f}"
-                progress.console.print(_evaluation(moment.round, moment.evaluation, measured))
+                progress.console.print(_evaluation(moment, measured), highlight=False)
             left = "0:00" if moment.fraction >= 1 else "?"
             if 0 < moment.fraction < 1 and moment.seconds:
                 rest = int(moment.seconds * (1 - moment.fraction) / moment.fraction)
@@ -79,13 +83,25 @@ def _numbers(moment: Moment, judge: str) -> str:
     return "  ".join(p for p in parts if p)
 
 
-def _evaluation(round: int, evaluation: Mapping[str, Any], measured: str) -> str:
-    """One line per evaluation: what the samplers scored."""
-    parts = []
-    for sampler, numbers in evaluation.items():
+def _evaluation(moment: Moment, measured: str) -> str:
+    """What the samplers scored, and below it what changed under the first, with intervals."""
+    parts, changed = [], []
+    for sampler, numbers in (moment.evaluation or {}).items():
         if sampler != "gap":
             plain = [f"{k} {v:.3f}" for k, v in numbers.items() if isinstance(v, float)]
             # a language model's numbers have no sampler
             name = "" if sampler == "held_out" else f"{sampler.upper()}: "
             parts.append(f"{name}{', '.join(plain)}")
-    return f"{measured}, round {round}  " + "   ".join(parts)
+    for moved in next(iter(moment.moved.values()), {}).values():
+        if moved.name not in NEUTRAL:
+            changed.append(f"\n  {label(moved.name).lower()} {moved.told}: {moved.word}")
+    since = ["\n  since the start, with 95 % intervals:", *changed] if changed else []
+    return "".join([f"{measured}, round {moment.round}  ", "   ".join(parts), *since])
+
+
+def say_outcome(folder: Path, console: Console) -> None:
+    """The headline of the report."""
+    run = read_run(folder)
+    level, said = headline(run, ends(run, next(iter(run.samplers), "ode")))
+    colour = {"ok": "green", "warn": "yellow", "alarm": "red"}[level]
+    console.print(said, style=colour, highlight=False)

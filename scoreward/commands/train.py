@@ -14,7 +14,7 @@ import torch
 import tyro
 from rich.table import Table
 
-from scoreward.commands.live import say_held_out, watch
+from scoreward.commands.live import say_held_out, say_outcome, watch
 from scoreward.commands.recipes import find, parse, taken
 from scoreward.commands.talk import console
 from scoreward.made_of import noting
@@ -245,6 +245,7 @@ def _show(run: Run, moments: Iterator[Moment], options: Options) -> int:
     if status == "stopped":
         console.print(f"stopped; go on with: scoreward resume {run.folder}")
     if path is not None:
+        say_outcome(run.folder, console)
         console.print(f"report: {path}")
     return 0
 

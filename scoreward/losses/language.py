@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scoreward.losses.links import Link, Logistic
+from scoreward.losses.links import Link, Logistic, saturated
 from scoreward.losses.pairs import Pairs
 from scoreward.losses.shapes import Shape, Straight
 
@@ -187,6 +187,7 @@ def metrics(loss: PreferenceLoss, pairs: Pairs) -> dict[str, float]:
         "loss/mean": loss(pairs),
         "logit/mean": logit,
         "logit/std": logit.std(correction=0),
+        "logit/saturated": saturated(logit),
         "pair/accuracy": (logit > 0).to(logit),
         "log_prob/winner": logp_w,
         "log_prob/loser": logp_l,

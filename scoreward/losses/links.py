@@ -16,11 +16,17 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 LARGEST = 30.0  # e^z is continued by its tangent above this exponent, ours
+SATURATED = 5.0  # |z| beyond which σ(−|z|) is below 0.7 %: such a pair teaches nothing more; ours
 
 
 def tangent_exp(z: Float[Tensor, " *shape"]) -> Float[Tensor, " *shape"]:
     """e^z up to z = 30, its tangent there from then on: convex, smooth, finite."""
     return z.clamp(max=LARGEST).exp() * (1 + (z - LARGEST).clamp(min=0))
+
+
+def saturated(z: Float[Tensor, " *shape"]) -> Float[Tensor, " *shape"]:
+    """1 where |z| > 5: the link is as good as straight or flat there, before anything is learnt."""
+    return (z.abs() > SATURATED).to(z)
 
 
 def tangent_expm1(z: Float[Tensor, " *shape"]) -> Float[Tensor, " *shape"]:

@@ -14,6 +14,7 @@ from scoreward.records.fields import Doubts, Fields, Json, read_lines, read_obje
 from scoreward.records.run import (
     LEVELS,
     Commit,
+    EachRecord,
     EvaluationRecord,
     GapRecord,
     HealthRecord,
@@ -71,6 +72,7 @@ def read_run(folder: Path, argument: str = "folder") -> SavedRun:
         notes=notes,
         failures=_of_kind("failure", lines, _round, lambda r: (r.at.round, None)),
         gaps=_of_kind("gap", gaps, gap_record, lambda g: (g.round, (g.eta, g.steps))),
+        each=_of_kind("each", lines, each_record, lambda e: (e.round, (e.sampler, e.unit))),
         probe=probed(diagnosis.inside("probe").held),
         reference=_references().get(about.recipe, ReferenceCurve()),
     )
@@ -103,6 +105,8 @@ def about_of(said: Fields) -> RunAbout:
         recipe=said.text("recipe"),
         origin_recipe=said.text("origin_recipe"),
         command=said.text("command"),
+        task=said.text("task"),
+        method=said.text("method"),
         arguments=said.texts("arguments"),
         status=said.text("status"),
         reason=said.text("reason"),
@@ -176,6 +180,17 @@ def gap_record(line: Fields) -> GapRecord | None:
     round, eta, steps = known
     parts = (_estimates(line.inside(part)) for part in ("mean", "gap", "grid"))
     return GapRecord(int(round), eta, int(steps), line.flag("converged"), *parts)
+
+
+def each_record(line: Fields) -> EachRecord | None:
+    """None for one whose columns are not all as long as the groups."""
+    groups = [int(g) for g in line.series("groups") if g is not None]
+    values = line.inside("values").columns()
+    if line.count("round") is None or any(len(v) != len(groups) for v in values.values()):
+        line.doubts.add(line.place.capitalize(), "should have one value per row")
+        return None
+    unit = line.text("unit") or "rows"
+    return EachRecord(line.count("round") or 0, line.text("sampler"), unit, groups, values)
 
 
 def _estimates(part: Fields) -> dict[str, PromptEstimate]:

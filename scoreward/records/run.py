@@ -61,6 +61,8 @@ class RunAbout:
     rewards: Mapping[str, float] = field(default_factory=dict)  # what trained, and its weight
     unread: Sequence[str] = ()  # what of the prompts was not seen, in sentences
     data: StoredUse | None = None
+    task: str = ""  # "" in runs of earlier versions, and of those that no recipe made
+    method: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,20 @@ class EvaluationRecord:
 
     def scores(self, sampler: str) -> Scores:
         return self.samplers.get(sampler, NOTHING)
+
+
+@dataclass(frozen=True)
+class EachRecord:
+    """What every held-out row of one kind scored at one evaluation, under one sampler.
+
+    Rows keep their order from one evaluation to the next; those of one group share a prompt.
+    """
+
+    round: int
+    sampler: str
+    unit: str  # what a row is, in the plural: pictures, pairs, texts
+    groups: Sequence[int]
+    values: Mapping[str, Series]  # by score; the mean over rows is the number of the evaluation
 
 
 @dataclass(frozen=True)
@@ -235,6 +251,7 @@ class SavedRun:
     notes: list[str]  # what was left out, in sentences
     failures: list[RoundRecord] = field(default_factory=list)  # rounds that were refused
     gaps: list[GapRecord] = field(default_factory=list)  # one per noise, grid and round measured
+    each: list[EachRecord] = field(default_factory=list)  # none in runs of earlier versions
     probe: Probed = Probed()  # of an earlier diagnosis
     reference: ReferenceCurve = field(default_factory=ReferenceCurve)  # of the same recipe
 
@@ -243,10 +260,14 @@ class SavedRun:
         return self.about.recipe or self.folder.resolve().name
 
     @property
+    def unseen(self) -> bool:
+        """Whether something of every kind is held out."""
+        return all(one.held for one in self.about.held_out)
+
+    @property
     def measured_on(self) -> str:
         """What the prompts that are measured on may be called."""
-        unseen = all(one.held for one in self.about.held_out)
-        return "held-out prompts" if unseen else "training prompts"
+        return "held-out prompts" if self.unseen else "training prompts"
 
     @property
     def last_round(self) -> int:

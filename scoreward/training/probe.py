@@ -25,11 +25,11 @@ from scoreward.training.guards import Diverged
 from scoreward.training.run import Run
 from scoreward.training.sources.online import Collected, Online, Work
 from scoreward.training.trainer import Trainer
+from scoreward.verdict.evidence import SURE
 
 FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0)
 STILL = 1e-9  # of the learning rate: no weight of float32 moves
 LEAST = 0.05  # of the spread of rewards, the smallest gain that counts; ours
-SURE = 3.0  # standard errors; ours
 
 
 @dataclass(frozen=True)

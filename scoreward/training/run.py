@@ -14,6 +14,7 @@ from typing import Any
 
 from scoreward.made_of import changes
 from scoreward.objectives.base import Objective
+from scoreward.records.reading import read_run
 from scoreward.rewards.base import RewardError
 from scoreward.training import checkpoint
 from scoreward.training.about import about
@@ -27,6 +28,7 @@ from scoreward.training.sources.online import HISTORY, Source
 from scoreward.training.team import Team
 from scoreward.training.trainer import Evaluations, Trainer
 from scoreward.verdict import health
+from scoreward.verdict.decisions import Moved, ends
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class Moment:
     metrics: Mapping[str, float]
     evaluation: Mapping[str, Any] | None
     findings: list[health.Finding]
+    moved: Mapping[str, Mapping[str, Moved]] = field(default_factory=dict)  # since the start
 
 
 @dataclass(frozen=True)
@@ -270,8 +273,6 @@ class Session:
         if self._due():
             evaluation = self._evaluate()
         moment = self._moment(metrics, evaluation)
-        if self.team.leads:
-            self.folder.append(*(self._line("health", vars(f)) for f in moment.findings))
         if ending or done % self.run.keeping.every == 0 or self._fraction() >= 1:
             self._save()
         return moment
@@ -284,9 +285,13 @@ class Session:
         return self.trainer.done % settings.every == 0 or self._fraction() >= 1
 
     def _moment(self, metrics: Mapping[str, float], evaluation: Mapping | None) -> Moment:
-        findings = health.check_round(metrics, self.first) if metrics else []
-        if evaluation is not None:
-            findings += health.check_evaluations(self.folder.records("evaluation"))
+        findings, moved = health.check_round(metrics, self.first) if metrics else [], {}
+        if evaluation is not None and self.team.leads:
+            known = read_run(self.folder.path)
+            moved = {name: ends(known, name).moved for name in known.samplers}
+            findings += health.check_run(known)
+        if self.team.leads:
+            self.folder.append(*(self._line("health", vars(f)) for f in findings))
         counted = Evaluations(**vars(self.trainer.evaluations))
         return Moment(
             round=self.trainer.done,
@@ -296,6 +301,7 @@ class Session:
             metrics=metrics,
             evaluation=evaluation,
             findings=findings,
+            moved=moved,
         )
 
     def _evaluate(self) -> dict[str, Any] | None:
@@ -309,6 +315,7 @@ class Session:
             profile = self.trainer.clock.profile(self.seconds)
             self.folder.append(line, self._line("profile", profile))
             self.folder.append(*(self._line("gap", gap) for gap in measured.gaps))
+            self.folder.append(*(self._line("each", rows) for rows in measured.each))
             self.folder.keep(self.trainer.done, measured)
         self.team.wait()
         return measured.numbers

@@ -29,6 +29,11 @@ ADVICE = {  # what to do about each cause, whatever was seen of it
     ),
     "sign": "The update goes the wrong way: check the sign of the advantage and of the loss.",
     "diverged": "Lower the learning rate or make fewer updates per round.",
+    "saturated": (
+        "Lower β, take a length-normalised loss, or a reference: such pairs have next to no "
+        "gradient, or one that does not depend on the model."
+    ),
+    "diverging": "Lower the learning rate, or stop before the lowest loss is behind you.",
     "clipped": "Widen the clip, lower the learning rate or make fewer updates per round.",
     "hacking": "Use an earlier checkpoint, a stronger anchor or a second reward.",
     "noise": "Larger rounds, larger groups, or prompts on which samples differ more.",
@@ -48,6 +53,8 @@ RULES: Iterable[Callable[[Evidence], Cause | None]] = (
     settings.rate_down,
     settings.rate,
     CauseRule("diverged", "setting", settings.exploded, ADVICE["diverged"]),
+    CauseRule("diverging", "setting", settings.diverging, ADVICE["diverging"]),
+    CauseRule("saturated", "setting", settings.saturated, ADVICE["saturated"]),
     CauseRule("clipped", "setting", settings.clipped, ADVICE["clipped"]),
     settings.falling,
     CauseRule("hacking", "setting", settings.hacked, ADVICE["hacking"]),

@@ -1,6 +1,6 @@
 """What a diagnosis looks at and what it answers.  Plain numbers: no network, no file."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import isfinite, sqrt
@@ -9,6 +9,7 @@ from typing import Literal
 
 from scoreward.records.fields import Numbers
 from scoreward.records.run import Probed, ReferenceCurve, SavedRun
+from scoreward.verdict.decisions import Ends, ends, saturated_from_start
 
 Kind = Literal["bug", "setting", "no signal", "slow", "fine"]
 
@@ -30,7 +31,8 @@ class Evidence:
     """All that a diagnosis may look at."""
 
     rounds: Sequence[Numbers]  # metrics of each round
-    evaluations: Sequence[Mapping[str, Numbers]] = ()  # scores by sampler
+    ends: Ends = Ends({}, {})  # before and after, with intervals
+    saturated: float | None = None  # share of held-out or first pairs with |logit| > 5 at the start
     failure: Numbers = field(default_factory=dict)  # metrics of the round that was refused
     reason: str = ""  # why the run ended, if not by its budget
     reference: ReferenceCurve = ReferenceCurve()  # of the same recipe
@@ -46,7 +48,8 @@ def evidence_of(run: SavedRun) -> Evidence:
     """What a run wrote, with an earlier probe and the reference curve of its recipe."""
     return Evidence(
         rounds=[r.metrics for r in run.rounds],
-        evaluations=[{s: x.numbers for s, x in e.samplers.items()} for e in run.evaluations],
+        ends=ends(run, next(iter(run.samplers), "ode")),
+        saturated=saturated_from_start(run),
         failure=run.failures[-1].metrics if run.failures else {},
         reason=run.about.reason,
         reference=run.reference,

@@ -4,14 +4,27 @@ Checks read only a round's metrics and the evaluations so far, so the live view,
 and the report say the same thing. Limits are ours, set on the portraits.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from math import log
 
-from scoreward.records.run import LEVELS, Level
+from scoreward.records.run import LEVELS, Level, SavedRun
+from scoreward.verdict.decisions import (
+    FLAT,
+    OF_PAIRS,
+    RISING,
+    SATURATED,
+    Ends,
+    ends,
+    flat_from_start,
+    rise_of_loss,
+    saturated_from_start,
+)
+from scoreward.verdict.outcome import hacked
+from scoreward.verdict.words import label
 
 FLOAT32 = 1e-4  # tolerance of the first ratio; a coarser network's own is brought to this scale
-UNIFORM = 0.9  # share of samples in groups without spread that leaves no signal; ours
+UNIFORM = FLAT[1]
 STOPPED = 0.8  # share of samples at which a ratio clip stops nearly all; ours
 
 Metrics = Mapping[str, float]
@@ -58,22 +71,41 @@ def level_of(value: float, warn: float, alarm: float) -> Level:
 
 def check_round(metrics: Metrics, first: Metrics) -> list[Finding]:
     """The checks of one round; `first` are the metrics of the run's first round."""
-    found = (check.find(metrics, first) for check in CHECKS)
+    found = (check.find(metrics, first) for check in (*CHECKS, OVER_A_RUN[0]))
     return [finding for finding in found if finding is not None]
 
 
-def check_evaluations(evaluations: Sequence[Mapping]) -> list[Finding]:
-    """Reward against judge since the first evaluation: rising reward, falling judge is hacking."""
-    if len(evaluations) < 2:
-        return []
-    first, last = evaluations[0].get("ode", {}), evaluations[-1].get("ode", {})
-    if not {"reward", "judge"} <= last.keys() & first.keys():
-        return []
-    reward, judge = last["reward"] - first["reward"], last["judge"] - first["judge"]
-    lost = max(e["ode"]["judge"] for e in evaluations) - last["judge"]
-    unearned = reward - judge if reward > 0 else 0.0
-    finding = HACKING.find({"unearned": max(unearned, 2 * lost)}, {})
-    return [] if finding is None else [replace(finding, value=reward - judge)]
+def check_run(run: SavedRun) -> list[Finding]:
+    """What shows over a run so far: reward against judges, the loss, pairs decided at the start."""
+    pair = ends(run, next(iter(run.samplers), "ode"))
+    start = saturated_from_start(run) if len(run.evaluations) < 2 else None
+    rise = rise_of_loss([r.metrics for r in run.rounds])
+    numbers = {"logit/saturated": start, "rise": rise}
+    known = {name: value for name, value in numbers.items() if value is not None}
+    found = [check.find(known, known) for check in OVER_A_RUN]
+    return [f for f in (against_judges(pair), *found) if f is not None]
+
+
+def against_judges(pair: Ends) -> Finding | None:
+    """Whether the reward rises without what judges it."""
+    reward, judges = pair.move(pair.trained), pair.judges
+    if reward is None or not judges or reward.name in OF_PAIRS:
+        return None
+    hack, past = pair.hacked, pair.past
+    judge = hack.judge if hack else judges[0]
+    level, said = "ok", "The reward has not risen, so there was nothing to hack."
+    if hack is not None:
+        advice = "Use an earlier checkpoint, a stronger anchor or a lower learning rate."
+        level, said = "alarm", f"{hacked(hack.reward, hack.judge)} {advice}"
+    elif past is not None:
+        level = "alarm" if past.reward.better else "warn"
+        said = f"The {label(past.judge.name).lower()} was best in round {past.round} and {{}}."
+        said = said.format(f"has fallen since, {past.judge.bare}: use that checkpoint")
+    elif reward.better and not any(m.better for m in judges):
+        level, said = "warn", f"The reward rises; of the judge, {judge.word}."
+    elif reward.better:
+        said = "The judge, which never enters training, rises with the reward."
+    return Finding("reward_vs_judge", reward.change - judge.change, level, said)
 
 
 def _first_ratio(metrics: Metrics, first: Metrics) -> float | None:
@@ -135,13 +167,24 @@ CHECKS = (
     ),
     Check(
         *("zero_variance", "Groups without variance", "groups with equal rewards teach nothing"),
-        *(lambda metrics, first: metrics.get("groups/zero_variance"), 0.5, UNIFORM),
+        *(lambda metrics, first: metrics.get("groups/zero_variance"), *FLAT),
         (
             "Enough groups have a spread of rewards to learn from.",
             "Half of the groups have no spread of rewards: harder prompts or larger groups would "
             "teach more.",
             "Almost no group has a spread of rewards: there is no signal left, or the reward is "
             "constant.",
+        ),
+    ),
+    Check(
+        *("flat_start", "Groups flat from the first round on", "groups that never had a spread"),
+        *(flat_from_start, *FLAT),
+        (
+            "Groups have had a spread of rewards since the first round.",
+            "Half of the groups have had no spread of rewards since the first round: larger groups "
+            "or prompts on which samples differ more would teach more.",
+            "From the first round on almost all groups have equal rewards: nothing can be learnt "
+            "from this reward with these prompts and groups.",
         ),
     ),
     Check(
@@ -173,15 +216,29 @@ CHECKS = (
     ),
 )
 
-HACKING = Check(
-    *("reward_vs_judge", "Reward against judge", "gain of the reward that the judge does not see"),
-    *(lambda worst, first: worst["unearned"], 0.05, 0.12),
-    (
-        "The judge, which never enters training, agrees with the reward.",
-        "The reward gains more than the judge: watch the pictures, stop if this grows.",
-        "The reward rises without the judge: the reward is being hacked. Use an earlier "
-        "checkpoint, a stronger anchor or a lower learning rate.",
+OVER_A_RUN = (
+    Check(
+        *("saturated", "Pairs decided before training", "share of pairs with |logit| > 5"),
+        *(lambda now, first: now.get("logit/saturated") if now == first else None, *SATURATED),
+        (
+            "Few pairs are decided before training.",
+            "Many pairs have |logit| > 5 before training: the loss is saturated for them; lower β.",
+            "Most pairs have |logit| > 5 before training: the loss is saturated and teaches next "
+            "to nothing; lower β, or take a loss with a reference or normalised lengths.",
+        ),
+    ),
+    Check(
+        *("loss", "Training loss", "rise above its lowest, in units of its first size"),
+        *(lambda metrics, first: metrics.get("rise"), *RISING),
+        (
+            "The training loss stays near its lowest.",
+            "The training loss is rising again: an earlier checkpoint may be better.",
+            "The training loss diverges: lower the learning rate.",
+        ),
     ),
 )
 
-NAMED = {check.name: check for check in (*CHECKS, HACKING)}
+_WATCHED = {  # the check that is a decision of its own, title and what it compares
+    "reward_vs_judge": ("Reward against judge", "gain of the reward less that of the judge")
+}
+NAMED = {c.name: (c.title, c.compares) for c in (*CHECKS, *OVER_A_RUN)} | _WATCHED

@@ -1,83 +1,10 @@
-"""What a run came to: its ends, the limits they must keep, and the sentences that say so."""
+"""What a run came to, in sentences; `decisions` says what may be said."""
 
-from dataclasses import dataclass
+from scoreward.records.run import SavedRun
+from scoreward.verdict.decisions import Ends, Moved, ends, limits
+from scoreward.verdict.words import duration, label, plural, show
 
-from scoreward.records.fields import Numbers
-from scoreward.records.run import NOTHING, SavedRun
-from scoreward.verdict.words import MEASURES, change, duration, label, plural, show
-
-DIVERSITY_LIMIT = 0.70  # share of the base's diversity that must be left; ours
-NEAREST_LIMIT = 1.05  # how much further than the base from the nearest training picture; ours
-VISIBLE = 0.01  # a change of a score smaller than this is called none; ours
-
-
-@dataclass(frozen=True)
-class Ends:
-    """One sampler's scores before and after training; `after` is empty if there is none yet."""
-
-    before: Numbers
-    after: Numbers
-
-    def pair(self, name: str) -> tuple[float | None, float | None]:
-        return self.before.get(name), self.after.get(name)
-
-    def gain(self, name: str) -> float | None:
-        before, after = self.pair(name)
-        return None if before is None or after is None else after - before
-
-    def ratio(self, name: str) -> float | None:
-        before, after = self.pair(name)
-        return after / before if before and after is not None else None
-
-    @property
-    def judged(self) -> str | None:
-        """The strictest score that training did not see."""
-        return next((n for n in ("strict", "judge") if self.gain(n) is not None), None)
-
-    @property
-    def trained(self) -> str | None:
-        """The score that training maximised; the first one if none is called reward."""
-        other = (n for n in self.before if n not in MEASURES)
-        return next((n for n in ("reward", "accuracy", *other) if self.gain(n) is not None), None)
-
-
-def ends(run: SavedRun, sampler: str) -> Ends:
-    """summary.json where it speaks, else the first and the last evaluation."""
-    found = [e.scores(sampler).numbers for e in run.evaluations]
-    first, last = found[0] if found else {}, found[-1] if len(found) > 1 else {}
-    before, after = (
-        end.get(sampler, NOTHING).numbers for end in (run.summary.before, run.summary.after)
-    )
-    return Ends({**first, **before}, {**last, **after})
-
-
-@dataclass(frozen=True)
-class Limit:
-    """What reward hacking spoils first, as a ratio to the base."""
-
-    name: str
-    value: float
-    most: bool  # whether the limit is from above
-    said: str
-
-    def kept(self, ratio: float) -> bool:
-        return ratio <= self.value if self.most else ratio >= self.value
-
-    @property
-    def wanted(self) -> str:
-        return f"at {'most' if self.most else 'least'} {self.value:.2f}"
-
-
-LIMITS = (
-    Limit("diversity", DIVERSITY_LIMIT, False, "diversity is {:.2f} of the base's"),
-    Limit("nearest", NEAREST_LIMIT, True, "the nearest training picture is {:.2f} times as far"),
-)
-
-
-def limits(pair: Ends) -> list[tuple[Limit, float, bool]]:
-    """(limit, ratio to the base, kept?) where it was measured."""
-    found = [(one, pair.ratio(one.name)) for one in LIMITS]
-    return [(one, ratio, one.kept(ratio)) for one, ratio in found if ratio is not None]
+SAID = ("flat_start", "saturated", "loss")  # checks whose sentence stands under the headline
 
 
 def headline(run: SavedRun, pair: Ends) -> tuple[str, str]:
@@ -93,48 +20,81 @@ def headline(run: SavedRun, pair: Ends) -> tuple[str, str]:
 
 
 def outcome(pair: Ends, alarmed: bool = False) -> tuple[str, str]:
-    """What the numbers of a finished run say, the judge before the reward.
+    """What the numbers of a finished run say, the judges before the reward, with an interval.
 
     `alarmed`: whether some health check ended in alarm.
     """
-    reward, judge = pair.trained, pair.judged
-    broken = not all(kept for *_, kept in limits(pair)) or (pair.gain("palette") or 0) < -VISIBLE
-    up = pair.gain(reward) or 0.0 if reward else 0.0
-    right = pair.gain(judge) or 0.0 if judge else 0.0
-    if not pair.before or not pair.after:
+    reward, judges, hack = pair.move(pair.trained), pair.judges, pair.hacked
+    better = [m for m in judges if m.better]
+    worse = [m for m in (*judges, *([reward] if reward else [])) if m.better is False]
+    palette = pair.move("palette")
+    broken = not all(kept for *_, kept in limits(pair)) or (palette and palette.better is False)
+    if not pair.before or not pair.after or (reward is None and not judges):
         return "warn", "There is no evaluation to compare."
-    if judge and up > VISIBLE and right < -VISIBLE:
-        return "alarm", "The reward rose while the judge fell: the reward was hacked."
-    if judge and right > VISIBLE:
+    if hack is not None:
+        return "alarm", hacked(hack.reward, hack.judge)
+    if pair.past is not None and pair.past.reward.better:
+        since = f"The best round was {pair.past.round}. Since then: "
+        return "alarm", since + hacked(pair.past.reward, pair.past.judge)
+    if worse:
+        return "alarm", f"Worse: {_told(worse[0])}."
+    if better:
+        said = f"{_told(better[0])}."
+        if not pair.unseen:
+            return "warn", f"Better on training prompts; nothing was held out: {said}"
         if alarmed:
-            return "alarm", "Better, but a health check ended in alarm."
-        return (
-            ("warn", "Better, at a price.") if broken else ("ok", "Better, and the checks agree.")
-        )
-    if not judge and reward == "accuracy" and up > VISIBLE:
-        return "ok", "Held-out pairs are told apart better."
-    if not judge and up > VISIBLE:
-        return "warn", "The reward rose; no judge was there to check it."
-    if up > VISIBLE:
-        return "warn", "The reward rose, and the judge saw no difference."
-    return "warn", "Training changed little."
+            return "alarm", f"Better, but a health check ended in alarm: {said}"
+        if broken:
+            return "warn", f"Better, at a price: {said}"
+        return "ok", f"Better, and the checks agree: {said}"
+    if reward is not None and reward.better:
+        said = f"{_told(reward)}."
+        if not pair.unseen:
+            return "warn", f"The reward rose on training prompts; nothing was held out: {said}"
+        if reward.name == "accuracy":
+            return "ok", f"Held-out pairs are told apart better: {said}"
+        why = f"of the judge, {judges[0].word}" if judges else "no judge was there to check it"
+        return "warn", f"The reward rose; {why}: {said}"
+    told = judges[0] if judges else reward
+    if told is None or told.side == "unknown":
+        return "warn", f"No interval, so nothing is claimed: {_told(told)}." if told else ""
+    return "warn", f"{told.word[:1].upper()}{told.word[1:]}: {_told(told)}."
+
+
+def hacked(reward: Moved, judge: Moved) -> str:
+    """What a reward that was hacked is told as."""
+    what = label(judge.name).lower()
+    did = f"while the {what} fell" if judge.better is False else f"and the {what} did not"
+    first = f"{label(reward.name).lower()} {reward.bare}"
+    return f"The reward rose {did}: the reward was hacked ({first}; {_told(judge)})."
+
+
+def _told(moved: Moved) -> str:
+    return f"{label(moved.name).lower()} {moved.told}"
 
 
 def verdict(run: SavedRun, pair: Ends) -> list[str]:
     """The sentences under the headline."""
-    reason, name = run.about.reason, pair.trained
-    bad = {h.check for h in run.health if h.level != "ok"}
+    reason, reward, palette = run.about.reason, pair.move(pair.trained), pair.move("palette")
+    bad = {h.check: h.message for h in run.health if h.level != "ok"}
     warned = "One health check warned." if len(bad) == 1 else f"{len(bad)} health checks warned."
+    named = f"The {label(reward.name).lower()} {reward.said}." if reward else ""
+    past = pair.past
     said = [
         f"Reason given: {reason.rstrip('.')}." if reason else "",
         _effort(run),
         *(one.sentence for one in run.about.held_out if one.few),
         _judge(pair, run.measured_on),
-        f"The {label(name).lower()} {_moved(*pair.pair(name))}." if name else "",
+        named,
+        "" if past is None
+        else f"Since its best, in round {past.round}, the {label(past.judge.name).lower()} fell "
+        f"({past.judge.bare}): an earlier checkpoint may be better.",
         _price(pair),
-        "" if pair.gain("palette") is None
-        else f"The palette check, which uses no network, {_moved(*pair.pair('palette'))}.",
+        "" if palette is None
+        else f"The palette check, which uses no network, {palette.said}.",
         warned if bad else "",
+        *(bad[check] for check in SAID if check in bad),
+        pair.over,
     ]  # fmt: skip
     return [s for s in said if s]
 
@@ -152,23 +112,16 @@ def _effort(run: SavedRun) -> str:
 
 
 def _judge(pair: Ends, prompts: str) -> str:
-    name = pair.judged
-    if name is None:
+    """The first judge; its mean says of `strict` on how many pictures it finds everything right."""
+    if not pair.judges:
         return ""
-    before, after = pair.pair(name)
-    numbers = f"{show(after)} of the {prompts}, {show(before)} before"
-    if name == "strict":
-        return (
-            f"The judge, which never enters training, finds everything right on {numbers} "
-            f"({change(before, after)})."
-        )
-    return f"On {prompts} the judge, which never enters training, {_moved(before, after)}."
-
-
-def _moved(before: float | None, after: float | None) -> str:
-    rise = (after or 0.0) - (before or 0.0)
-    verb = "rose" if rise > 0 else "fell"
-    return f"{verb} from {show(before)} to {show(after)}" if rise else f"stayed at {show(after)}"
+    judge = pair.judges[0]
+    who = "the judge, which never enters training,"
+    if judge.name == "strict":
+        return f"Of the {prompts} the share on which {who} finds everything right {judge.said}."
+    return (
+        f"On {prompts} {who if judge.name == 'judge' else label(judge.name).lower()} {judge.said}."
+    )
 
 
 def _price(pair: Ends) -> str:
@@ -183,7 +136,7 @@ def _price(pair: Ends) -> str:
 def lesson(mine: SavedRun, other: SavedRun, sampler: str) -> list[str]:
     """What the run beside teaches: a higher reward need not be a better picture."""
     here, there = ends(mine, sampler), ends(other, sampler)
-    name = here.judged if here.judged == there.judged else None
+    judged = [m.name for m in here.judges if there.move(m.name) is not None]
     reward = here.trained if here.trained == there.trained else None
     sentences = [
         "The same start, trained another way. A reward is a measurement with blind spots, and "
@@ -191,16 +144,15 @@ def lesson(mine: SavedRun, other: SavedRun, sampler: str) -> list[str]:
         "never sees can tell: a judge, the variety, the eye. A judge that is asked the same "
         "question may miss it too."
     ]
-    if reward and name:
-        sentences.append(_compare(here, there, reward, name))
+    if reward and judged:
+        sentences.append(_compare(here, there, reward, judged[0]))
     if there.ratio("diversity") is not None:
         price = _price(there)
         sentences.append(f"In the run beside, {price[:1].lower()}{price[1:]}")
-    known = [v for v in other.series(sampler, name) if v is not None] if name else []
-    if len(known) >= 3 and max(known) - known[-1] > 2 * VISIBLE:
-        peak = show(max(known))
+    if there.past is not None:
+        peak, end = show(there.past.judge.before), there.past.judge.bare
         sentences.append(
-            f"On the way its judge had reached {peak}; then it fell as training went on."
+            f"On the way its judge had reached {peak}; then it fell as training went on ({end})."
         )
     return sentences
 
@@ -214,5 +166,6 @@ def _compare(here: Ends, there: Ends, reward: str, name: str) -> str:
         f"{show(mine)}; the judge {what} {show(rival)} there and {show(judge)} here"
     )
     if theirs > mine and rival < judge:
-        return numbers + ": the higher reward belongs to the worse pictures. It was hacked."
-    return numbers + "."
+        numbers += ": the higher reward belongs to the worse pictures"
+    hack = there.hacked
+    return numbers + (f". {hacked(hack.reward, hack.judge)}" if hack else ".")

@@ -3,8 +3,10 @@
 from statistics import fmean, median
 
 from scoreward.records.run import ProbeStep
+from scoreward.verdict.decisions import RISING, SATURATED, rise_of_loss
 from scoreward.verdict.evidence import SURE, Cause, Evidence, trend
 from scoreward.verdict.health import STOPPED, UNIFORM
+from scoreward.verdict.outcome import hacked as told_hacked
 
 FAR = 20.0  # factor between a learning rate and the reference's
 
@@ -15,6 +17,7 @@ def constant(e: Evidence) -> str | None:
         return None
     spread = fmean(e.values("reward/std") or [0.0])
     whole = "every sample has the same reward" if spread < 1e-6 else "groups hardly differ inside"
+    whole += ", from the first round on" if shares[0] >= UNIFORM else ""
     alike = "of the samples are in groups whose rewards are all alike"
     return f"{median(shares):.0%} {alike}; {whole}."
 
@@ -107,13 +110,23 @@ def falling(e: Evidence) -> Cause | None:
 
 
 def hacked(e: Evidence) -> str | None:
-    found = [x.get("ode", {}) for x in (*e.evaluations[:1], *e.evaluations[-1:])]
-    if len(e.evaluations) < 2 or any(not {"reward", "judge"} <= end.keys() for end in found):
+    hack = e.ends.hacked
+    return None if hack is None else told_hacked(hack.reward, hack.judge)
+
+
+def saturated(e: Evidence) -> str | None:
+    """The loss on pairs is flat or straight before anything is learnt."""
+    share = e.saturated
+    if share is None or share < SATURATED[0]:
         return None
-    reward, judge = (found[1][name] - found[0][name] for name in ("reward", "judge"))
-    if reward <= 0.02 or judge > 0.5 * reward:
+    return f"{share:.0%} of the pairs have |logit| > 5 before training."
+
+
+def diverging(e: Evidence) -> str | None:
+    rise = rise_of_loss(e.rounds)
+    if rise is None or rise < RISING[0] or exploded(e):
         return None
-    return f"The reward gained {reward:.3f} on held-out prompts, the judge {judge:.3f}."
+    return f"The training loss has risen by {rise:.2g} times its first size above its lowest."
 
 
 def noisy(e: Evidence) -> str | None:

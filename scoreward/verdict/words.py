@@ -57,7 +57,8 @@ def change(before: float | None, after: float | None) -> str:
     if before is None or after is None:
         return ""
     rise = after - before
-    text = f"{rise:+.3f}" if abs(rise) < 10 else f"{rise:+,.0f}"
+    text = f"{rise:+.1e}" if 0 < abs(rise) < 5e-4 else f"{rise:+.3f}"
+    text = text if abs(rise) < 10 else f"{rise:+,.0f}"
     return text.replace("-", "−")
 
 

@@ -7,8 +7,10 @@ import pytest
 from scoreward.records.reading import probed
 from scoreward.records.run import ReferenceCurve
 from scoreward.verdict.causes import diagnose
-from scoreward.verdict.evidence import Evidence, trend
+from scoreward.verdict.decisions import SATURATED, ends
+from scoreward.verdict.evidence import Cause, Evidence, trend
 from scoreward.verdict.settings import reference_gain
+from tests.diagnosis.made_up import run_of
 
 GOOD = {
     "groups/zero_variance": 0.1,
@@ -175,14 +177,31 @@ def test_a_run_is_held_against_the_reference_at_equal_evaluations() -> None:
 
 
 def test_a_reward_that_rises_without_the_judge_is_hacking() -> None:
-    def ends(judge: float) -> list[dict[str, Any]]:
-        return [
-            {"ode": {"reward": 0.9, "judge": 0.9}},
-            {"ode": {"reward": 0.97, "judge": judge}},
-        ]
+    def told(judge: float) -> list[Cause]:
+        run = run_of(judge=[0.9, judge], reward=[0.9, 0.97])
+        return diagnose(evidence(rounds=rounds(), ends=ends(run, "ode")))
 
-    assert first(rounds=rounds(), evaluations=ends(0.91)) == "hacking"
-    assert first(rounds=rounds(), evaluations=ends(0.95)) == "none"
+    assert [c.name for c in told(0.88)] == [c.name for c in told(0.9)] == ["hacking"]
+    assert told(0.88)[0].seen.startswith("The reward rose while the judge fell: the reward was")
+    assert told(0.95)[0].name == "none"
+
+
+def test_pairs_decided_before_training_and_a_rising_loss_are_causes() -> None:
+    assert first(rounds=rounds(), saturated=SATURATED[0]) == "saturated"
+    assert first(rounds=rounds(), saturated=SATURATED[0] - 0.01) == "none"
+    for last, name in ((2.0, "diverging"), (0.7, "none")):
+        rising = [r | {"loss": v} for r, v in zip(rounds(), [0.7] * 16 + [last] * 4, strict=True)]
+        stored = [{k: v for k, v in r.items() if not k.startswith("reward")} for r in rising]
+        assert first(rounds=stored) == name
+
+
+def test_flat_groups_are_said_to_be_so_from_the_first_round_on() -> None:
+    flat: Any = {"groups/zero_variance": 0.95}
+    always = diagnose(evidence(rounds=rounds(rise=0, **flat)))
+    assert "from the first round on" in always[0].seen
+    later = rounds(rise=0, **flat)
+    later[0] = later[0] | {"groups/zero_variance": 0.0}
+    assert "from the first round on" not in diagnose(evidence(rounds=later))[0].seen
 
 
 def test_bugs_come_before_settings() -> None:

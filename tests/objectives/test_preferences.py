@@ -67,7 +67,20 @@ def test_with_equal_networks_the_loss_is_that_of_a_margin_of_nothing(name: str) 
     loss, told = METHODS[name][0].loss(prepared(METHODS[name][0], using), using)
     close(loss.item(), AT_REFERENCE[name], 1e-6)
     assert told["implicit/accuracy"] == 0.5
+    assert told["logit/saturated"] == 0
     close(told["error/winner"], told["error/ref_winner"])
+
+
+def test_pairs_decided_by_more_than_five_are_counted_with_their_own_beta() -> None:
+    """|½ β m| > 5: the share at a β between those at which the second and third pair pass it."""
+    using = policy(*FAR)
+    rows = prepared(DiffusionDPO(), using)
+    errors = by_hand(rows, means(using, "current"), means(using, "reference"))
+    passed = (10 / errors.m.abs()).sort().values  # β at which each pair has |logit| = 5
+    for beta, share in ((float(passed[0]) * 0.99, 0.0), (float(passed[-1]) * 1.01, 1.0)):
+        objective = DiffusionDPO(beta=beta)
+        _, told = objective.loss(prepared(objective, using), using)
+        assert told["logit/saturated"] == share
 
 
 def test_the_four_errors_are_those_of_the_velocities_written_out() -> None:

@@ -91,6 +91,20 @@ def _evaluation(story: Story, round_: int, rounds: int, rng: random.Random) -> d
     return where | {"seconds": 2.2 * round_, "ode": ode, "sde": sde, "gap": gap}
 
 
+def _each(evaluation: dict[str, Any], sampler: str, prompts: int) -> dict[str, Any]:
+    """What every prompt scored, whose mean is the evaluation's number."""
+    rng, values = random.Random(2), {}
+    for name in ("reward", "judge", "strict", "palette", "nearest"):
+        own = [rng.gauss(0, 0.05) for _ in range(prompts)]
+        moved = [rng.gauss(0, 0.02) * (evaluation["round"] > 0) for _ in range(prompts)]
+        off = [a + b for a, b in zip(own, moved, strict=True)]
+        shift = evaluation[sampler][name] - sum(off) / prompts
+        values[name] = [shift + x for x in off]
+    where = {k: evaluation[k] for k in ("round", "evaluations", "seconds")}
+    rows = {"unit": "pictures", "groups": list(range(prompts)), "values": values}
+    return {"kind": "each", "sampler": sampler, **where, **rows}
+
+
 def _round(story: Story, round_: int, rounds: int, rng: random.Random) -> dict[str, Any]:
     share = round_ / rounds
     return {
@@ -211,13 +225,22 @@ def _about(story: Story, rounds: int) -> dict[str, Any]:
 
 
 def write_fake_run(
-    folder: Path, story: Story = GOOD, rounds: int = 80, about: dict[str, Any] | None = None
+    folder: Path,
+    story: Story = GOOD,
+    rounds: int = 80,
+    about: dict[str, Any] | None = None,
+    prompts: int = 128,
 ) -> Path:
-    """A finished run of `rounds` rounds; `about` overrides entries of run.json."""
+    """A finished run of `rounds` rounds; `about` overrides entries of run.json.
+
+    Without `prompts` it kept no numbers per prompt, as runs of earlier versions.
+    """
     rng = random.Random(0)
     (folder / "samples").mkdir(parents=True)
     evaluated = sorted({*range(0, rounds + 1, 10), rounds})
     lines = [_evaluation(story, r, rounds, rng) for r in evaluated]
+    if prompts:
+        lines += [_each(e, s, prompts) for e in lines for s in ("ode", "sde")]
     lines += [_round(story, r, rounds, rng) for r in range(1, rounds + 1)]
     lines += _health(rounds)
     lines.append({

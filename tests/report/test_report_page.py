@@ -49,7 +49,9 @@ def bare(folder: Path, about: dict[str, Any], *metrics: dict[str, Any]) -> Path:
 def test_a_full_run_has_every_section_and_its_numbers(demo_page: Path) -> None:
     text = demo_page.read_text(encoding="utf-8")
     assert set(Ids(text).ids) >= SECTIONS
-    assert "finds everything right on 0.781 of the held-out prompts, 0.531 before" in text
+    assert "finds everything right rose from 0.531 to 0.781 (+0.250 [+0.24" in text
+    assert "+0.250: better" in text
+    assert "], 128 prompts, 128 pictures</span>" in text
     assert "0.74 × base" in text
     assert "93.4 %" in text
     assert "scoreward train portraits_vgrpo --seed 0" in text

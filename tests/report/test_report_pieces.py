@@ -118,7 +118,7 @@ def test_attributes_are_compared_between_first_and_last_evaluation(fake_run: Fak
     rows = {row.name: row for row in attributes(read_run(fake_run(rounds=20)), "ode")}
     assert len(rows) == 7
     assert rows["hair"].change == "+0.060"
-    assert rows["hair"].better
+    assert rows["hair"].better is None  # nothing is kept per picture, so nothing is claimed
 
 
 def test_shares_add_up_to_the_whole() -> None:

@@ -6,38 +6,10 @@ import pytest
 
 from scoreward.records.reading import read_run
 from scoreward.records.run import HealthRecord, RunSummary, SavedRun, Scores
-from scoreward.verdict.outcome import Ends, ends, headline, lesson, limits, outcome, verdict
+from scoreward.verdict.decisions import Ends, ends, limits
+from scoreward.verdict.outcome import headline, lesson, outcome, verdict
 from scoreward.verdict.words import change, duration, show
 from tests.report.conftest import FakeRun
-
-BASE = {"reward": 0.90, "judge": 0.92, "strict": 0.53, "diversity": 0.232, "nearest": 7.46}
-BETTER = {"reward": 0.97, "judge": 0.97, "strict": 0.78, "diversity": 0.18, "nearest": 7.5}
-
-
-def after(**changed: float) -> Ends:
-    return Ends(BASE, BETTER | changed)
-
-
-@pytest.mark.parametrize(
-    ("pair", "sentence"),
-    [
-        (after(), "Better, and the checks agree."),
-        (after(diversity=0.16), "Better, at a price."),
-        (after(nearest=7.9), "Better, at a price."),
-        (after(strict=0.40), "The reward rose while the judge fell: the reward was hacked."),
-        (after(strict=0.53), "The reward rose, and the judge saw no difference."),
-        (after(reward=0.90, strict=0.53), "Training changed little."),
-        (Ends(BASE, {}), "There is no evaluation to compare."),
-        (Ends({"clip": 0.2}, {"clip": 0.3}), "The reward rose; no judge was there to check it."),
-    ],
-)
-def test_the_headline_follows_the_numbers(pair: Ends, sentence: str) -> None:
-    assert outcome(pair)[1] == sentence
-
-
-def test_a_palette_that_breaks_is_a_price() -> None:
-    broken = Ends(BASE | {"palette": 0.8}, BETTER | {"palette": 0.6})
-    assert outcome(broken) == ("warn", "Better, at a price.")
 
 
 def test_a_run_that_ends_in_alarm_is_not_simply_better(fake_run: FakeRun) -> None:
@@ -47,6 +19,15 @@ def test_a_run_that_ends_in_alarm_is_not_simply_better(fake_run: FakeRun) -> Non
     assert headline(run, pair)[0] == "ok"
     assert headline(replace(run, health=[alarm]), pair)[0] == "alarm"
     assert headline(replace(run, health=[alarm, fine]), pair)[0] == "ok"
+
+
+def test_a_limit_that_breaks_is_a_price(fake_run: FakeRun) -> None:
+    pair = ends(read_run(fake_run(rounds=4)), "ode")
+    assert outcome(pair)[1].startswith("Better, and the checks agree: judge strict +0.250 [+0.24")
+    for name, value in (("diversity", 0.16), ("nearest", 7.9)):
+        broken = replace(pair, after={**pair.after, name: value})
+        assert outcome(broken)[1].startswith("Better, at a price: judge strict +0.250 [+0.24")
+    assert outcome(Ends(pair.before, {})) == ("warn", "There is no evaluation to compare.")
 
 
 def test_limits_are_kept_at_exactly_the_limit() -> None:
@@ -83,8 +64,17 @@ def test_the_lesson_names_a_hacked_reward(fake_run: FakeRun) -> None:
     mine, other = read_run(fake_run()), read_run(fake_run("other", hacked=True))
     text = " ".join(lesson(mine, other, "ode"))
     assert "a reward of 0.979, this one with 0.968" in text
-    assert "It was hacked." in text
+    assert "the higher reward belongs to the worse pictures" in text
+    assert "The reward rose while the judge strict fell: the reward was hacked" in text
     assert "as training went on" in text
+
+
+def test_of_runs_without_numbers_per_prompt_the_lesson_claims_no_hacking(fake_run: FakeRun) -> None:
+    mine = read_run(fake_run(prompts=0))
+    other = read_run(fake_run("other", hacked=True, prompts=0))
+    text = " ".join(lesson(mine, other, "ode"))
+    assert "the higher reward belongs to the worse pictures" in text
+    assert "hacked" not in text
 
 
 def test_the_lesson_accuses_no_run_that_is_only_better(fake_run: FakeRun) -> None:
@@ -118,6 +108,7 @@ def test_numbers_read_well(value: float | None, text: str) -> None:
 def test_a_change_carries_its_sign() -> None:
     assert change(0.5, 0.75) == "+0.250"
     assert change(0.75, 0.5) == "−0.250"
+    assert change(0.0, 0.0004) == "+4.0e−04"
     assert change(None, 0.5) == ""
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoreward.verdict.health import Finding, check_evaluations, check_round, level_of
+from scoreward.verdict.health import Finding, check_round, level_of
 
 WHOLE = {
     "first/ratio/min": 1.0,
@@ -79,35 +79,6 @@ def test_a_warning_says_something_else_than_an_alarm() -> None:
     assert len(set(messages)) == 3
     assert "diversity" in messages[1]
     assert "left its start behind" in messages[2]
-
-
-def judged(*pairs: tuple[float, float]) -> Finding:
-    """The finding after evaluations with these rewards and judges."""
-    (finding,) = check_evaluations([{"ode": {"reward": r, "judge": j}} for r, j in pairs])
-    return finding
-
-
-def test_a_judge_that_rises_with_the_reward_is_ok() -> None:
-    assert judged((0.5, 0.5), (0.7, 0.69)).level == "ok"
-    assert judged((0.5, 0.5), (0.7, 0.8)).level == "ok"
-
-
-def test_a_reward_that_outruns_the_judge_warns_and_then_alarms() -> None:
-    assert judged((0.5, 0.5), (0.7, 0.62)).level == "warn"
-    alarm = judged((0.5, 0.5), (0.9, 0.5))
-    assert (alarm.level, alarm.value) == ("alarm", pytest.approx(0.4))
-    assert "being hacked" in alarm.message
-
-
-def test_a_judge_below_its_best_warns_even_when_the_reward_stands_still() -> None:
-    assert judged((0.5, 0.5), (0.6, 0.7), (0.6, 0.66)).level == "warn"
-    assert judged((0.5, 0.5), (0.6, 0.7), (0.6, 0.6)).level == "alarm"
-    assert judged((0.5, 0.5), (0.6, 0.7), (0.6, 0.69)).level == "ok"
-
-
-def test_reward_against_judge_needs_two_evaluations_and_both_scores() -> None:
-    assert check_evaluations([{"ode": {"reward": 1.0, "judge": 1.0}}]) == []
-    assert check_evaluations([{"ode": {"reward": 1.0}}] * 2) == []
 
 
 @given(st.floats(0.0, 100.0))

@@ -4,15 +4,19 @@ import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import torch
 
 import scoreward
+from scoreward.records.reading import read_run
 from scoreward.training.folder import RunFolder, RunFolderError
 from scoreward.training.interrupt import Stop
 from scoreward.training.optimizer import Optimizer
 from scoreward.training.run import Budget, Keeping, Session
+from scoreward.verdict.decisions import ends
+from scoreward.verdict.health import check_run
 from tests.training.toys import (
     about,
     finish,
@@ -85,6 +89,40 @@ def test_evaluations_come_at_the_start_when_due_and_at_the_end(tmp_path: Path) -
     assert lines[-1]["ode"] == (moments[-1].evaluation or {})["ode"]
 
 
+def test_a_run_keeps_what_every_row_scored_and_tells_changes_with_intervals(tmp_path: Path) -> None:
+    """The means of the rows are the numbers of the evaluation; the change is of the same rows."""
+    run = toy(tmp_path / "run", rounds=12)
+    moments = finish(run)
+    saved = read_run(run.folder)
+    assert saved.notes == []
+    assert [(e.round, e.sampler) for e in saved.each] == [
+        (r, s) for r in (0, 5, 10, 12) for s in ("ode", "sde")
+    ]
+    for each in saved.each:
+        numbers = next(e for e in saved.evaluations if e.at.round == each.round)
+        values = [v for v in each.values["reward"] if v is not None]
+        assert fmean(values) == pytest.approx(numbers.scores(each.sampler).numbers["reward"], 1e-4)
+        assert len(values) == len(each.groups) == len(run.evaluation.prompts)  # pyright: ignore
+        assert len(set(each.groups)) == len(set(run.evaluation.prompts))  # pyright: ignore
+    assert moments[0].moved == {"ode": {}, "sde": {}}
+    told = moments[-1].moved["ode"]["reward"]
+    assert told == ends(saved, "ode").move("reward")
+    assert told.interval is not None
+    assert told.interval[0] < told.change < told.interval[1]
+
+
+def test_what_is_found_at_the_start_is_written_too(tmp_path: Path) -> None:
+    run = toy(tmp_path / "run", rounds=2)
+    folder = RunFolder(run.folder)
+    (start, *_) = finish(run)
+    assert [h["check"] for h in folder.records("health") if h["round"] == 0] == [
+        f.check for f in start.findings
+    ]
+    (run.folder / "metrics.jsonl").unlink()
+    folder.append({"kind": "evaluation", "round": 0, "held_out": {"saturated": 0.75}})
+    assert [(f.check, f.level) for f in check_run(read_run(run.folder))] == [("saturated", "alarm")]
+
+
 def test_every_line_of_the_metrics_counts_evaluations_and_rounds(tmp_path: Path) -> None:
     run = toy(tmp_path / "run", rounds=2)
     moments = finish(run)
@@ -98,8 +136,11 @@ def test_every_line_of_the_metrics_counts_evaluations_and_rounds(tmp_path: Path)
 
 def test_a_number_that_is_not_finite_is_written_as_null(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    folder.append({"kind": "round", "a": float("nan"), "b": {"c": float("inf")}, "d": 1.5})
-    assert folder.records() == [{"kind": "round", "a": None, "b": {"c": None}, "d": 1.5}]
+    nan, inf = float("nan"), float("inf")
+    folder.append({"kind": "round", "a": nan, "b": {"c": inf, "e": [0.5, nan]}, "d": 1.5})
+    assert folder.records() == [
+        {"kind": "round", "a": None, "b": {"c": None, "e": [0.5, None]}, "d": 1.5}
+    ]
 
 
 def test_the_summary_is_first_against_last(tmp_path: Path) -> None:

@@ -264,7 +264,8 @@ def test_held_out_numbers_are_means_over_pairs(tmp_path: Path) -> None:
         0,
         False,
     )
-    numbers = settings.measure(subject).numbers["held_out"]
+    measured = settings.measure(subject)
+    numbers = measured.numbers["held_out"]
     gaps, plain, base = [], [], llama()
     for record in tales(5):
         rows = [worded(trainer).padded([base.sequence(record.prompt, t)])
@@ -280,6 +281,11 @@ def test_held_out_numbers_are_means_over_pairs(tmp_path: Path) -> None:
     assert numbers["plain_accuracy"] == pytest.approx(sum(plain) / 5)
     loss = sum(math.log1p(math.exp(-0.1 * g)) for g in gaps) / 5
     assert numbers["loss"] == pytest.approx(loss, abs=1e-6)
+    (each,) = measured.each
+    assert (each["unit"], len(each["groups"])) == ("pairs", 5)
+    assert each["values"]["margin"] == pytest.approx([0.1 * g for g in gaps], abs=1e-5)
+    assert each["values"]["plain_accuracy"] == [float(p) for p in plain]
+    assert numbers["saturated"] == sum(abs(0.1 * g) > 5 for g in gaps) / 5
 
 
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from scoreward.core.keys import Key, normal_each
 from scoreward.core.policy import DiffusionPolicy
 from scoreward.losses.diffusion import metrics
 from scoreward.losses.diffusion_tensors import damped, loser_scale, released_loser_scale
+from scoreward.losses.links import saturated
 from scoreward.objectives.base import Needs, Objective, Samples
 from scoreward.objectives.pictures.rows import (
     Chosen,
@@ -142,7 +143,11 @@ class PreferenceObjective(Objective[Samples, PreferenceRows, DiffusionPolicy]):
         numbers = metrics(errors, 1.0)
         del numbers["error/winner_ratio"]
         logit = -0.5 * seen.rows.beta.detach() * errors.margin.detach()
-        first = {"error/ref_winner": errors.ref_winner.mean(), "implicit/logit": logit.mean()}
+        first = {
+            "error/ref_winner": errors.ref_winner.mean(),
+            "implicit/logit": logit.mean(),
+            "logit/saturated": saturated(logit).mean(),
+        }
         return plain | numbers | first
 
     @abstractmethod

@@ -36,6 +36,7 @@ class LearningCurve:
     values: dict[str, Series]  # by measure
     source: str  # the file and line, or the folder
     run: SavedRun | None = None  # where pictures may be
+    sampler: str = "ode"  # whose scores these are
 
     @property
     def trained(self) -> bool:
@@ -73,25 +74,37 @@ class LearningCurve:
 def curve_of(folder: Path) -> dict[str, Json]:
     """The line of curves.jsonl that a run folder is worth.
 
-    The recipe's name up to its first underscore is the task, the rest is the method. Scores are
-    those of the ODE sampler; those of an SDE sampler are kept under "sde".
+    Scores are those of the ODE sampler; those of an SDE sampler are kept under "sde".
     """
     return _line_of(read_run(Path(folder)))
 
 
-def _line_of(run: SavedRun) -> dict[str, Json]:
+def parts_of(run: SavedRun, tasks: Sequence[str] = ()) -> tuple[str, str]:
+    """Task and method, as the run says them.
+
+    Of a run of an earlier version, the longest of the known `tasks` that its name begins with, or
+    else the name up to its first underscore.
+    """
+    if run.about.task:
+        return run.about.task, run.about.method or run.title
+    known = sorted((t for t in tasks if run.title.startswith(f"{t}_")), key=len)
+    task = known[-1] if known else run.title.partition("_")[0]
+    return task, run.title.removeprefix(task).removeprefix("_") or task
+
+
+def _line_of(run: SavedRun, tasks: Sequence[str] = ()) -> dict[str, Json]:
     costs = [e.at.total for e in run.evaluations]
     if not costs or None in costs:
         raise ValueError(
             f"{run.folder} has no evaluation to compare; give runs that were at least measured "
             "before training"
         )
-    task, _, method = run.title.partition("_")
+    task, method = parts_of(run, tasks)
     settings = {k: v for k, v in run.about.settings.items() if k not in OF_ONE_MACHINE}
     sde = any("sde" in e.samplers for e in run.evaluations)
     return {
         "task": task,
-        "method": method or task,
+        "method": method,
         "seed": run.about.seed or 0,
         "settings": settings,
         "evaluations": [round(c) for c in costs if c is not None],
@@ -106,7 +119,9 @@ def _scores(run: SavedRun, sampler: str) -> dict[str, Json]:
     return {k: [*v] for k, v in found.items() if k in MEASURES or any(x is not None for x in v)}
 
 
-def read_inputs(paths: Sequence[Path], sampler: str = "ode") -> list[LearningCurve]:
+def read_inputs(
+    paths: Sequence[Path], sampler: str = "ode", tasks: Sequence[str] = ()
+) -> list[LearningCurve]:
     """Every curve of the given folders and files, each once.
 
     The same run may come as a folder and as a line; the folder has the pictures.
@@ -114,7 +129,7 @@ def read_inputs(paths: Sequence[Path], sampler: str = "ode") -> list[LearningCur
     if not paths:
         raise ValueError("nothing to compare; give run folders or curves.jsonl files")
     curves: list[LearningCurve] = []
-    for curve in (curve for path in paths for curve in _read(Path(path), sampler)):
+    for curve in (curve for path in paths for curve in _read(Path(path), sampler, tasks)):
         same = next((i for i, other in enumerate(curves) if other.same_run(curve)), None)
         if same is None:
             curves.append(curve)
@@ -123,10 +138,10 @@ def read_inputs(paths: Sequence[Path], sampler: str = "ode") -> list[LearningCur
     return curves
 
 
-def _read(path: Path, sampler: str) -> list[LearningCurve]:
+def _read(path: Path, sampler: str, tasks: Sequence[str]) -> list[LearningCurve]:
     if path.is_dir():
         run = read_run(path, "runs")
-        return [_curve(_line_of(run), str(path), sampler, run)]
+        return [_curve(_line_of(run, tasks), str(path), sampler, run)]
     if not path.is_file():
         raise ValueError(
             f"`runs` must be run folders or curves.jsonl files, but {path} does not exist"
@@ -173,6 +188,7 @@ def _curve(
         values={k: v for k, v in values.items() if any(x is not None for x in v)},
         source=source,
         run=run,
+        sampler=sampler,
     )
 
 

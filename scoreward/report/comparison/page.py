@@ -27,11 +27,12 @@ class Asked:
     sampler: str = "ode"
     levels: Sequence[float] = ()  # besides the shares of the way
     against: str | None = None  # method that ratios are relative to; the best if None
+    tasks: Sequence[str] = ()  # known names, for runs of earlier versions that do not say theirs
 
 
 def write_comparison(paths: Sequence[Path], out: Path, asked: Asked = Asked()) -> Path:
     """Compare run folders and curves.jsonl files on one page, and return its path."""
-    text = render(tasks(read_inputs(paths, asked.sampler)), asked)
+    text = render(tasks(read_inputs(paths, asked.sampler, asked.tasks)), asked)
     return html.write(Path(out), text)
 
 

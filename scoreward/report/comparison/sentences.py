@@ -2,6 +2,8 @@
 
 from scoreward.report.comparison.comparison import BUDGETS, STARTS, MethodRuns, TaskRuns
 from scoreward.report.comparison.tables import judged, span, whole
+from scoreward.verdict.decisions import Moved, ends, moves
+from scoreward.verdict.outcome import hacked
 from scoreward.verdict.statistics import Estimate
 from scoreward.verdict.words import label, plural, show
 
@@ -44,11 +46,28 @@ def headline(task: TaskRuns) -> str:
     if all(a is False for a in apart):
         return f"{best.name} has the highest {name}, with an interval apart from all others."
     if not any(apart):
-        return f"{best.name} has the highest {name}; single seeds cannot tell by how much."
+        moved = of_runs(best, order[1][0], measure)
+        if moved is None or moved.side == "unknown":
+            return f"{best.name} has the highest {name}; single seeds cannot tell by how much."
+        return (
+            f"{best.name} has the highest {name}. One seed each, so this is of two runs and not of "
+            f"methods: {moved.told} against {order[1][0].name}, {moved.word}."
+        )
     tied = [m.name for (m, _), a in zip(order[1:], apart, strict=True) if a]
     more = f" and {len(tied) - NAMED} more" if len(tied) > NAMED else ""
     listed = ", ".join(tied[:NAMED])
     return f"{best.name} has the highest {name}; not told apart from {listed}{more}."
+
+
+def of_runs(best: MethodRuns, other: MethodRuns, measure: str) -> Moved | None:
+    """The ends of two single runs compared on the prompts that both were measured on."""
+    curves = [*other.curves, *best.curves]
+    known = [(c.run, c.sampler) for c in curves if c.run is not None]
+    budgets = sorted(c.budget for c in curves)
+    if not len(curves) == len(known) == 2 or budgets[1] > budgets[0] * BUDGETS:
+        return None
+    last = [[e for e in r.each if (e.round, e.sampler) == (r.last_round, s)] for r, s in known]
+    return moves(*last, known[0][0].unseen).get(measure)
 
 
 def found(task: TaskRuns) -> list[str]:
@@ -95,12 +114,12 @@ def warnings(task: TaskRuns) -> list[str]:
             "held-out prompts. Compare gains rather than ends."
         )
     if budgets_differ(task):
-        ends = sorted((c.budget, m.name) for m in task.trained for c in m.curves)
+        spent = sorted((c.budget, m.name) for m in task.trained for c in m.curves)
         said.append(
-            f"Budgets differ by more than 5 %: {ends[0][1]} ends after {whole(ends[0][0])} network "
-            f"evaluations, {ends[-1][1]} after {whole(ends[-1][0])}. A learning rate that decays "
-            "to the end of its own budget favours the run that ends earlier at the point where "
-            "both are compared."
+            f"Budgets differ by more than 5 %: {spent[0][1]} ends after {whole(spent[0][0])} "
+            f"network evaluations, {spent[-1][1]} after {whole(spent[-1][0])}. A learning rate "
+            "that decays to the end of its own budget favours the run that ends earlier "
+            "at the point where both are compared."
         )
     single = [m.name for m in task.trained if len(m.curves) == 1]
     few = [m.name for m in task.trained if 1 < len(m.curves) < FEW]
@@ -109,6 +128,9 @@ def warnings(task: TaskRuns) -> list[str]:
     if few:
         said.append(f"Fewer than five seeds, so intervals are too narrow: {', '.join(few)}.")
     runs = [(c.source, c.run.about.status) for c in task.curves if c.run is not None]
+    for curve in task.curves:
+        hack = ends(curve.run, curve.sampler).hacked if curve.run is not None else None
+        said += [f"{curve.source}: {hacked(hack.reward, hack.judge)}"] if hack else []
     open_ = [f"{source} ({status})" for source, status in runs if status not in ("", "finished")]
     return [*said, f"Not finished: {', '.join(open_)}."] if open_ else said
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from scoreward.records.fields import Json
 from scoreward.records.reading import read_run
 from scoreward.records.run import NOTHING
+from scoreward.verdict.decisions import ends
 
 USE = {
     "lora": """pipe = DiffusionPipeline.from_pretrained({base})
@@ -38,13 +39,16 @@ def model_card(run: Path, target: Path, kind: str) -> str:
     else:
         takes = "take it as `--model.weights`, or as `--model.file` where data are compressed."
         lines += [f"`model.safetensors` holds the weights. Recipes of this model {takes}", ""]
-    rows = [
-        f"| {sampler} | {name} | {'–' if before is None else f'{before:.4g}'} | {value:.4g} |"
-        for sampler, after in summary.after.items()
-        for name, value in after.numbers.items()
-        for before in [summary.before.get(sampler, NOTHING).numbers.get(name)]
-    ]
-    head = [f"| sampler | {found.measured_on} | before | after |", "|---|---|---|---|"]
+    rows = []
+    for sampler, after in summary.after.items():
+        pair = ends(found, sampler)
+        for name, value in after.numbers.items():
+            before = summary.before.get(sampler, NOTHING).numbers.get(name)
+            start, moved = "–" if before is None else f"{before:.4g}", pair.moved.get(name)
+            change = f"{moved.told}: {moved.word}" if moved and moved.prompts else ""
+            rows.append(f"| {sampler} | {name} | {start} | {value:.4g} | {change} |")
+    on, change = found.measured_on, "change, 95 % interval"
+    head = [f"| sampler | {on} | before | after | {change} |", "|---|---|---|---|---|"]
     lines += [*head, *rows] if rows else ["Nothing was measured: the run has no summary yet."]
     pictures = sorted((run / "samples").glob("*_ode.png"))
     if pictures:

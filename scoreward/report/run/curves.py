@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from scoreward.records.fields import Series
 from scoreward.records.run import RunProgress, SavedRun
 from scoreward.report.figures import NARROW, Figure, Level, Line, chart
-from scoreward.verdict.outcome import LIMITS
+from scoreward.verdict.decisions import LIMITS
 from scoreward.verdict.words import label, show
 
 PANELS = 18  # most training curves on one page; ours

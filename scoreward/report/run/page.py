@@ -8,6 +8,7 @@ from scoreward.report import html
 from scoreward.report.run import curves, gap, samples, tables
 from scoreward.verdict import outcome
 from scoreward.verdict.causes import diagnose
+from scoreward.verdict.decisions import NEUTRAL, ends
 from scoreward.verdict.evidence import evidence_of
 from scoreward.verdict.words import MEASURES, duration
 
@@ -59,7 +60,7 @@ def render(run: SavedRun, other: SavedRun | None = None) -> str:
 
 def _told(run: SavedRun, sampler: str, names: list[str]) -> dict[str, object]:
     """What stands above the contents."""
-    pair = outcome.ends(run, sampler)
+    pair = ends(run, sampler)
     level, headline = outcome.headline(run, pair)
     return {
         "run": run,
@@ -70,7 +71,7 @@ def _told(run: SavedRun, sampler: str, names: list[str]) -> dict[str, object]:
         "headline": headline,
         "verdict": outcome.verdict(run, pair),
         "facts_line": tables.facts_line(run),
-        "changes": tables.changes(pair, [n for n in names if n not in tables.NEUTRAL]),
+        "changes": tables.changes(pair, [n for n in names if n not in NEUTRAL]),
         "measures": MEASURES,
     }
 

@@ -8,13 +8,11 @@ from itertools import pairwise
 
 from scoreward.records.fields import Json, Numbers
 from scoreward.records.run import LEVELS, HealthRecord, Level, SavedRun, StoredUse
+from scoreward.verdict.decisions import Ends, Limit, Moved, ends, limits
 from scoreward.verdict.health import NAMED
-from scoreward.verdict.outcome import Ends, Limit, ends, limits
 from scoreward.verdict.words import change, duration, label, plural, show
 
 LONGEST = 400  # characters of one setting; ours
-LOWER_IS_BETTER = ("loss",)
-NEUTRAL = ("log_prob_winner", "written_length")  # neither good nor bad by themselves
 GUARDS = ("palette", "diversity", "nearest")  # shown after the scores
 PARTS = {
     "forward": "Forward passes",
@@ -37,6 +35,7 @@ class Change:
     after: float | None
     bound: Limit | None = None
     kept: bool | None = None
+    moved: Moved | None = None  # with its interval
 
     @property
     def label(self) -> str:
@@ -54,18 +53,29 @@ class Change:
 
     @property
     def better(self) -> bool | None:
-        if self.kept is not None or self.before is None or self.after is None:
-            return self.kept
-        if self.name in NEUTRAL or self.after == self.before:
-            return None
-        return (self.after > self.before) != (self.name in LOWER_IS_BETTER)
+        """By its limit, or else by its interval."""
+        return self.kept if self.kept is not None or self.moved is None else self.moved.better
+
+    @property
+    def word(self) -> str:
+        """What the interval says; "" of what has only a limit."""
+        return "" if self.moved is None or self.bound else self.moved.word
+
+    @property
+    def over(self) -> str:
+        """The interval and its counts."""
+        if self.moved is None or self.bound or not self.moved.prompts:
+            return ""
+        return ", ".join(filter(None, (self.moved.ends, self.moved.counted)))
 
 
 def changes(pair: Ends, names: list[str]) -> list[Change]:
     """Scores, then what has a limit."""
     limited = {one.name: (one, kept) for one, _, kept in limits(pair)}
     rows = [*names, *(n for n in GUARDS if pair.pair(n) != (None, None))]
-    return [Change(n, *pair.pair(n), *limited.get(n, (None, None))) for n in rows]
+    return [
+        Change(n, *pair.pair(n), *limited.get(n, (None, None)), moved=pair.move(n)) for n in rows
+    ]
 
 
 def attributes(run: SavedRun, sampler: str) -> list[Change]:
@@ -87,7 +97,7 @@ def by_measure(run: SavedRun, names: list[str]) -> list[list[tuple[str, Change]]
     """For each measure, its change under every sampler; nothing to compare if there is one."""
     pairs = [(s, ends(run, s)) for s in run.samplers]
     rows = [
-        [(s, Change(n, *p.pair(n))) for s, p in pairs if p.pair(n) != (None, None)]
+        [(s, Change(n, *p.pair(n), moved=p.move(n))) for s, p in pairs if p.pair(n) != (None, None)]
         for n in (*names, *GUARDS)
     ]
     return [row for row in rows if row] if len(pairs) > 1 else []
@@ -140,8 +150,7 @@ def _check(records: list[HealthRecord], last: int) -> CheckLine:
         if h.level != "ok"
     ]
     return CheckLine(
-        known.title if known else label(spoken.check),
-        known.compares if known else "",
+        *(known or (label(spoken.check), "")),
         level,
         show(records[-1].value),
         spoken.message,

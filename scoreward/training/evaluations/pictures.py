@@ -17,6 +17,7 @@ from scoreward.core.denoiser import Denoiser
 from scoreward.core.kernel import DDIM, generalised
 from scoreward.core.keys import Key, normal_each
 from scoreward.core.prediction import per_sample
+from scoreward.data.holding import plain
 from scoreward.models.base import Model, of_kind
 from scoreward.models.weights import Weights
 from scoreward.rewards.base import Reward, answers, unjudged
@@ -55,6 +56,17 @@ class Measurement:
     prompts: Sequence[str] = ()  # of what is shown
     texts: Sequence[str] = ()
     gaps: Sequence[dict] = ()  # records of their own
+    each: Sequence[dict] = ()  # what every row scored, so that a change gets its interval
+
+
+def each_row(
+    sampler: str, unit: str, prompts: Sequence[str], scores: Mapping[str, Sequence[float]]
+) -> dict[str, Any]:
+    """The record of what every row scored, to six digits; rows of one prompt are a group."""
+    number: dict[str, int] = {}
+    groups = [number.setdefault(plain(prompt), len(number)) for prompt in prompts]
+    values = {name: [float(f"{v:.6g}") for v in column] for name, column in scores.items()}
+    return {"sampler": sampler, "unit": unit, "groups": groups, "values": values}
 
 
 @runtime_checkable
@@ -122,7 +134,7 @@ def evaluate(
     reference: Denoiser | None = None,
 ) -> Measurement:
     """All samplers in turn; processes share the prompts.  With a reference also the drift."""
-    measured = Measurement({}, {}, {})
+    measured, rows = Measurement({}, {}, {}), []
     for name, sampler in evaluation.samplers.items():
         tester = Tester(evaluation, model, denoiser, sampler, team)
         numbers, scores, pictures = tester.scores()
@@ -130,6 +142,7 @@ def evaluate(
         measured.numbers[name] = numbers
         measured.scores[name] = {k: v[: evaluation.shown] for k, v in scores.items()}
         measured.pictures[name] = pictures
+        rows.append(each_row(name, "pictures", evaluation.prompts, scores))
     if {"ode", "sde"} <= set(measured.numbers):
         measured.numbers["gap"] = reward_gap(measured.numbers, evaluation.scorers)
     if evaluation.probes and reference is not None:
@@ -138,7 +151,7 @@ def evaluate(
             for name, probe in evaluation.probes.items()
             for number, value in probe(denoiser, reference, model, team).items()
         }
-    return measured
+    return replace(measured, each=rows)
 
 
 def reward_gap(numbers: Mapping[str, Mapping], scorers: Mapping[str, Reward]) -> dict[str, float]:

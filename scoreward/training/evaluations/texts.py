@@ -2,18 +2,20 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from scoreward.losses import tokens
 from scoreward.losses.language import PreferenceLoss
+from scoreward.losses.links import saturated
 from scoreward.losses.pairs import Pairs
 from scoreward.models.base import of_kind
 from scoreward.models.texts.language import LanguageModel, Prompt
 from scoreward.objectives.texts.language import NORM, LanguagePreferences, PairLoss, said_of
-from scoreward.training.evaluations.pictures import Measurement, Subject
+from scoreward.training.evaluations.pictures import Measurement, Subject, each_row
 from scoreward.training.sources.combining import in_pieces
 from scoreward.training.sources.texts import LabelledSource, PairTexts
 
@@ -82,10 +84,14 @@ class TextEvaluation:
         mine = range(team.rank, len(data.records), team.size)
         by_length = sorted(mine, key=lambda i: len(data.winners[i][0]))
         every = in_pieces(by_length, self.batch, of, team)
-        means = torch.tensor([list(one.values()) for one in every], dtype=torch.float64).mean(0)
-        numbers: dict[str, object] = dict(zip(every[0], means.tolist(), strict=True))
+        table = torch.tensor([list(one.values()) for one in every], dtype=torch.float64)
+        numbers: dict[str, object] = dict(zip(every[0], table.mean(0).tolist(), strict=True))
         numbers |= {"lengths": {name: numbers.pop(name) for name in LENGTHS}}
-        return with_texts(numbers, subject, self.writing)
+        columns = dict(zip(every[0], table.T.tolist(), strict=True))
+        scores = {n: column for n, column in columns.items() if n not in LENGTHS}
+        prompts = [str(r.prompt) for r in data.records]
+        rows = each_row(SECTION, "pairs", prompts, scores)
+        return with_texts(numbers, [rows], subject, self.writing)
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,7 @@ class LabelledEvaluation:
         wanted = torch.tensor([r.desirable for r in self.data.records])
         better, worse = ratio[wanted], ratio[~wanted]
         lengths = torch.tensor([float(text.length) for text in texts])
-        numbers = {
+        numbers: dict[str, Any] = {
             "accuracy": float(ahead((better[:, None] - worse[None]).flatten()).mean()),
             "margin": self.beta * float(better.mean() - worse.mean()),
             "log_prob_winner": float(logp[wanted].mean()),
@@ -137,15 +143,50 @@ class LabelledEvaluation:
                 "loser": float(lengths[~wanted].mean()),
             },
         }
-        return with_texts(numbers, subject, self.writing)
+        parts = {
+            "accuracy": told_apart(better, worse),
+            "margin": (self.beta * better, -self.beta * worse),
+            "log_prob_winner": (logp[wanted], torch.zeros(len(worse))),
+        }
+        scores = {}
+        for name, (ours, theirs) in parts.items():
+            scores[name] = shares(float(numbers[name]), wanted, ours, theirs).tolist()
+        prompts = [str(r.prompt) for r in self.data.records]
+        rows = each_row(SECTION, "completions", prompts, scores)
+        return with_texts(numbers, [rows], subject, self.writing)
+
+
+def told_apart(
+    better: Float[Tensor, " wanted"], worse: Float[Tensor, " unwanted"]
+) -> tuple[Float[Tensor, " wanted"], Float[Tensor, " unwanted"]]:
+    """How often each completion is on the right side of those of the other kind."""
+    right = ahead(better[:, None] - worse[None])
+    return right.mean(1), right.mean(0)
+
+
+def shares(
+    number: float,
+    wanted: Bool[Tensor, " rows"],
+    ours: Float[Tensor, " wanted"],
+    theirs: Float[Tensor, " unwanted"],
+) -> Float[Tensor, " rows"]:
+    """A number of two kinds of rows as a mean over all of them, whose spread is the number's.
+
+    Hoeffding's first projection: `ours` and `theirs` less their means, each times the inverse of
+    its share of the rows.
+    """
+    each = torch.full((len(wanted),), number, dtype=torch.float64)
+    for kind, values in ((wanted, ours), (~wanted, theirs)):
+        each[kind] += (values - values.mean()).to(each) * len(wanted) / len(values)
+    return each
 
 
 def with_texts(
-    numbers: dict[str, object], subject: Subject, writing: Writing | None
+    numbers: dict[str, object], each: Sequence[dict], subject: Subject, writing: Writing | None
 ) -> Measurement:
     """Numbers of held-out data, and scores of what is written, by the averaged weights."""
     if writing is None:
-        return Measurement({SECTION: numbers}, {}, {})
+        return Measurement({SECTION: numbers}, {}, {}, each=each)
     team, model = subject.team, of_kind(LanguageModel, subject.model, "an evaluation of texts")
     prompts = [model.rendered(p) for p in writing.prompts]
     # one completion a prompt; processes share the prompts, all copies of one with the same
@@ -167,6 +208,7 @@ def with_texts(
         {SECTION: {n: v[:shown] for n, v in scores.items()}},
         prompts[:shown],
         texts[:shown],
+        each=[*each, each_row(SECTION, "texts", prompts, scores)],
     )
 
 
@@ -174,12 +216,15 @@ def numbers_of(method: PairLoss, pairs: Pairs) -> dict[str, Float[Tensor, " pair
     """What is measured of pairs, by name; without a reference a part of it."""
     (logp_w, logp_l), (length_w, length_l) = pairs.policy(), pairs.lengths()
     found: dict[str, Tensor] = {}
+    logit = method.logit(pairs) if isinstance(method, PreferenceLoss) else None
     if pairs.ref_w is not None:
         a, b = pairs.log_ratios()
         difference = method.beta * (a - b)
-        logit = method.logit(pairs) if isinstance(method, PreferenceLoss) else difference
+        logit = difference if logit is None else logit
         found = {"accuracy": ahead(logit), "implicit_accuracy": ahead(difference),
                  "margin": difference}  # fmt: skip
+    if logit is not None:
+        found["saturated"] = saturated(logit)
     return found | {
         "plain_accuracy": ahead(logp_w - logp_l),
         "loss": method(pairs),
@@ -189,6 +234,6 @@ def numbers_of(method: PairLoss, pairs: Pairs) -> dict[str, Float[Tensor, " pair
     }
 
 
-def ahead(value: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+def ahead(value: Float[Tensor, " *shape"]) -> Float[Tensor, " *shape"]:
     """1 where positive, ½ where 0."""
     return (value.sign() + 1) / 2
