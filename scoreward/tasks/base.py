@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from scoreward.data.holding import Held
-from scoreward.data.prompts import NEGATIVE, PromptSplit, read
+from scoreward.data.prompts import NEGATIVE, Prompt, PromptSplit, read
 from scoreward.methods.base import Draws, Given, Method, Settings
 from scoreward.rewards.base import Reward
 from scoreward.rewards.catalogue import NAMES, find, named, parted
@@ -48,7 +48,8 @@ class Goal:
             raise ValueError("this task has no prompts of its own; give a file: --prompts FILE")
         found = read(self.prompts, self.share)
         every = (*found.train, *found.held_out)
-        told = [p for p in every if getattr(p, "fields", {}).get(NEGATIVE) not in (None, "")]
+        told = [p for p in every if isinstance(p, Prompt)]
+        told = [p for p in told if p.fields.get(NEGATIVE) not in (None, "")]
         wrong = [p for p in told if not isinstance(p.fields[NEGATIVE], str)]
         if wrong:
             raise ValueError(

@@ -52,7 +52,9 @@ def unmeasured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def built(method: str, folder: Path, guards: Guards) -> Run:
     held_out = sw.HeldOut(prompts=8, every=2)
-    sizes = {"geometry": sw.Geometry(prompts=2, group=2)} if method == "diffusion_dpo" else {}
+    sizes: dict[str, Any] = (
+        {"geometry": sw.Geometry(prompts=2, group=2)} if method == "diffusion_dpo" else {}
+    )
     run = sw.recipe(method, on="toy").run(budget=sw.Budget(rounds=2), held_out=held_out, **sizes)
     return replace(run, folder=folder, guards=guards)
 
@@ -68,8 +70,8 @@ def test_a_run_that_was_tried_has_the_same_bits(tmp_path: Path, method: str) -> 
         random.seed(5)
         moments = run.start()
         first = next(moments)
-        stood = (torch.get_rng_state().tolist(), np.random.get_state()[1].tolist())
-        stood += (random.getstate(),)
+        numpy_stood: Any = np.random.get_state()
+        stood = (torch.get_rng_state().tolist(), numpy_stood[1].tolist(), random.getstate())
         numbers = [(m.metrics, m.evaluation, m.evaluations) for m in (first, *moments)]
         lines = records(run.folder, "round") + records(run.folder, "evaluation")
         ended.append((stood, numbers, lines, live_after(run).tolist()))
@@ -131,7 +133,7 @@ def test_an_objective_that_cannot_learn_from_it_is_refused(
     tmp_path: Path, unmeasured: list[int]
 ) -> None:
     class Unable(BrokenLater):
-        def loss(self, *given: Any) -> Any:
+        def loss(self, *given: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
             raise ValueError("these rows are not for me")
 
     objective = Unable(broken_at(1).inner, 1)
