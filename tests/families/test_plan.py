@@ -111,3 +111,18 @@ def test_a_model_that_is_no_pipeline_is_refused_in_a_sentence(
 ) -> None:
     assert cli.main(["plan", "toy_vgrpo"]) == 2
     assert "only models loaded from a diffusers pipeline" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["plan", "train"])
+def test_prompts_that_the_reward_cannot_judge_are_named_before_anything_is_made(
+    saved: Callable[[str], Path], tmp_path: Path, command: str
+) -> None:
+    file = tmp_path / "signs.txt"
+    file.write_text('a sign "!!!"\na sign "$$$"\na sign ""\nein Schild „…“\na sign «OUI»\na cat\n')
+    words = words_of("sd35_vgrpo", saved("sd3"), file)
+    words[words.index("colorfulness")] = "legible"
+    make = on_paper if command == "plan" else lambda *given: build(*given, "scoreward train")
+    with pytest.raises(ValueError, match=r"'legible' can say nothing of 4 of the prompts, such as"):
+        make("sd35_vgrpo", [*words, "--task.share", "0"])
+    file.write_text("a sign «OUI»\nein Schild „STOP“\na poster 「HELLO」\na plain cat\n")
+    make("sd35_vgrpo", words)
