@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
 
+from scoreward.commands.talk import console
 from scoreward.report.comparison.page import Asked, write_comparison
 from scoreward.tasks import PLACES
-
-console = Console()
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from scoreward.records.reading import read_run
-from scoreward.training.held import held_out, said_of_rewards
+from scoreward.training.held import held_out, said_of_rewards, unread_of
 from scoreward.training.run import Moment, Run
 from scoreward.verdict.decisions import NEUTRAL, ends
 from scoreward.verdict.outcome import headline
@@ -53,17 +52,19 @@ def watch(run: Run, moments: Iterator[Moment], console: Console) -> None:
                 if finding.level != "ok" and (finding.check, finding.level) not in said:
                     colour = {"warn": "yellow", "alarm": "red"}[finding.level]
                     words = f"{finding.level}: {finding.message}"
-                    progress.console.print(f"[{colour}]{words}[/{colour}]")
+                    progress.console.print(words, style=colour)
                     said.add((finding.check, finding.level))
 
 
 def say_held_out(run: Run, console: Console) -> None:
     """What trains; how many are held out, as a warning where they are too few to tell anything."""
     if said := said_of_rewards(run):
-        console.print(f"[dim]{said}[/dim]", highlight=False)
+        console.print(said, style="dim", highlight=False)
+    for sentence in unread_of(run):
+        console.print(sentence, style="yellow", highlight=False)
     for one in held_out(run):
         colour = "yellow" if one["few"] else "dim"
-        console.print(f"[{colour}]{one['sentence']}[/{colour}]", highlight=False)
+        console.print(one["sentence"], style=colour, highlight=False)
 
 
 def _numbers(moment: Moment, judge: str) -> str:
@@ -93,9 +94,9 @@ def _evaluation(moment: Moment, measured: str) -> str:
             parts.append(f"{name}{', '.join(plain)}")
     for moved in next(iter(moment.moved.values()), {}).values():
         if moved.name not in NEUTRAL:
-            changed.append(f"\n  {label(moved.name).lower()} {escape(moved.told)}: {moved.word}")
+            changed.append(f"\n  {label(moved.name).lower()} {moved.told}: {moved.word}")
     since = ["\n  since the start, with 95 % intervals:", *changed] if changed else []
-    return "".join([f"[bold]{measured}, round {moment.round}[/bold]  ", "   ".join(parts), *since])
+    return "".join([f"{measured}, round {moment.round}  ", "   ".join(parts), *since])
 
 
 def say_outcome(folder: Path, console: Console) -> None:
@@ -103,4 +104,4 @@ def say_outcome(folder: Path, console: Console) -> None:
     run = read_run(folder)
     level, said = headline(run, ends(run, next(iter(run.samplers), "ode")))
     colour = {"ok": "green", "warn": "yellow", "alarm": "red"}[level]
-    console.print(f"[{colour}]{escape(said)}[/{colour}]", highlight=False)
+    console.print(said, style=colour, highlight=False)

@@ -29,7 +29,7 @@ from scoreward.data.preferences.sorting import image_halves, key_of, once, parte
 from scoreward.data.preferences.summary import Summary, left_out
 from scoreward.report.pairs import PairCard, Pane, write_pairs_page
 
-console = Console(soft_wrap=True)
+console = Console(soft_wrap=True, markup=False)
 SHARP = 64  # pixels up to which a picture is shown pixel by pixel; ours
 WIDEST = 384  # pixels of a picture on the page; ours
 USAGE = """usage: scoreward pairs ACTION [options]

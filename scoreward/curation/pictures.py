@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from scoreward.data.store import address, written_whole
-from scoreward.rewards.base import Reward, scored
+from scoreward.rewards.base import Reward, answers
 
 
 class PictureStore:
@@ -71,8 +71,8 @@ def scores(
     for size in dict.fromkeys(image.size for image in images):
         rows = [i for i, image in enumerate(images) if image.size == size]
         batch, texts = media([images[i] for i in rows]).to(device), [prompts[i] for i in rows]
-        for name, reward in rewards.items():
-            for i, value in zip(rows, scored(name, reward, batch, texts).tolist()):
+        for name, values in answers(rewards, batch, texts).items():
+            for i, value in zip(rows, values.tolist()):
                 result[i][name] = value
     return result
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
+from PIL.Image import Image
 from torch import Tensor, nn
 
 from scoreward.core.chain import Sampler
@@ -114,7 +115,7 @@ class Model:
     decode: Callable[[Tensor], Tensor]
     null: Callable[[Cond], Cond]
     grid: Callable[[int], tuple[float, ...]] = time_grid
-    read: Callable[[Sequence[Path]], Tensor] | None = None
+    read: Callable[[Sequence[Path | Image]], Tensor] | None = None
     save: Save | None = None
     name: str = ""
 

@@ -118,6 +118,7 @@ def about_of(said: Fields) -> RunAbout:
         held_out=[HeldApart(h.count("held") or 0, h.flag("few"), h.text("sentence"))
                   for h in said.each("held_out")],
         rewards=said.inside("rewards").numbers(),
+        unread=said.texts("unread"),
         data=StoredUse(
             data.text("source"),
             *(data.count(k) for k in ("used", "ties", "skipped", "held_out")),

@@ -59,6 +59,7 @@ class RunAbout:
     git: Commit | None = None
     held_out: Sequence[HeldApart] = ()  # runs of earlier versions do not say
     rewards: Mapping[str, float] = field(default_factory=dict)  # what trained, and its weight
+    unread: Sequence[str] = ()  # what of the prompts was not seen, in sentences
     data: StoredUse | None = None
     task: str = ""  # "" in runs of earlier versions, and of those that no recipe made
     method: str = ""

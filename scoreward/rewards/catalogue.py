@@ -1,8 +1,9 @@
 """Rewards by name, for the command line and the reward server.
 
 `find("pickscore")` builds a reward with its usual weights, `find("pickscore=FOLDER")` with those in
-a folder or of another hub id, `find("my_reward.py:score")` takes a function of your own. Nothing is
-imported before it is asked for, and weights are read at a reward's first call. Where several are
+a folder or of another hub id, `find("my_reward.py:score")` takes a function of your own, and
+`find("http://127.0.0.1:8000/pickscore")` asks a reward server. Nothing is imported before it is
+asked for, and weights are read at a reward's first call. Where several are
 asked for each has a name of its own, `NAME=` before any of these, or the one it has anyway.
 """
 
@@ -103,7 +104,8 @@ def parted(spec: str) -> tuple[str, str]:
 def named(specs: Sequence[str], taken: Collection[str] = ()) -> dict[str, str]:
     """What each of several rewards is called, and what `find` takes for it, in their order.
 
-    Raises ValueError for a name that two have, and for one in RESERVED or already `taken`.
+    Raises ValueError for a name that two have, and of several for one in RESERVED or `taken`; one
+    alone is measured as "reward", whatever it is called.
     """
     found: dict[str, str] = {}
     for spec in specs:
@@ -111,7 +113,8 @@ def named(specs: Sequence[str], taken: Collection[str] = ()) -> dict[str, str]:
         more = f"; give it another name: my_{name}={what}"
         if name in found:
             raise ValueError(f"two rewards are called {name!r}: {found[name]} and {what}{more}")
-        if name in RESERVED or name in taken or name.startswith("judge_"):
+        own = name in RESERVED or name in taken or name.startswith("judge_")
+        if own and len(specs) > 1:
             raise ValueError(
                 f"the reward {what} is called {name!r}, and something else that is measured is "
                 f"called that{more}"
@@ -126,7 +129,9 @@ def named(specs: Sequence[str], taken: Collection[str] = ()) -> dict[str, str]:
 
 
 def find(name: str) -> Reward:
-    """The reward that `name` means: NAME, NAME=WEIGHTS or FILE.py:FUNCTION."""
+    """The reward that `name` means: NAME, NAME=WEIGHTS, FILE.py:FUNCTION or URL of a server's."""
+    if name.startswith(("http://", "https://")):
+        return importlib.import_module("scoreward.rewards.remote.client").addressed(name)
     known, equals, weights = name.partition("=")
     if known not in NAMES and ".py:" in name:
         reward = own(name, "reward")

@@ -7,7 +7,7 @@ read at the first call; the towers follow the device of the media.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from scoreward.data.unread import unread
 from scoreward.rewards.open_clip import clip_of
 from scoreward.rewards.pictures import Preparation, checked
 from scoreward.rewards.weights import (
@@ -52,6 +53,7 @@ class Towers:
     processor: str = ""
     dtype: torch.dtype = torch.float32
     batch: int = 32  # pictures at once; memory only
+    padded: bool = False  # whole pictures on black, where the processor would crop them
     load: Callable[[str, str, str, torch.dtype], Any] = pretrained
 
     def pictures(
@@ -77,6 +79,12 @@ class Towers:
             part = new[start : start + self.batch]
             known.update(zip(part, self._encoded(part, device)))
         return torch.stack([known[prompt].to(device) for prompt in prompts])
+
+    def unread(self, prompts: Sequence[str]) -> str:
+        """What the text tower does not see of these prompts, in a sentence; "" if it sees all."""
+        made = self.tokenizer
+        reader = (lambda texts: made(list(texts), verbose=False).input_ids, made.model_max_length)
+        return unread(prompts, [reader]).sentence(self.reward)
 
     @torch.no_grad()
     def _encoded(self, prompts: list[str], device: torch.device) -> Tensor:
@@ -107,7 +115,13 @@ class Towers:
 
     @cached_property
     def preparation(self) -> Preparation:
-        return Preparation.read(preprocessor(self.reward, self.processor or self.weights))
+        config = preprocessor(self.reward, self.processor or self.weights)
+        if self.padded:
+            config = {
+                **config,
+                "size": {"shortest_edge": self.model.config.vision_config.image_size},
+            }
+        return replace(Preparation.read(config), padded=self.padded)
 
     @cached_property
     def _known(self) -> dict[str, Tensor]:
@@ -133,6 +147,10 @@ class ClipScore:
 
     towers: Towers
     divisor: float | None = None
+
+    def unread(self, prompts: Sequence[str]) -> str:
+        """What is not seen of these prompts, in a sentence; "" if all is."""
+        return self.towers.unread(prompts)
 
     def __call__(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
         if not len(checked(media, prompts)):
@@ -166,13 +184,17 @@ def pickscore(
 def hpsv2(weights: str = HPS, processor: str = "", dtype: torch.dtype = torch.float32) -> ClipScore:
     """HPSv2.1, the cosine: about 0.20 to 0.37.
 
+    Pictures are looked at whole, as in the released code: the longer side is brought to the size of
+    the network, and black at both ends makes a square of it before the normalisation.
+
     `weights` is the public HPS_v2.1_compressed.pt, a folder or a hub id that holds it, or a folder
     of transformers (one with a config.json). `processor` as in `pickscore`.
     """
     processor = processor or _own_processor(weights)
     folder = (Path(weights) / "config.json").is_file()
     load = pretrained if folder else from_open_clip
-    return ClipScore(Towers("hpsv2", weights, processor=processor, dtype=dtype, load=load))
+    towers = Towers("hpsv2", weights, processor=processor, dtype=dtype, padded=True, load=load)
+    return ClipScore(towers)
 
 
 def _own_processor(weights: str) -> str:

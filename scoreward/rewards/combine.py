@@ -13,7 +13,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scoreward.rewards.base import Reward, differentiated, scored
+from scoreward.rewards.base import (
+    Particular,
+    Reward,
+    answers,
+    asked,
+    differentiated,
+    scored,
+    unjudged,
+)
 
 Rule = Callable[[Tensor], Tensor]
 """[members, batch] → [batch]."""
@@ -32,7 +40,10 @@ class Scaled:
             raise ValueError(f"std = {self.std}; expected a number above 0")
 
     def __call__(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
-        return (self.reward(media, prompts) - self.mean) / self.std
+        return (asked(self.reward, media, prompts) - self.mean) / self.std
+
+    def unfit(self, prompt: str) -> str | None:
+        return self.reward.unfit(prompt) if isinstance(self.reward, Particular) else None
 
 
 def calibrated(name: str, reward: Reward, media: Tensor, prompts: Sequence[str]) -> Scaled:
@@ -69,8 +80,13 @@ class Combined:
 
     def parts(self, media: Tensor, prompts: Sequence[str]) -> dict[str, Tensor]:
         """Each member's answer, checked: a member that fails is an error that names it."""
-        ask = differentiated if media.requires_grad and torch.is_grad_enabled() else scored
-        return {name: ask(name, member, media, prompts) for name, member in self.members.items()}
+        if not media.requires_grad or not torch.is_grad_enabled():
+            return answers(self.members, media, prompts)
+        members = self.members.items()
+        return {name: differentiated(name, member, media, prompts) for name, member in members}
+
+    def unfit(self, prompt: str) -> str | None:
+        return unjudged(self.members, [prompt])
 
     @property
     def of_groups(self) -> bool:

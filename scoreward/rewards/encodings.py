@@ -22,6 +22,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 from torch import Tensor
 
+from scoreward.rewards.base import SLACK
+
 Encoding = Literal["uint8", "png", "webp", "float16", "float32"]
 ENCODINGS: tuple[Encoding, ...] = ("uint8", "png", "webp", "float16", "float32")
 TOGETHER = 1 << 20  # numbers worked on at once; more would leave the caches
@@ -36,9 +38,6 @@ def encoded(media: Float[Tensor, "batch 3 *shape"], encoding: Encoding) -> list[
     frames = media.detach()
     if frames.ndim == 5:
         frames = frames.transpose(1, 2).flatten(0, 1)
-    low, high = (value.item() for value in frames.aminmax())
-    if not math.isfinite(low + high):
-        raise ValueError("the media have values that are not finite; a reward server refuses them")
     together = max(1, TOGETHER // frames[0].numel())
     return [b for few in frames.split(together) for b in _written(few, encoding)]
 
@@ -141,6 +140,7 @@ def _array(data: memoryview, kind: np.dtype, shape: tuple[int, ...]) -> Tensor:
     if kind == np.uint8:
         return torch.from_numpy(values if values.flags.writeable else values.copy())
     floats = torch.from_numpy(values.astype(np.float32))
-    if not floats.isfinite().all():
-        raise ValueError("it has values that are not finite")
+    low, high = (float(value) for value in floats.aminmax())
+    if not (low >= -SLACK and high <= 1 + SLACK):  # NaN is neither
+        raise ValueError(f"it has values from {low:.4g} to {high:.4g}, not finite ones in [0, 1]")
     return floats

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from scoreward.rewards.base import Reward
+from scoreward.rewards.base import Particular, Reward, admitted, asked
 
 CLIP_MEAN, CLIP_STD = (
     (0.48145466, 0.4578275, 0.40821073),
@@ -35,9 +35,7 @@ def checked(media: Tensor, prompts: Sequence[str]) -> Float[Tensor, "batch 3 hei
             f"expected pictures of shape (batch, 3, height, width) with values in [0, 1], got "
             f"{media.dtype} of shape {tuple(media.shape)}"
         )
-    if len(media) != len(prompts):
-        raise ValueError(f"got {len(media)} pictures and {len(prompts)} prompts; expected as many")
-    return media
+    return admitted(media, prompts)
 
 
 def in_batches(
@@ -75,9 +73,10 @@ def least_distance(
 
 @dataclass(frozen=True)
 class Preparation:
-    """Resize, crop and normalise as the encoder's own processor does.
+    """Resize, crop or pad, and normalise as the encoder's own processor does.
 
-    `size` is (height, width), or one number for the shorter side. Differs from PIL by PIL's
+    `size` is (height, width), or one number for the shorter side; where it is `padded` that is the
+    longer side, and black makes a square of it. Differs from PIL by PIL's
     rounding to whole numbers of 255 alone, at most 2/255 before the normalisation.
     """
 
@@ -86,6 +85,7 @@ class Preparation:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     mode: str = "bicubic"
+    padded: bool = False
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> "Preparation":
@@ -108,13 +108,20 @@ class Preparation:
         x, size, (height, width) = media.float(), self.size, media.shape[2:]
         if isinstance(size, int):
             short, long = min(height, width), max(height, width)
-            other = int(size * long / short)
-            size = (size, other) if height <= width else (other, size)
+            if self.padded:
+                size = tuple(max(1, round(side * (size / long))) for side in (height, width))
+            else:
+                other = int(size * long / short)
+                size = (size, other) if height <= width else (other, size)
         for part in ((height, size[1]), size):  # PIL's order: the width, then the height
             if part != tuple(x.shape[2:]):
                 x = F.interpolate(x, part, mode=self.mode, antialias=True)
             x = x.clamp(0, 1)  # bicubic overshoots, whole numbers up to 255 cannot
-        if self.crop is not None:
+        if self.padded:
+            rows, columns = (max(size) - side for side in size)
+            edges = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
+            x = F.pad(x, edges)
+        elif self.crop is not None:
             top, left = ((have - want) // 2 for have, want in zip(size, self.crop))
             x = x[:, :, top : top + self.crop[0], left : left + self.crop[1]]
         mean, std = (x.new_tensor(c).reshape(3, 1, 1) for c in (self.mean, self.std))
@@ -143,8 +150,11 @@ class Frames:
         self, media: Float[Tensor, "batch 3 *shape"], prompts: Sequence[str]
     ) -> Float[Tensor, " batch"]:
         if media.ndim == 4:
-            return self.reward(media, prompts)
+            return asked(self.reward, media, prompts)
         chosen = media[:, :, :: self.every]
         frames = chosen.transpose(1, 2).flatten(0, 1)
         repeated = [prompt for prompt in prompts for _ in range(chosen.shape[2])]
-        return self.reward(frames, repeated).reshape(len(media), -1).mean(1)
+        return asked(self.reward, frames, repeated).reshape(len(media), -1).mean(1)
+
+    def unfit(self, prompt: str) -> str | None:
+        return self.reward.unfit(prompt) if isinstance(self.reward, Particular) else None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from scoreward.data.holding import Held
-from scoreward.data.prompts import PromptSplit, read
+from scoreward.data.prompts import NEGATIVE, PromptSplit, read
 from scoreward.methods.base import Draws, Given, Method, Settings
 from scoreward.rewards.base import Reward
 from scoreward.rewards.catalogue import NAMES, find, named, parted
@@ -31,7 +31,7 @@ class Goal:
     prompts: str | None = None  # a file, "animals" or "signs"; default: the task's own
     reward: tuple[
         str, ...
-    ] = ()  # [NAME=]REWARD or [NAME=]FILE.py:FUNCTION; default: the task's own
+    ] = ()  # [NAME=]REWARD, REWARD being a name, FILE.py:FUNCTION or URL; default: the task's own
     weights: tuple[float, ...] = ()  # of the rewards, in their order; default 1
     judge: tuple[str, ...] = ()  # measured on held-out prompts, never trained on; the first rules
     share: float = 0.1  # of the prompts of a file, held out
@@ -42,11 +42,26 @@ class Goal:
         named(self.reward)
         named(self.judge[1:])
 
-    def read(self) -> PromptSplit:
-        """The prompts."""
+    def read(self, guided: bool = False) -> PromptSplit:
+        """The prompts; those with a negative prompt are for `guided` models of diffusers alone."""
         if self.prompts is None:
             raise ValueError("this task has no prompts of its own; give a file: --prompts FILE")
-        return read(self.prompts, self.share)
+        found = read(self.prompts, self.share)
+        every = (*found.train, *found.held_out)
+        told = [p for p in every if getattr(p, "fields", {}).get(NEGATIVE) not in (None, "")]
+        wrong = [p for p in told if not isinstance(p.fields[NEGATIVE], str)]
+        if wrong:
+            raise ValueError(
+                f"the {NEGATIVE} of the prompt {str(wrong[0])!r} in {self.prompts} is "
+                f"{wrong[0].fields[NEGATIVE]!r}; expected a text"
+            )
+        if told and not guided:
+            raise ValueError(
+                f"{len(told)} prompts of {self.prompts} have a {NEGATIVE}, such as "
+                f"{str(told[0])!r}, and without guidance there is nothing that it would change: "
+                "set --guidance above 1 on a pretrained model that has it, or leave out that field"
+            )
+        return found
 
     def rewards(self, video: bool = False) -> dict[str, Reward]:
         """What trains, by name."""
@@ -76,8 +91,9 @@ class Goal:
 
 def differentiable(name: str) -> bool:
     """Whether a reward is not known to be without a gradient."""
-    known = NAMES.get(parted(name)[1].partition("=")[0])
-    return known is None or known.gradient
+    what = parted(name)[1]
+    known = NAMES.get(what.partition("=")[0])
+    return "://" not in what.partition("=")[0] if known is None else known.gradient
 
 
 def seen(name: str, video: bool) -> Reward:

@@ -222,15 +222,15 @@ class BuiltIn(Task):
     ) -> StoredPlace:
         paired: OwnOrPaired = given["paired"]
         common, asked = {k: v for k, v in common.items() if k != "asked"}, common["asked"]
-        if method.labels and holds_labels(paired.pairs):
-            known = labels(paired.pairs or Path(), model, paired.skip_bad, paired.pairs_share)
+        if method.labels and holds_labels(paired):
+            known = labels(paired, model)
             origin = {"data": known.facts} | told(known.held)
             both = {"train": known.train, "held_out": known.held_out}
             return StoredPlace(model=model, origin=origin, **both, **common)
         if paired.pairs is None:
             split = self._own_pairs(paired, given, model, asked)
         else:
-            split = from_file(paired.pairs, model, paired.skip_bad, paired.pairs_share)
+            split = from_file(paired, model)
         origin = {"data": split.facts} | told(split.held)
         return StoredPlace(
             model=model, origin=origin, train=split.train, held_out=split.held_out, **common

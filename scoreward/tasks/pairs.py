@@ -2,28 +2,38 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
 
+from scoreward.data.disk_rows import DiskRows, kept
 from scoreward.data.holding import Held
+from scoreward.data.pictures import rgb
 from scoreward.data.preferences.checks import check_sizes, unlike
-from scoreward.data.preferences.files import kind_of, read_image_binary, read_image_pairs
-from scoreward.data.preferences.records import Dropped, ImageBinary, ImagePair
-from scoreward.data.preferences.sorting import divided
+from scoreward.data.preferences.files import (
+    Records,
+    kind_of,
+    read_image_binary,
+    read_image_pairs,
+    read_of,
+)
+from scoreward.data.preferences.records import Dropped, ImageBinary, ImagePair, Record, pictures
+from scoreward.data.preferences.sorting import Listing, divided
 from scoreward.data.preferences.summary import facts
-from scoreward.data.store import TensorStore, address, cache_folder, written_whole
+from scoreward.data.store import TensorStore, address, cache_folder
 from scoreward.methods.sampling import Sampling
-from scoreward.methods.stored import Making
+from scoreward.methods.stored import Making, Paired
 from scoreward.models.base import Model
 from scoreward.rewards.base import Reward
 from scoreward.training.sources.own_pairs import OwnPairs
 from scoreward.training.sources.pairs import PairData
 from scoreward.training.sources.stored import LabelledPictures
 
+R = TypeVar("R", bound=Record)
 OF_PAIRS = "prompts of pairs"
 
 
@@ -74,19 +84,28 @@ def distinct(prompts: Sequence[str], count: int) -> list[str]:
     return list(dict.fromkeys(prompts))[:count]
 
 
-def from_file(path: Path, model: Model, skip_bad: bool, share: float = 0.1) -> PairSplit:
+def from_file(paired: Paired, model: Model) -> PairSplit:
     """Pairs of a preference file or folder; a share of the prompts is held out.
 
     Raises ValueError with file and row at what cannot be used, pictures of another size than a
     pixel model draws among them, unless that is skipped.
     """
-    pairs = read_image_pairs(path, skip_bad)
-    if model.read is None:
-        pairs = check_sizes(pairs, (model.shape[2], model.shape[1]), skip_bad)
-    made = divided(pairs, share)
+    path = paired.pairs or Path()
+    found = read_image_pairs(path, paired.skip_bad, paired.reading)
+    pairs = _fitting(found, model, paired.skip_bad)
+    listed = Listing.of(pairs)
+    made, whole = divided(listed, paired.pairs_share), in_space(pairs, model, listed)
     told = facts(str(path), len(pairs), pairs.dropped) | {"held_out": len(made.away)}
-    train, other = ([pairs[i] for i in some] for some in (made.kept, made.away))
-    return PairSplit(in_space(train, model), in_space(other, model), told, made.count(OF_PAIRS))
+    told |= read_of(path, paired.reading)
+    train, other = whole.some(made.kept), whole.some(made.away)
+    return PairSplit(train, other, told, made.count(OF_PAIRS))
+
+
+def _fitting(records: Records[R], model: Model, skip_bad: bool) -> Records[R]:
+    """Those that a pixel model can draw; a model with a VAE fits all."""
+    if model.read is not None:
+        return records
+    return check_sizes(records, (model.shape[2], model.shape[1]), skip_bad)
 
 
 @dataclass(frozen=True)
@@ -99,71 +118,78 @@ class Labels:
     held: Held
 
 
-def holds_labels(path: Path | None) -> bool:
+def holds_labels(paired: Paired) -> bool:
     """Whether a file has single pictures with labels, not pairs."""
-    return path is not None and kind_of(path, among=(ImagePair, ImageBinary)) is ImageBinary
+    if paired.pairs is None:
+        return False
+    return kind_of(paired.pairs, paired.reading, (ImagePair, ImageBinary)) is ImageBinary
 
 
-def labels(path: Path, model: Model, skip_bad: bool, share: float = 0.1) -> Labels:
+def labels(paired: Paired, model: Model) -> Labels:
     """Labelled pictures of a file; a share of the prompts is held out.  Raises as `from_file`."""
-    found = read_image_binary(path, skip_bad)
-    if model.read is None:
-        found = check_sizes(found, (model.shape[2], model.shape[1]), skip_bad)
-    made = divided(found, share)
-    train = [found[i] for i in made.kept]
-    couples = coupled([found[i] for i in made.away])
+    path = paired.pairs or Path()
+    known = read_image_binary(path, paired.skip_bad, paired.reading)
+    found = _fitting(known, model, paired.skip_bad)
+    listed = Listing.of(found)
+    made, whole = divided(listed, paired.pairs_share), on_disk(found, model, listed)
+    wanted, prompts = [one.desirable for one in found], listed.keys
+    couples = coupled(made.away, prompts, wanted)
+    winners, losers = ([both[side] for both in couples] for side in (0, 1))
+    asked = [prompts[i] for i in winners]
+    told = facts(str(path), len(found), found.dropped) | {"held_out": len(made.away)}
     return Labels(
         LabelledPictures(
-            pictures([r.image for r in train], model),
-            torch.tensor([r.desirable for r in train], dtype=torch.bool),
-            [r.prompt for r in train],
+            whole.some(made.kept),
+            torch.tensor([wanted[i] for i in made.kept], dtype=torch.bool),
+            [prompts[i] for i in made.kept],
         ),
-        in_space(couples, model) if couples else None,
-        facts(str(path), len(found), found.dropped) | {"held_out": len(made.away)},
-        made.count("prompts of labelled pictures", len({c.prompt for c in couples})),
+        PairData(whole.some(winners), whole.some(losers), asked) if couples else None,
+        told | read_of(path, paired.reading),
+        made.count("prompts of labelled pictures", len(set(asked))),
     )
 
 
-def coupled(records: Sequence[ImageBinary]) -> list[ImagePair]:
+def coupled(
+    places: Sequence[int], prompts: Sequence[str], wanted: Sequence[bool]
+) -> list[tuple[int, int]]:
     """Each wanted picture with an unwanted one of its prompt, as far as there are both."""
-    by_prompt: dict[str, tuple[list, list]] = {}
-    for one in records:
-        by_prompt.setdefault(one.prompt, ([], []))[not one.desirable].append(one.image)
-    return [ImagePair(p, w, u) for p, both in by_prompt.items() for w, u in zip(*both)]
+    by_prompt: dict[str, tuple[list[int], list[int]]] = {}
+    for i in places:
+        by_prompt.setdefault(prompts[i], ([], []))[not wanted[i]].append(i)
+    return [both for sides in by_prompt.values() for both in zip(*sides)]
 
 
-def in_space(pairs: Sequence[ImagePair], model: Model) -> PairData:
-    """Pictures of records as x0: pixels of a pixel model, latents of a diffusers model."""
-    gaps = [
-        None if p.score_w is None or p.score_l is None else p.score_w - p.score_l for p in pairs
-    ]
-    known = [gap for gap in gaps if gap is not None]
+def in_space(pairs: Sequence[ImagePair], model: Model, listed: Listing | None = None) -> PairData:
+    """Pictures of records as x0, on disk: pixels of a pixel model, latents of a diffusers model."""
+    listed = listed or Listing.of(pairs)
+    rows, scores = on_disk(pairs, model, listed), [(one.score_w, one.score_l) for one in pairs]
+    gaps = [won - lost for won, lost in scores if won is not None and lost is not None]
     return PairData(
-        winner=pictures([p.winner for p in pairs], model),
-        loser=pictures([p.loser for p in pairs], model),
-        prompts=[p.prompt for p in pairs],
-        gap=torch.tensor(known) if len(known) == len(pairs) else None,
+        winner=rows.some(range(0, len(rows), 2)),
+        loser=rows.some(range(1, len(rows), 2)),
+        prompts=listed.keys,
+        gap=torch.tensor(gaps) if len(gaps) == len(scores) else None,
     )
 
 
-def pictures(images: Sequence[Image.Image], model: Model) -> torch.Tensor:
-    """x0 of pictures."""
+def on_disk(
+    records: Sequence[ImagePair] | Sequence[ImageBinary], model: Model, listed: Listing
+) -> DiskRows:
+    """x0 of all pictures of records in their order, computed one by one and once for a model."""
+    marks = [mark for marks in listed.marks for mark in marks]
+    salt = f"pixels {model.shape}" if model.read is None else getattr(model.read, "salt", "")
+    content = f"{salt}\n{sha256(b''.join(marks)).hexdigest()}"
+    name = address(cache_folder() / "x0", content, ".npy") if salt else None
+    rows = (x0_of(image, model) for record in records for image in pictures(record))
+    return kept(name, rows, len(marks))
+
+
+@torch.no_grad()
+def x0_of(image: Image.Image, model: Model) -> torch.Tensor:
+    """One picture as a row: latents, or the bytes of a pixel model."""
     if model.read is not None:
-        return model.read([stored(image) for image in images])
+        return model.read([image])[0]
     size = (model.shape[2], model.shape[1])
-    for image in images:
-        if image.size != size:
-            raise ValueError(unlike(image.size, size))
-    pixels = np.stack([np.array(image.convert("RGB")) for image in images])
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def stored(image: Image.Image) -> Path:
-    """A file of the picture, named by its content, for models that read files."""
-    whole = image.convert("RGB")
-    content = f"{whole.size}".encode() + whole.tobytes()
-    path = address(cache_folder() / "pictures", content, ".png")
-    if not path.is_file():
-        with written_whole(path) as aside:
-            whole.save(aside, "PNG")
-    return path
+    if image.size != size:
+        raise ValueError(unlike(image.size, size))
+    return torch.from_numpy(np.array(rgb(image))).permute(2, 0, 1)

@@ -164,7 +164,8 @@ class Pretrained(Task):
             return self._with_pictures(method, given)
         if isinstance(method, OnPairs):
             return self._with_pairs(method, given)
-        prompts, measured = goal.read(), given["measured"]
+        guided = given.get("guidance", 1.0) > 1
+        prompts, measured = goal.read(guided), given["measured"]
         model = self.opened(method, given)
         video = is_video(model)
         return Place(
@@ -190,10 +191,8 @@ class Pretrained(Task):
                 "or folder: --pairs FILE (docs/preferences.md)"
             )
         model = self.opened(method, given)
-        if method.labels and holds_labels(paired.pairs):
-            found: Any = labels(paired.pairs, model, paired.skip_bad, paired.pairs_share)
-        else:
-            found = from_file(paired.pairs, model, paired.skip_bad, paired.pairs_share)
+        single = method.labels and holds_labels(paired)
+        found: Any = labels(paired, model) if single else from_file(paired, model)
         prompts, trained = goal.read(), found.train.prompts
         fresh = unseen(prompts.held_out, trained) or unseen(prompts.train, trained)
         count = min(len(fresh), measured.prompts)

@@ -14,7 +14,14 @@ from scoreward.data import instructions
 from scoreward.data.holding import Held
 from scoreward.data.preferences import builtin
 from scoreward.data.preferences.checks import check_lengths
-from scoreward.data.preferences.files import Records, kind_of, read_text_binary, read_text_pairs
+from scoreward.data.preferences.files import (
+    Reading,
+    Records,
+    kind_of,
+    read_of,
+    read_text_binary,
+    read_text_pairs,
+)
 from scoreward.data.preferences.records import Dropped, TextBinary, TextPair
 from scoreward.data.preferences.sorting import divided, key_of
 from scoreward.data.preferences.summary import facts
@@ -28,6 +35,13 @@ class TextFile:
 
     pairs: Path | None = None  # pairs, or labelled completions for KTO; None: what is built in
     skip_bad: bool = False  # go on without rows that cannot be used, and count them
+    columns: tuple[str, ...] = ()  # of the file, where they are called otherwise: prompt=question
+    split: str = "train"  # of a folder or a data set that has several
+
+    @property
+    def reading(self) -> Reading:
+        """How the file is read."""
+        return Reading(columns=self.columns, split=self.split)
 
 
 def told(
@@ -44,11 +58,9 @@ def from_file(file: TextFile, model: LanguageModel, held_out: HeldOutTexts) -> T
 
     Raises ValueError with file and row at what cannot be used, unless that is skipped.
     """
-    path, skip = file.pairs or Path(), file.skip_bad
-    if kind_of(path, among=(TextPair, TextBinary)) is TextBinary:
-        found: Any = read_text_binary(path, skip)
-    else:
-        found = read_text_pairs(path, skip)
+    path, skip, how = file.pairs or Path(), file.skip_bad, file.reading
+    binary = kind_of(path, how, (TextPair, TextBinary)) is TextBinary
+    found: Any = (read_text_binary if binary else read_text_pairs)(path, skip, how)
     records: Records[Any] = check_lengths(
         found, lambda prompt: len(model.prompt_tokens(prompt)), model.context, skip
     )
@@ -56,15 +68,10 @@ def from_file(file: TextFile, model: LanguageModel, held_out: HeldOutTexts) -> T
     train = [records[i] for i in made.kept]
     other = [records[i] for i in made.away[: held_out.pairs]]
     prompts = list({key_of(r.prompt): r.prompt for r in other}.values())
-    return TextData(
-        train,
-        other,
-        held_out.writing(model, prompts, {}),
-        told(
-            *(str(path), len(train), len(other), records.dropped),
-            made.count("prompts", len(prompts)),
-        ),
-    )
+    counted = made.count("prompts", len(prompts))
+    about = told(str(path), len(train), len(other), records.dropped, counted)
+    about["data"] |= read_of(path, how)
+    return TextData(train, other, held_out.writing(model, prompts, {}), about)
 
 
 def built_in(model: LanguageModel, held_out: HeldOutTexts) -> TextData:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import scoreward
 from scoreward.training.folder import git_state
-from scoreward.training.held import held_out, trained_by
+from scoreward.training.held import held_out, trained_by, unread_of
 
 
 def digest(run: Any) -> str:
@@ -41,6 +41,7 @@ def about(run: Any) -> dict[str, Any]:
         **origin_of(run),
         "held_out": held_out(run),
         "rewards": trained_by(run),
+        "unread": unread_of(run),
         "settings": described(run),
         "versions": {
             "python": platform.python_version(),

@@ -7,6 +7,7 @@ one sentence that says what is safe.
 import json
 import math
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -49,7 +50,10 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
 
     def create(self, about: Mapping[str, Any]) -> None:
-        """Start a new run here.  Raises RunFolderError if the folder already holds one."""
+        """Start a new run here.  Raises RunFolderError if the folder already holds one.
+
+        A run that failed before anything of it was measured makes room.
+        """
         if (self.path / "run.json").exists():
             status = self.about().get("status")
             if status == "finished":
@@ -57,10 +61,12 @@ class RunFolder:
                     f"{self.path} already holds a finished run; choose another folder with "
                     f"--folder, or look at it with: scoreward report {self.path}"
                 )
-            raise RunFolderError(
-                f"{self.path} holds an unfinished run ({status}); go on with it by: "
-                f"scoreward resume {self.path}, or choose another folder with --folder"
-            )
+            if status != "failed" or self.records():
+                raise RunFolderError(
+                    f"{self.path} holds an unfinished run ({status}); go on with it by: "
+                    f"scoreward resume {self.path}, or choose another folder with --folder"
+                )
+            shutil.rmtree(self.checkpoints, ignore_errors=True)  # of the start, by other settings
         with self._writing("start a run", "free space, fix permissions or choose another folder"):
             (self.path / "samples").mkdir(parents=True, exist_ok=True)
             self.write_json("run.json", about)

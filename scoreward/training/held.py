@@ -1,6 +1,7 @@
 """What a run holds out, and what trains it: as its recipe says, or read off its parts."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from scoreward.data.holding import Held, plain, unseen
@@ -35,3 +36,19 @@ def said_of_rewards(run: Any) -> str:
     line = "trained by " + " + ".join(f"{weight:g} x {name}" for name, weight in trains.items())
     beside = [name for name in scorers if name != "reward" and name not in trains]
     return line + (f"; only measured: {', '.join(beside)}" if beside else "")
+
+
+def unread_of(run: Any) -> list[str]:
+    """What the model and the rewards do not see of the prompts, each in a sentence."""
+    data = getattr(run.source, "data", None)
+    trained = getattr(run.source, "prompts", None) or getattr(data, "prompts", None) or []
+    prompts = [*trained, *(getattr(run.evaluation, "prompts", None) or [])]
+    rewards = getattr(run.source, "rewards", {})
+    readers = [getattr(run.model, "encode", None), *getattr(rewards, "values", list)()]
+    readers += getattr(getattr(run.evaluation, "scorers", {}), "values", list)()
+    said: list[str] = []
+    for one in readers:
+        if hasattr(one, "unread") and prompts:
+            with suppress(ValueError, ImportError, OSError, RuntimeError):  # told when it is used
+                said.append(one.unread(prompts))
+    return [sentence for sentence in dict.fromkeys(said) if sentence]

@@ -65,7 +65,8 @@ def test_two_of_one_name_are_refused_and_named_apart(files: tuple[str, str, str]
 def test_what_a_run_measures_itself_is_no_name(name: str, files: tuple[str, str, str]) -> None:
     said = f"is called '{name}', and something else that is measured is called that"
     with pytest.raises(ValueError, match=said):
-        named([f"{name}={files[0]}"])
+        named([f"{name}={files[0]}", files[1]])
+    assert named([f"{name}={files[0]}"]) == {name: files[0]}
     with pytest.raises(ValueError, match=r"is called 'reward'.*my_reward="):
         Goal(reward=(files[2], files[0]))
 
@@ -81,7 +82,7 @@ def test_judges_have_names_of_their_own_too(files: tuple[str, str, str]) -> None
 def test_a_name_that_the_task_measures_by_is_refused(files: tuple[str, str, str]) -> None:
     made = sw.recipe("vgrpo", on="portraits")
     with pytest.raises(ValueError, match="is called 'strict', and something else"):
-        made.run(goal=Goal(reward=(f"strict={files[0]}",)))
+        made.run(goal=Goal(reward=(f"strict={files[0]}", files[1])))
 
 
 def test_a_run_says_what_trains_it_and_how_much(files: tuple[str, str, str]) -> None:

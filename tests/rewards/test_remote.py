@@ -323,8 +323,8 @@ def test_the_first_failure_ends_the_batch() -> None:
         (torch.zeros(2, 1, 4, 4), TWO, "got torch.float32 of shape (2, 1, 4, 4)"),
         (torch.zeros(2, 3, 0, 4), TWO, "got torch.float32 of shape (2, 3, 0, 4)"),
         (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), TWO, "got torch.uint8 of shape"),
-        (torch.zeros(3, 3, 4, 4), TWO, "3 samples came with 2 prompts"),
-        (torch.full((2, 3, 4, 4), float("nan")), TWO, "the media have values that are not finite"),
+        (torch.zeros(3, 3, 4, 4), TWO, "shape (3, 3, 4, 4) came with 2 prompts"),
+        (torch.full((2, 3, 4, 4), float("nan")), TWO, "hold values that are not finite"),
     ],
 )
 def test_wrong_media_are_refused_before_anything_is_sent(

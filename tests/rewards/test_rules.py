@@ -203,7 +203,7 @@ def test_wrong_media_are_refused_in_a_sentence() -> None:
         reward(torch.rand(1, 4, 4, 4), [""])
     with pytest.raises(ValueError, match=r"got torch\.uint8"):
         reward(torch.zeros(1, 3, 4, 4, dtype=torch.uint8), [""])
-    with pytest.raises(ValueError, match="got 2 pictures and 1 prompts"):
+    with pytest.raises(ValueError, match=r"shape \(2, 3, 4, 4\) came with 1 prompts"):
         reward(torch.rand(2, 3, 4, 4), [""])
     with pytest.raises(ValueError, match="every = 0"):
         Frames(reward, every=0)

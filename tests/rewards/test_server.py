@@ -183,9 +183,11 @@ NAN = np.full((3, 8, 8), np.nan, np.float32)
         (OBJECTS.getvalue(), "it is an array of object of shape (1,); expected uint8, f"),
         (npy(np.zeros((3, 8, 8), np.float64)), "it is an array of float64 of shape (3, 8, 8)"),
         (npy(np.zeros((3, 8, 8), np.float32))[:-4], "bytes are not (3, 8, 8) of float32"),
-        (npy(NAN), "it has values that are not finite"),
+        (npy(NAN), "it has values from nan to nan, not finite ones in [0, 1]"),
+        (npy(np.full((3, 8, 8), -0.5, np.float32)), "it has values from -0.5 to -0.5, not"),
+        (npy(np.full((3, 8, 8), 255, np.float16)), "it has values from 255 to 255, not finite"),
     ],
-    ids=range(11),
+    ids=range(13),
 )
 def test_a_bad_picture_is_refused_with_its_number(url: str, picture: bytes, reason: str) -> None:
     good = npy(np.zeros((3, 8, 8), np.float32)) if picture[:1] == b"\x93" else WHOLE

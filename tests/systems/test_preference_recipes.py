@@ -13,9 +13,9 @@ from scoreward.commands.train import build
 from scoreward.data import portraits
 from scoreward.data.preferences.files import write
 from scoreward.data.preferences.records import ImagePair
-from scoreward.methods.stored import Making
+from scoreward.methods.stored import Making, Paired
 from scoreward.models.builtin import portraits as builtin
-from scoreward.tasks.pairs import from_file, in_space, own_pairs, stored
+from scoreward.tasks.pairs import from_file, in_space, own_pairs
 from scoreward.tasks.portraits import PORTRAITS
 from scoreward.training.sources.pairs import HeldOutPairs, Preferences
 from scoreward.training.team import Team
@@ -92,7 +92,8 @@ def test_own_pairs_are_the_same_from_the_disk() -> None:
     asked = portraits.load("train").captions, portraits.load("test").captions
     reward, judged = PORTRAITS.reward(False)["attributes"], "a judge"
     once, again = (own_pairs(making, model, asked, reward, judged) for _ in range(2))
-    assert torch.equal(once.train.winner, again.train.winner)
+    rows = range(len(once.train))
+    assert torch.equal(once.train.winner[rows], again.train.winner[rows])
     assert list(once.held_out.prompts) == list(again.held_out.prompts)
 
 
@@ -106,15 +107,18 @@ def test_a_recipe_trains_on_the_pictures_of_a_file(tmp_path: Path) -> None:
     data = trainer.source.data
     places = [[p.prompt for p in pairs].index(prompt) for prompt in data.prompts]
     images = portraits.load("train").images
-    torch.testing.assert_close(data.winner, images[[2 * i for i in places]], rtol=0, atol=0.005)
-    torch.testing.assert_close(data.loser, images[[2 * i + 1 for i in places]], rtol=0, atol=0.005)
+    everything = range(len(data))
+    winners, losers = data.winner[everything], data.loser[everything]
+    torch.testing.assert_close(winners, images[[2 * i for i in places]], rtol=0, atol=0.005)
+    torch.testing.assert_close(losers, images[[2 * i + 1 for i in places]], rtol=0, atol=0.005)
     assert data.gap is not None
     assert data.gap.tolist() == [0.25 + i for i in places]
 
 
 def test_a_share_of_the_prompts_of_a_file_is_held_out(tmp_path: Path) -> None:
     write(tmp_path / "many.parquet", portrait_pairs(60))
-    found = from_file(tmp_path / "many.parquet", builtin.portraits(), skip_bad=False, share=0.3)
+    paired = Paired(tmp_path / "many.parquet", pairs_share=0.3)
+    found = from_file(paired, builtin.portraits())
     assert set(found.train.prompts).isdisjoint(found.held_out.prompts)
     assert len(found.train) + len(found.held_out) == 60
     assert 5 < len(found.held_out) < 35
@@ -128,12 +132,3 @@ def test_pictures_of_another_size_are_refused_in_a_sentence() -> None:
     one = portrait_pairs(2)
     bare = [one[0], ImagePair(one[1].prompt, one[1].winner, one[1].loser)]
     assert in_space(bare, builtin.portraits()).gap is None
-
-
-def test_pictures_for_models_that_read_files_are_stored_once_by_content() -> None:
-    image = portrait_pairs(1)[0].winner
-    path = stored(image)
-    assert path == stored(image.copy())
-    assert path != stored(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
-    with Image.open(path) as opened:
-        assert opened.tobytes() == image.convert("RGB").tobytes()

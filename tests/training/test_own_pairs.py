@@ -21,7 +21,8 @@ PROMPTS = list(CORNERS) * 3
 def test_winners_are_the_best_of_their_prompt_and_the_gap_is_that_of_rewards() -> None:
     data = MAKING.make(toy_model(), PROMPTS)
     assert list(data.prompts) == PROMPTS
-    high, low = (closeness(x, data.prompts) for x in (data.winner, data.loser))
+    rows = range(len(data))
+    high, low = (closeness(x[rows], data.prompts) for x in (data.winner, data.loser))
     assert data.gap is not None
     torch.testing.assert_close(high - low, data.gap)
     assert (data.gap > 0).all()
@@ -42,7 +43,9 @@ def test_pairs_depend_on_the_seed_and_not_on_the_batch() -> None:
     one = MAKING.make(toy_model(), PROMPTS)
     other = replace(MAKING, batch=64).make(toy_model(), PROMPTS)
     torch.testing.assert_close(one.winner, other.winner, rtol=0, atol=1e-6)
-    assert not torch.equal(one.winner, replace(MAKING, seed=1).make(toy_model(), PROMPTS).winner)
+    third = replace(MAKING, seed=1).make(toy_model(), PROMPTS)
+    rows = range(len(one))
+    assert not torch.equal(one.winner[rows], third.winner[rows])
 
 
 def north(media: Tensor, prompts: Sequence[str]) -> Tensor:
@@ -75,7 +78,8 @@ def test_pairs_are_made_once_for_the_same_weights_and_again_for_others(tmp_path:
     assert sum(asked) == 48
     again = making.make(toy_model(), PROMPTS)
     assert sum(asked) == 48
-    assert torch.equal(first.winner, again.winner)
+    rows = range(len(first))
+    assert torch.equal(first.winner[rows], again.winner[rows])
     assert list(first.prompts) == list(again.prompts)
     moved = toy_model()
     with torch.no_grad():

@@ -34,7 +34,8 @@ SMALL = Geometry(prompts=4, group=4)
 
 
 def toy(folder: Path, rounds: int = 3, geometry: Geometry = SMALL, **changes: Any) -> Run:
-    """A toy run of a few rounds; `changes` are fields of `Run`."""
+    """A toy run of a few rounds, not tried first; `changes` are fields of `Run`."""
+    changes = {"guards": Guards(preflight=False), **changes}
     run = toy_vgrpo(geometry=geometry, budget=Budget(rounds=rounds), every=5)
     assert run.evaluation is not None
     few = replace(run.evaluation, prompts=list(run.evaluation.prompts)[:8])

@@ -5,7 +5,6 @@ when it is opened and then makes record i anew from its row when asked; a stream
 Pictures are stored as `datasets` stores them, so a file opens anywhere as a data set with images.
 """
 
-import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from PIL.Image import Image
 from scoreward.data.pictures import rgb
 from scoreward.data.preferences.layouts import OWN, Layout, Make, Tie, holds_picture
 from scoreward.data.preferences.layouts_images import PUBLIC_IMAGES
-from scoreward.data.preferences.layouts_texts import PUBLIC_TEXTS
+from scoreward.data.preferences.layouts_texts import PROMPTS, PUBLIC_TEXTS, says
 from scoreward.data.preferences.records import (
     Dropped,
     Fault,
@@ -32,25 +31,19 @@ from scoreward.data.preferences.records import (
     TextBinary,
     TextGroup,
     TextPair,
+    Turns,
     Unusable,
     check,
+    completions,
     counted,
     first_of,
 )
-from scoreward.data.preferences.tables import RecordTable, Row, tables
+from scoreward.data.preferences.tables import RecordTable, Row, files_of, tables
 from scoreward.data.store import written_whole
 
 R = TypeVar("R", bound=Record)
 KNOWN = (*OWN, *PUBLIC_IMAGES, *PUBLIC_TEXTS)  # of two that fit, the earlier one is meant
 FIELDS = {"system", *(column for layout in KNOWN for column in layout.columns)}
-PROMPTS = ("question", "instruction", "query", "input", "problem")  # what else prompts are called
-HARMLESS = (
-    *("id", "ids", "uid", "uuid", "hash", "index", "source", "sources", "origin", "dataset"),
-    *("subset", "split", "model", "models", "name", "generator", "annotator", "rater", "user"),
-    *("license", "language", "lang", "date", "time", "timestamp", "url", "score", "scores"),
-    *("rating", "rank", "label", "margin", "category", "type", "topic", "tags", "rationale"),
-)
-"""Words in the name of a column that no model is told."""
 ROWS = 100  # held at once while writing
 
 
@@ -234,6 +227,16 @@ def fits(kind: type, table: RecordTable) -> bool:
     return holds_picture(row["chosen"]) is (kind is ImagePair)
 
 
+def read_of(source: Path | str, how: Reading) -> dict[str, Any]:
+    """For run.json: which files of a folder are read, and which of other splits are not."""
+    folder = Path(source)
+    if not folder.is_dir():
+        return {"columns": list(how.columns)} if how.columns else {}
+    mine, others = files_of(folder, how.split)
+    names = ([str(p.relative_to(folder)) for p in some[:20]] for some in (mine, others))
+    return {"split": how.split, **dict(zip(("files", "files_left_out"), names))}
+
+
 def stream(
     kind: type[R], source: Path | str, skip_bad: bool = False, how: Reading = Reading()
 ) -> Stream[R]:
@@ -279,12 +282,6 @@ def _recognised(table: RecordTable, how: Reading) -> tuple[RecordTable, Layout]:
                 f"prompt={unread[-1]}"
             )
     return table, layout
-
-
-def says(name: str) -> bool:
-    """Whether a column of this name may be part of what a model is told."""
-    words = re.split(r"[^a-z]+", name.lower())
-    return not set(HARMLESS) & set(words)
 
 
 def recognise(file: str, columns: Sequence[str], layout: str = "auto") -> Layout:
@@ -345,6 +342,8 @@ def _row(record: Record, kind: type[Record], chat: bool) -> Row:
     if chat is isinstance(record.prompt, str):
         raise Unusable("one file holds prompts as texts or as chats, not both")
     check(record)
+    if any(isinstance(text, Turns) for text in completions(record)):
+        raise Unusable("its answer has several turns, which files of ours have no column for")
     row = dict(vars(record))
     if chat:
         row["prompt"] = [dict(m) for m in record.prompt if not isinstance(m, str)]

@@ -69,7 +69,7 @@ def _voted(rows: Sequence[Row], folder: Path, pictures: str, votes: str) -> Made
 
 
 def _hpd_v3(rows: Sequence[Row], folder: Path) -> Made:
-    """path1 was preferred; where the votes for both stand there, they decide.  [hpsv3] (HPDv3)"""
+    """path1 was preferred; where the votes for both stand there, they decide."""
     row = rows[0]
     both = [picture(row, name, folder) for name in ("path1", "path2")]
     votes = row.get("choice_dist")

@@ -4,7 +4,9 @@ A completion may be text or messages, and the prompt may stand in its own column
 both completions begin with. Messages become the chat before the last answer, and that answer.
 """
 
+import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from scoreward.data.preferences.layouts import (
@@ -19,8 +21,30 @@ from scoreward.data.preferences.layouts import (
     word,
 )
 from scoreward.data.preferences.layouts_images import chosen_pictures
-from scoreward.data.preferences.records import ImagePair, Prompt, TextBinary, TextPair, Unusable
+from scoreward.data.preferences.records import (
+    ImagePair,
+    Prompt,
+    TextBinary,
+    TextPair,
+    Turns,
+    Unusable,
+)
 from scoreward.data.preferences.tables import Row
+
+PROMPTS = ("question", "instruction", "query", "input", "problem")  # what else prompts are called
+HARMLESS = (
+    *("id", "ids", "uid", "uuid", "hash", "index", "source", "sources", "origin", "dataset"),
+    *("subset", "split", "model", "models", "name", "generator", "annotator", "rater", "user"),
+    *("license", "language", "lang", "date", "time", "timestamp", "url", "score", "scores"),
+    *("rating", "rank", "label", "margin", "category", "type", "topic", "tags", "rationale"),
+)
+"""Words in the name of a column that no model is told."""
+
+
+def says(name: str) -> bool:
+    """Whether a column of this name may be part of what a model is told."""
+    words = re.split(r"[^a-z]+", name.lower())
+    return not set(HARMLESS) & set(words)
 
 
 def _scored(rows: Sequence[Row], folder: Path) -> Made:
@@ -100,11 +124,15 @@ def _joined(prompt: Prompt) -> Prompt:
 
 
 def _answer(name: str, chat: Sequence[Mapping[str, str]]) -> str:
-    """The one message of an assistant that is left of a chat without its prompt."""
-    if len(chat) != 1 or chat[0]["role"] != "assistant":
-        roles = ", ".join(m["role"] for m in chat) or "nothing"
-        raise Unusable(f"{name} should end in one answer of the assistant, and ends in {roles}")
-    return chat[0]["content"]
+    """What an assistant said that is left of a chat without its prompt, in one turn or several."""
+    roles = [one["role"] for one in chat]
+    ends = chat and roles[0] == roles[-1] == "assistant"
+    if not ends or ("assistant", "assistant") in pairwise(roles):
+        said = ", ".join(roles) or "nothing"
+        raise Unusable(f"{name} should end in one answer of the assistant, and ends in {said}")
+    if any(not one["content"].strip() for one in chat):
+        raise Unusable(f"a turn of {name} is empty")
+    return chat[0]["content"] if len(chat) == 1 else Turns(chat)
 
 
 PUBLIC_TEXTS = (

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from PIL.Image import Image
 
@@ -42,7 +43,21 @@ def split(records: Iterable[Record], held_out: float) -> tuple[list[int], list[i
     return both
 
 
-def divided(records: Iterable[Record], held_out: float) -> Cut:
+@dataclass(frozen=True)
+class Listing:
+    """What records are told apart by: their prompts as texts, and marks of their pictures."""
+
+    keys: Sequence[str]
+    marks: Sequence[Sequence[bytes]]
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> "Listing":
+        """In one pass, and no picture is held."""
+        each = [(key_of(r.prompt), [mark_of(image) for image in pictures(r)]) for r in records]
+        return cls([key for key, _ in each], [marks for _, marks in each])
+
+
+def divided(records: Iterable[Record] | Listing, held_out: float) -> Cut:
     """What a run trains on, and what it measures on: at least one prompt on either side.
 
     Raises PreferenceError where there is only one prompt, or where all share pictures.
@@ -57,7 +72,7 @@ def divided(records: Iterable[Record], held_out: float) -> Cut:
     return made
 
 
-def parted(records: Iterable[Record], held_out: float, use: str = "") -> Cut:
+def parted(records: Iterable[Record] | Listing, held_out: float, use: str = "") -> Cut:
     """About this share of the prompts, at least one if there are two, chosen by their text alone.
 
     `use` is the salt: what another use has left is cut anew. A prompt is on one side only, in
@@ -65,12 +80,8 @@ def parted(records: Iterable[Record], held_out: float, use: str = "") -> Cut:
     """
     if not 0 < held_out < 1:
         raise PreferenceError(f"the share held out must be between 0 and 1, got {held_out}")
-    keys: list[str] = []
-    marks: list[Sequence[bytes]] = []
-    for record in records:
-        keys.append(key_of(record.prompt))
-        marks.append([mark_of(image) for image in pictures(record)])
-    return cut(keys, held_out, use, marks)
+    listed = records if isinstance(records, Listing) else Listing.of(records)
+    return cut(listed.keys, held_out, use, listed.marks)
 
 
 def once(pairs: Iterable[Pair]) -> list[int]:

@@ -46,7 +46,7 @@ class CogVideoX(Family):
         answer = network.main(
             hidden_states=x_t.transpose(1, 2),
             encoder_hidden_states=cond.states,
-            timestep=table_step(t),
+            timestep=table_step(t, network.steps),
             image_rotary_emb=self._rotary(network, x_t),
             return_dict=False,
         )[0]

@@ -1,5 +1,6 @@
 """Trained weights in the formats of the ecosystem: LoRA files and whole pipelines."""
 
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,10 @@ from scoreward.models.lora import LoRA
 
 KINDS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 WEIGHTS = (".safetensors", ".bin", ".index.json")
+VARIANT = re.compile(
+    r"\.(?!index\b|safetensors\b|bin\b)([a-z]\w*)(-\d+-of-\d+)?\.(?:safetensors|bin)$"
+)
+"""The variant in the name of a file of weights: model.fp16.safetensors, …fp16-00001-of-00002…"""
 
 
 class ExportError(ValueError):
@@ -93,26 +98,41 @@ def write_whole(
 
     shutil.copytree(folder, target, ignore=unwanted, dirs_exist_ok=True)
     for name, tensors in parts.items():
-        fresh: Any = type(network.parts[name]).from_pretrained(folder / name)  # pyright: ignore
+        variant = variant_of(folder / name)
+        kind: Any = type(network.parts[name])
+        fresh = kind.from_pretrained(folder / name, variant=variant)
         own = dict(fresh.named_parameters())
         with torch.no_grad():
             for at, change in (merged(tensors, scale) if scale else tensors).items():
                 own[at].copy_(own[at] + change.to(own[at]) if scale else change)
-        as_stored(fresh, stored_kinds(folder / name))
-        fresh.save_pretrained(target / name)
+        as_stored(fresh, stored_kinds(folder / name, variant))
+        fresh.save_pretrained(target / name, variant=variant)
 
 
-def stored_kinds(folder: Path) -> dict[str, torch.dtype]:
-    """Names and kinds of number of the weights in a part's folder, variants left out."""
+def variant_of(folder: Path) -> str | None:
+    """What stands before the suffix of all weights in a folder, such as "fp16"; None if nothing.
+
+    A folder that has weights without it is read without it.
+    """
+    names = [p.name for p in folder.glob("*") if p.name.endswith((".safetensors", ".bin"))]
+    found = [VARIANT.search(name) for name in names]
+    if not names or None in found:
+        return None
+    return sorted(match[1] for match in found if match)[0]
+
+
+def stored_kinds(folder: Path, variant: str | None = None) -> dict[str, torch.dtype]:
+    """Names and kinds of number of the weights in a part's folder, of this variant alone."""
     kinds: dict[str, torch.dtype] = {}
     for file in sorted(folder.glob("*.safetensors")):
-        if "." in file.name.removesuffix(".safetensors"):  # a variant, such as …fp16.safetensors
+        match = VARIANT.search(file.name)
+        if (match and match[1]) != variant:
             continue
         with safe_open(file, "pt") as stored:
             for name in stored.keys():  # noqa: SIM118
                 kinds[name] = KINDS.get(stored.get_slice(name).get_dtype(), torch.float32)
     if not kinds:
-        for file in sorted(folder.glob("*.bin")):
+        for file in sorted(folder.glob("*.bin" if variant is None else f"*.{variant}*.bin")):
             tensors = torch.load(file, "meta", weights_only=True)
             kinds |= {name: tensor.dtype for name, tensor in tensors.items()}
     return kinds
@@ -128,10 +148,20 @@ def as_stored(network: nn.Module, kinds: Mapping[str, torch.dtype]) -> None:
 
 
 def merged(adapters: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
-    """(α/r) B A by the name of the weight that it is added to."""
-    down = {n: t for n, t in adapters.items() if ".lora_A." in n}
-    return {
-        name.replace(".lora_A.default.weight", ".weight"): scale
-        * (adapters[name.replace(".lora_A.", ".lora_B.")] @ a)
-        for name, a in down.items()
-    }
+    """(α/r) B A by the name of the weight that it is added to; of convolutions B is 1 x 1.
+
+    Raises ExportError for convolutions in groups, whose B does not see all of A.
+    """
+    changes: dict[str, Tensor] = {}
+    for name, down in adapters.items():
+        if ".lora_A." not in name:
+            continue
+        up, at = adapters[name.replace(".lora_A.", ".lora_B.")], name.partition(".lora_A.")[0]
+        if up[0].numel() != len(down):
+            raise ExportError(
+                f"{at} is a convolution in groups, and adapters on it cannot be merged; export "
+                "the LoRA without --merged, or leave it out of --loading.targets"
+            )
+        product = up.flatten(1) @ down.flatten(1)
+        changes[f"{at}.weight"] = scale * product.reshape(len(up), *down.shape[1:])
+    return changes

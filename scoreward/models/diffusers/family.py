@@ -91,6 +91,7 @@ class Family(ABC):
     tokens: ClassVar[int] = 0  # of text, where the pipeline itself does not fix it
     edits: ClassVar[bool] = False  # whether prompts are instructions about a picture
     table: ClassVar[bool] = False  # whether noise comes by a table of ᾱ; else it is a flow
+    folded: ClassVar[int] = 1  # channels of the network for one of the latents: patches are folded
     even: ClassVar[bool] = False  # whether a flow's grid starts from 1 … 1/steps
     patch: ClassVar[int] = 0  # latents along a token's side, where tokens shift the grid
     since: ClassVar[tuple[int, int]] = OLDEST  # the first diffusers in which it works
@@ -141,7 +142,11 @@ class Family(ABC):
 
     def nothing(self, pipe: Upstream, tokens: int) -> Text:
         """The same of no prompt, for guidance."""
-        return self.text(pipe, [""], tokens)
+        return self.away(pipe, [""], tokens)
+
+    def away(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
+        """The same of negative prompts."""
+        return self.text(pipe, prompts, tokens)
 
     def adjust(self, network: "Network", pipe: Upstream) -> "Network":
         """The network with whatever of the pipeline's own settings its call needs."""
@@ -170,6 +175,7 @@ class Network(nn.Module):
         self.parts = nn.ModuleDict(parts)
         self.family, self.size, self.guidance = family, size, guidance
         self.boundary = 0.0  # the time below which the second part answers
+        self.steps = 1000  # of the table, where there is one
         self.per_token = False  # whether the network wants a time for every token
         self.dtype = next(p for p in self.parameters() if p.is_floating_point()).dtype
 

@@ -25,6 +25,7 @@ class Flux(Family):
     """FLUX.1: dev takes its guidance as an input, schnell takes none."""
 
     pipelines: ClassVar = ("FluxPipeline",)
+    folded: ClassVar = 4
     targets: ClassVar = JOINT
     tokens: ClassVar = 512  # of T5; 256 for schnell
     even: ClassVar = True

@@ -29,6 +29,7 @@ class Flux2(Family):
     """Latents are patches of the VAE's, normalised by running statistics."""
 
     pipelines: ClassVar = ("Flux2Pipeline", "Flux2KleinPipeline")
+    folded: ClassVar = 4
     targets: ClassVar = (*JOINT, *QKV)
     tokens: ClassVar = 512
     even: ClassVar = True

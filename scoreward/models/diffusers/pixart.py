@@ -47,7 +47,7 @@ class PixArt(Family):
             x_t,
             encoder_hidden_states=cond.states,
             encoder_attention_mask=cond.mask,
-            timestep=table_step(t),
+            timestep=table_step(t, network.steps),
             added_cond_kwargs=added,
             return_dict=False,
         )[0]

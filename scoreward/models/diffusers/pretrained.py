@@ -18,12 +18,13 @@ from scoreward.data.pictures import Fit
 from scoreward.data.store import TensorStore, cache_folder
 from scoreward.made_of import note
 from scoreward.models.base import Model
-from scoreward.models.diffusers.export import saver
+from scoreward.models.diffusers.export import saver, variant_of
 from scoreward.models.diffusers.families import family_of, pipeline_class
 from scoreward.models.diffusers.family import Family, Network, Size, Upstream
 from scoreward.models.diffusers.prompts import PictureFiles, Pictures, Prompts
 from scoreward.models.diffusers.skeleton import CONFIGURATION, configured, faked, on_paper
 from scoreward.models.diffusers.text import Remembered, fingerprint
+from scoreward.models.diffusers.understood import check
 from scoreward.models.diffusers.versions import check_diffusers, quietly
 from scoreward.models.lora import LoRA, add_lora
 
@@ -93,6 +94,8 @@ def load(path: str | Path, loading: Loading = Loading(), family: Family | None =
     adapter = family or family_of(name)
     check_diffusers(adapter.since)
     pipe = opened(folder, name, loading)
+    if family is None:
+        check(pipe, adapter)
     size = wanted(adapter, pipe, loading)
     shape = adapter.shape(pipe, size)
     network = trainable(adapter, pipe, size, loading)
@@ -219,6 +222,7 @@ def opened(folder: Path, name: str, loading: Loading) -> Upstream:
             if on_paper():
                 pipe = configured(folder, index_of(folder), pipeline_class(name), base, UNUSED)
             else:
+                given["variant"] = variant(folder)
                 pipe = pipeline_class(name).from_pretrained(folder, **given, **absent)
     except OSError as error:
         raise PretrainedError(f"{folder} cannot be loaded: {error}") from error
@@ -230,6 +234,12 @@ def opened(folder: Path, name: str, loading: Loading) -> Upstream:
         pipe.vae.enable_tiling()
         pipe.vae.enable_slicing()
     return pipe
+
+
+def variant(folder: Path) -> str | None:
+    """The variant that a pipeline has to be read in, as some of its parts have no other weights."""
+    found = {variant_of(folder / part) for part in index_of(folder) if (folder / part).is_dir()}
+    return next(iter(sorted(found - {None}, key=str)), None)
 
 
 def rounded(loading: Loading) -> float:
@@ -283,6 +293,7 @@ def trainable(family: Family, pipe: Upstream, size: Size, loading: Loading) -> N
             part.enable_gradient_checkpointing()
     own = loading.guidance_input
     network = Network(family, kept, size, family.guidance(pipe) if own is None else own)
+    network.steps = int(pipe.scheduler.config.get("num_train_timesteps", 1000))
     return family.adjust(network, pipe)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import log
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +16,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from scoreward.core.denoiser import Cond
-from scoreward.data.pictures import Fit, fitted, picture
-from scoreward.data.prompts import Instruction
+from scoreward.core.rows import join
+from scoreward.data.pictures import Fit, fitted, picture, rgb
+from scoreward.data.prompts import NEGATIVE, Instruction
 from scoreward.data.store import TensorStore
+from scoreward.data.unread import Tokens, unread
 from scoreward.models.diffusers.family import VAE, Family, Size, Upstream
 from scoreward.models.diffusers.text import Remembered, Text
 from scoreward.models.diffusers.versions import quietly
@@ -83,13 +86,48 @@ class Prompts:
                         f"{prompt!r}; use a prompts file with an `image` for each line, or "
                         "Instruction(text, path)"
                     )
-        keys = [key_of(p) for p in prompts]
-        return self.known(keys, lambda places: self._made([prompts[i] for i in places]))
+        text, away = self._texts(prompts), [negative(prompt) for prompt in prompts]
+        if not any(away):
+            return text
+        nothing = self._nothing[torch.zeros(len(prompts), dtype=torch.long)]
+        told = [i for i, said in enumerate(away) if said]
+        rows = self._texts([said for said in away if said], away=True)
+        places = torch.arange(len(prompts))
+        places[told] = torch.arange(len(told)) + len(prompts)
+        other = join([replace(nothing, image=text.image, extent=text.extent), rows])[places]
+        return replace(
+            text, away_states=other.states, away_pooled=other.pooled, away_mask=other.mask
+        )
+
+    def _texts(self, prompts: Sequence[str], away: bool = False) -> Text:
+        keys = [f"away from {key_of(p)}" if away else key_of(p) for p in prompts]
+        return self.known(keys, lambda places: self._made([prompts[i] for i in places], away))
+
+    def unread(self, prompts: Sequence[str]) -> str:
+        """What the text encoders do not see of these prompts, in a sentence; "" if they see all."""
+        return unread(prompts, list(map(self._reader, self.tokenizers))).sentence("the model")
+
+    @cached_property
+    def tokenizers(self) -> list[str]:
+        """The names of the parts that make tokens."""
+        return [name for name in self.reading if name.startswith("tokenizer")]
+
+    def _reader(self, name: str) -> tuple[Tokens, int]:
+        """Tokens of one of them, and how many its encoder takes."""
+        from transformers import AutoTokenizer
+
+        made: Any = AutoTokenizer.from_pretrained(self.folder / name)
+        clip = "CLIP" in type(made).__name__
+        limit = int(made.model_max_length) if clip or not self.tokens else self.tokens
+        return lambda texts: made(list(texts), verbose=False).input_ids, limit
 
     def null(self, cond: Cond) -> Text:
         """The condition of guidance; a picture to edit stays what it is."""
         if not isinstance(cond, Text):
             raise TypeError("the condition of a diffusers model is made by its `encode`")
+        if cond.away_states is not None:
+            away = cond.away_states, cond.away_pooled, cond.away_mask
+            return replace(cond, states=away[0], pooled=away[1], mask=away[2])
         device = cond.states.device
         if device not in self._empty:
             self._empty[device] = self._nothing.to(device)
@@ -105,8 +143,8 @@ class Prompts:
     def _nothing(self) -> Text:
         return self.known(["nothing"], lambda places: self._read(None))
 
-    def _made(self, prompts: list[str]) -> Text:
-        text = self._read(prompts)
+    def _made(self, prompts: list[str], away: bool) -> Text:
+        text = self._read(prompts, away)
         if not self.family.edits:
             return text
         pictures = [self._reference(p.image) for p in prompts if isinstance(p, Instruction)]
@@ -125,13 +163,14 @@ class Prompts:
         return pad(tokens, (0, 0, 0, room - tokens.shape[1])), (rows, columns)
 
     @torch.no_grad()
-    def _read(self, prompts: list[str] | None) -> Text:
+    def _read(self, prompts: list[str] | None, away: bool = False) -> Text:
         """What the encoders say; None asks for the condition without a prompt."""
         self._load()
         if prompts is None:
             text = self.family.nothing(self.pipe, self.tokens)
         else:
-            text = self.family.text(self.pipe, prompts, self.tokens)
+            read = self.family.away if away else self.family.text
+            text = read(self.pipe, prompts, self.tokens)
         if self.offload:
             self.pipe.register_modules(**dict.fromkeys(self.reading))
         return text
@@ -145,9 +184,14 @@ class Prompts:
             return
         others = {n: None for n in self.pipe.components if n not in parts}
         kept = {n: self.pipe.components[n] for n in ("scheduler",)}
+        from scoreward.models.diffusers.pretrained import variant
+
         with quietly():
             whole = type(self.pipe).from_pretrained(
-                self.folder, torch_dtype=self.dtype, **{**others, **kept}
+                self.folder,
+                torch_dtype=self.dtype,
+                variant=variant(self.folder),
+                **{**others, **kept},
             )
         modules = {name: getattr(whole, name) for name in parts}
         self._placed(modules, device)
@@ -168,6 +212,12 @@ class Prompts:
         from scoreward.models.diffusers.pretrained import reading_parts
 
         return reading_parts(self.folder)
+
+
+def negative(prompt: str) -> str:
+    """What the row of a prompt says that guidance is to lead away from; "" for nothing."""
+    said = getattr(prompt, "fields", {}).get(NEGATIVE) or ""
+    return Instruction(said, prompt.image) if said and isinstance(prompt, Instruction) else said
 
 
 def own_shape(size: tuple[int, int], room: int) -> tuple[int, int]:
@@ -203,10 +253,18 @@ class PictureFiles:
     video: bool = False  # whether the model takes frames; a picture is then a video of one
     fit: Fit = "crop"  # what happens to pictures of another shape than that of the run
 
-    def __call__(self, paths: Sequence[Path]) -> Float[Tensor, "n *latent"]:
-        """One row a file.  Raises ValueError for what is not a picture."""
+    @property
+    def salt(self) -> str:
+        """What besides a picture decides its row; "" if nothing is to be kept."""
+        return self.store.salt and f"{self.store.salt} {self.fit}"
+
+    def __call__(self, paths: Sequence[Path | Image.Image]) -> Float[Tensor, "n *latent"]:
+        """One row a file or an open picture, which is not kept.  ValueError if it is none."""
         found = []
         for path in paths:
+            if isinstance(path, Image.Image):
+                found.append(self.pictures.latents(self._pixels(path)).cpu())
+                continue
             try:
                 content = path.read_bytes()
             except OSError as error:
@@ -219,7 +277,7 @@ class PictureFiles:
             found.append(known["x0"])
         return torch.cat(found)
 
-    def _pixels(self, path: Path) -> Float[Tensor, "1 3 *media"]:
-        size = (self.size.width, self.size.height)
-        pixels = as_media(fitted(picture(path), size, self.fit))
+    def _pixels(self, source: Path | Image.Image) -> Float[Tensor, "1 3 *media"]:
+        image = picture(source) if isinstance(source, Path) else rgb(source)
+        pixels = as_media(fitted(image, (self.size.width, self.size.height), self.fit))
         return pixels[:, :, None] if self.video else pixels

@@ -26,6 +26,7 @@ class QwenImage(Family):
     """Packed latents of a video VAE with one frame.  Guidance here is plain, not rescaled."""
 
     pipelines: ClassVar = ("QwenImagePipeline",)
+    folded: ClassVar = 4
     targets: ClassVar = JOINT
     tokens: ClassVar = 512
     even: ClassVar = True

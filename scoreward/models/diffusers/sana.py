@@ -65,8 +65,8 @@ class Sana(Family):
         told = inspect.signature(type(pipe).__call__).parameters["complex_human_instruction"]
         return self._encoded(pipe, prompts, tokens, told.default)
 
-    def nothing(self, pipe: Upstream, tokens: int) -> Text:
-        return self._encoded(pipe, [""], tokens, None)  # the pipeline's, too, has no instruction
+    def away(self, pipe: Upstream, prompts: Sequence[str], tokens: int) -> Text:
+        return self._encoded(pipe, prompts, tokens, None)  # the pipeline's, too, has no instruction
 
     def _encoded(
         self, pipe: Upstream, prompts: Sequence[str], tokens: int, instruction: list[str] | None

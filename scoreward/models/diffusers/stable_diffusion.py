@@ -43,7 +43,7 @@ class StableDiffusion(Family):
         return Text(states)
 
     def call(self, network: Network, x_t: Tensor, t: Tensor, cond: Text) -> Tensor:
-        return network.main(x_t, table_step(t), cond.states, return_dict=False)[0]
+        return network.main(x_t, table_step(t, network.steps), cond.states, return_dict=False)[0]
 
 
 class StableDiffusionXL(StableDiffusion):
@@ -70,7 +70,11 @@ class StableDiffusionXL(StableDiffusion):
         ids = torch.stack([x_t.new_full((len(x_t),), number) for number in of_picture], 1)
         added = {"text_embeds": cond.pooled, "time_ids": ids}
         answer = network.main(
-            x_t, table_step(t), cond.states, added_cond_kwargs=added, return_dict=False
+            x_t,
+            table_step(t, network.steps),
+            cond.states,
+            added_cond_kwargs=added,
+            return_dict=False,
         )
         return answer[0]
 

@@ -23,7 +23,8 @@ from scoreward.made_of import add_content
 class Text(Rows):
     """One row a prompt; `image` is the picture that an editing model is to change, as tokens.
 
-    It keeps its own shape, `extent`, so rows may have fewer tokens than there is room for.
+    It keeps its own shape, `extent`, so rows may have fewer tokens than there is room for. `away_`
+    is what guidance leads away from, where a prompt says so: its negative prompt.
     """
 
     states: Float[Tensor, "batch tokens dim"]
@@ -31,6 +32,9 @@ class Text(Rows):
     mask: Int[Tensor, "batch tokens"] | None = None  # 1 where a token counts
     image: Shaped[Tensor, "batch places deep"] | None = None
     extent: Int[Tensor, "batch 2"] | None = None  # rows and columns of its tokens
+    away_states: Float[Tensor, "batch tokens dim"] | None = None
+    away_pooled: Float[Tensor, "batch wide"] | None = None
+    away_mask: Int[Tensor, "batch tokens"] | None = None
 
     def shortened(self) -> "Text":
         """Without the columns that no row uses."""

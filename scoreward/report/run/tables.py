@@ -256,6 +256,7 @@ def facts(run: SavedRun) -> list[tuple[str, str]]:
         rows.append(("Uncommitted changes", "yes" if about.git.dirty else "no"))
     rows += about.versions.items()
     rows += [("Trained by", f"{weight:g} x {name}") for name, weight in about.rewards.items()]
+    rows += [("Not seen", sentence) for sentence in about.unread]
     rows += [("Held out", one.sentence) for one in about.held_out]
     rows += data(about.data) if about.data else []
     return rows + ([("Arguments", " ".join(about.arguments))] if about.arguments else [])

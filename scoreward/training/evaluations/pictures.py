@@ -20,7 +20,7 @@ from scoreward.core.prediction import per_sample
 from scoreward.data.holding import plain
 from scoreward.models.base import Model, of_kind
 from scoreward.models.weights import Weights
-from scoreward.rewards.base import Reward, scored
+from scoreward.rewards.base import Reward, answers, unjudged
 from scoreward.training.evaluations.gap import Gap, compared
 from scoreward.training.sources.online import to_device
 from scoreward.training.team import Team
@@ -108,6 +108,8 @@ class Evaluation:
     def __post_init__(self) -> None:
         if not self.prompts or not self.samplers:
             raise ValueError("an evaluation needs at least one prompt and one sampler")
+        if said := unjudged(self.scorers, self.prompts):
+            raise ValueError(said)
         if self.noises < 2:
             raise ValueError(f"`noises` must be at least 2 for a spread, got {self.noises}")
         for name in ("every", "batch", "shown", "spread_prompts"):
@@ -198,8 +200,9 @@ class Tester:
 
         def score() -> list[list[float]]:
             """One list per scorer; empty ones on a process without prompts."""
-            scorers = self.evaluation.scorers.items()
-            return [scored(n, f, media, prompts).tolist() if prompts else [] for n, f in scorers]
+            scorers = self.evaluation.scorers
+            found = answers(scorers, media, prompts) if prompts else {}
+            return [found[name].tolist() if prompts else [] for name in scorers]
 
         each = self.team.all_or_none(score)
         rows = sorted(self.team.gather(list(zip(mine, *each, strict=True))))

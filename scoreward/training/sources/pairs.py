@@ -15,6 +15,7 @@ from scoreward.core.denoiser import Denoiser
 from scoreward.core.keys import Key
 from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.rows import Looked
+from scoreward.data.disk_rows import DiskRows
 from scoreward.losses.curriculum import curriculum
 from scoreward.models.base import Model
 from scoreward.objectives.pictures.diffusion_dpo import DiffusionDPO
@@ -37,8 +38,8 @@ class PairData:
     Raises ValueError for data that is empty, uneven, or not finite.
     """
 
-    winner: Float[Tensor, "pairs *shape"]
-    loser: Float[Tensor, "..."]  # of the winners' shape
+    winner: Float[Tensor, "pairs *shape"] | DiskRows
+    loser: Float[Tensor, "..."] | DiskRows  # of the winners' shape
     prompts: Sequence[str]
     gap: Float[Tensor, " pairs"] | None = None
     winner_noise: Float[Tensor, "pairs *shape"] | None = None  # what it was generated from
@@ -60,19 +61,33 @@ class PairData:
         if (self.winner_noise is None) != (self.loser_noise is None):
             raise ValueError("the noise of only one side of the pairs is known; give both or none")
         for name, value in self.tensors().items():
-            if not torch.isfinite(value).all():
+            if isinstance(value, Tensor) and not torch.isfinite(value).all():
                 raise ValueError(f"`{name}` of the pairs holds numbers that are not finite")
 
     def __len__(self) -> int:
         return len(self.prompts)
 
-    def __getitem__(self, rows: Sequence[int]) -> "PairData":
-        """Some of the pairs."""
-        at = torch.tensor(list(rows), dtype=torch.long)
-        some = {name: value[at] for name, value in self.tensors().items()}
-        return PairData(prompts=[self.prompts[i] for i in rows], **some)
+    def some(self, rows: Sequence[int]) -> "PairData":
+        """Some of the pairs; what is on disk stays there."""
 
-    def tensors(self) -> dict[str, Tensor]:
+        def of(side: Tensor | DiskRows) -> Tensor | DiskRows:
+            return side.some(rows) if isinstance(side, DiskRows) else side[list(rows)]
+
+        return self._with(of(self.winner), of(self.loser), rows)
+
+    def __getitem__(self, rows: Sequence[int]) -> "PairData":
+        """Some of the pairs, in memory."""
+        return self._with(self.winner[list(rows)], self.loser[list(rows)], rows)
+
+    def _with(
+        self, winner: Tensor | DiskRows, loser: Tensor | DiskRows, rows: Sequence[int]
+    ) -> "PairData":
+        """These pictures, and what else is known of some pairs."""
+        others = (self.gap, self.winner_noise, self.loser_noise)
+        gap, *noise = (None if one is None else one[list(rows)] for one in others)
+        return PairData(winner, loser, [self.prompts[i] for i in rows], gap, *noise)
+
+    def tensors(self) -> dict[str, Tensor | DiskRows]:
         """All that is there but prompts, by name."""
         found = {name: getattr(self, name) for name in NAMES}
         return {name: value for name, value in found.items() if value is not None}
@@ -157,7 +172,7 @@ class Preferences(Stored[DiffusionPolicy, Preferred]):
 def pictured(data: PairData, pair: Tensor, wins: Tensor) -> Preferred:
     """Pictures of pairs, the winner's where `wins`; condition and numbers are the caller's."""
 
-    def of(winner: Tensor, loser: Tensor) -> Tensor:
+    def of(winner: Tensor | DiskRows, loser: Tensor | DiskRows) -> Tensor:
         at = wins.reshape(-1, *[1] * (winner.ndim - 1))
         return torch.where(at, winner[pair], loser[pair])
 

@@ -18,6 +18,7 @@ from scoreward.core.denoiser import Cond
 from scoreward.core.keys import Key, shuffled
 from scoreward.core.policy import DiffusionPolicy
 from scoreward.core.rows import join, some
+from scoreward.data.disk_rows import DiskRows
 from scoreward.models.base import Model
 from scoreward.objectives.base import Given_co, PolicyT, Samples
 from scoreward.training.geometry import Geometry
@@ -122,7 +123,7 @@ class Offline(Stored[DiffusionPolicy, Samples]):
 class LabelledPictures:
     """Pictures in the model's x0 space with their labels.  Raises ValueError for uneven data."""
 
-    x0: Float[Tensor, "pictures *shape"]
+    x0: Float[Tensor, "pictures *shape"] | DiskRows
     desirable: Bool[Tensor, " pictures"]
     prompts: Sequence[str]
 
