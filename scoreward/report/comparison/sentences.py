@@ -67,7 +67,7 @@ def of_runs(best: MethodRuns, other: MethodRuns, measure: str) -> Moved | None:
     if not len(curves) == len(known) == 2 or budgets[1] > budgets[0] * BUDGETS:
         return None
     last = [[e for e in r.each if (e.round, e.sampler) == (r.last_round, s)] for r, s in known]
-    return moves(*last, known[0][0].unseen).get(measure)
+    return moves(last[0], last[1], known[0][0].unseen).get(measure)
 
 
 def found(task: TaskRuns) -> list[str]:
