@@ -226,7 +226,7 @@ class Ends:
     def trained(self) -> str | None:
         """The score that training maximised; the first one if none is called so."""
         other = (n for n in self.before if n not in MEASURES)
-        known = ("reward", *self.rewards, "accuracy", *other)
+        known = ("reward", *self.rewards, "accuracy", "plain_accuracy", *other)
         return next((n for n in known if self.move(n) is not None), None)
 
     @property

@@ -1,7 +1,7 @@
 """What a run came to, in sentences; `decisions` says what may be said."""
 
 from scoreward.records.run import SavedRun
-from scoreward.verdict.decisions import Ends, Moved, ends, limits
+from scoreward.verdict.decisions import OF_PAIRS, Ends, Moved, ends, limits
 from scoreward.verdict.words import duration, label, plural, show
 
 SAID = ("flat_start", "saturated", "loss")  # checks whose sentence stands under the headline
@@ -51,7 +51,7 @@ def outcome(pair: Ends, alarmed: bool = False) -> tuple[str, str]:
         said = f"{_told(reward)}."
         if not pair.unseen:
             return "warn", f"The reward rose on training prompts; nothing was held out: {said}"
-        if reward.name == "accuracy":
+        if reward.name in OF_PAIRS:
             return "ok", f"Held-out pairs are told apart better: {said}"
         why = f"of the judge, {judges[0].word}" if judges else "no judge was there to check it"
         return "warn", f"The reward rose; {why}: {said}"

@@ -21,6 +21,7 @@ MEASURES = {
     "plain_accuracy": ("Plain accuracy", "the same by log-probability alone"),
     "margin": ("Margin", "β times how much more the winner's log-probability rose, in nats"),
     "loss": ("Loss", "mean over held-out pairs"),
+    "saturated": ("Saturated", "share of held-out pairs with |logit| > 5"),
     "log_prob_winner": (
         "Log-probability of winner",
         "nats; a fall is usual, a collapse is a failure",

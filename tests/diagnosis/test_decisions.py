@@ -196,6 +196,7 @@ def test_what_is_trained_is_no_judge_of_it_whatever_it_is_called() -> None:
         ({"accuracy": "up"}, "ok", "Held-out pairs are told apart better: accuracy +0.200 [+0.100"),
         ({"accuracy": "up", "success": "down"}, "alarm", "Worse: success"),
         ({"accuracy": "same"}, "warn", "No difference seen: accuracy"),
+        ({"saturated": "down", "plain_accuracy": "up"}, "ok", "Held-out pairs are told apart bet"),
     ],
 )
 def test_every_headline_has_its_interval_and_its_counts(

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from scoreward.report.run.card import model_card
+from tests.report.conftest import FakeRun
 
 SAID = {
     "recipe": "digits_compressed_vgrpo",
@@ -25,3 +26,15 @@ def test_it_says_how_weights_are_given_to_a_recipe(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps(SAID))
     assert "as `--model.file` where" in model_card(tmp_path, tmp_path, "weights")
     assert "--model" not in model_card(tmp_path, tmp_path, "lora")
+
+
+def test_a_change_has_its_interval_and_one_without_numbers_per_prompt_has_none(
+    fake_run: FakeRun,
+) -> None:
+    run = fake_run(rounds=4)
+    card = model_card(run, run, "weights")
+    row = next(line for line in card.splitlines() if line.startswith("| ode | judge |"))
+    assert row.startswith("| ode | judge | 0.921 | 0.967 | +0.046 [+0.04")
+    assert row.endswith("128 prompts, 128 pictures: better |")
+    old = fake_run("old", rounds=4, prompts=0)
+    assert "| ode | judge | 0.921 | 0.967 |  |" in model_card(old, old, "weights")
