@@ -4,3 +4,4 @@ from rich.console import Console
 
 console = Console(markup=False)
 """Colours and weights come as `style`, never as marks within a text."""
+console._width = None  # of the moment when something is printed, not of that of the import
