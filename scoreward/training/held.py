@@ -51,4 +51,18 @@ def unread_of(run: Any) -> list[str]:
         if hasattr(one, "unread") and prompts:
             with suppress(ValueError, ImportError, OSError, RuntimeError):  # told when it is used
                 said.append(one.unread(prompts))
+    said.append(_cut_answers(run))
     return [sentence for sentence in dict.fromkeys(said) if sentence]
+
+
+def _cut_answers(run: Any) -> str:
+    """How many answers of texts are longer than the context, in a sentence; "" if none is."""
+    references = getattr(getattr(run.source, "data", run.source), "references", None)
+    texts = getattr(references, "texts", [])
+    cut = sum(bool(getattr(text, "cut", False)) for text in texts)
+    if not cut:
+        return ""
+    return (
+        f"{cut} of {len(texts)} answers are longer than the context of {run.model.context} tokens: "
+        "they are cut there and trained without an end."
+    )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,11 @@ from PIL import Image
 
 from scoreward import cli
 from scoreward.data.captioned import CaptionsError, captioned
+from scoreward.data.disk_rows import DiskRows
+from scoreward.data.preferences.records import ImagePair
 from scoreward.models.diffusers import load
 from scoreward.models.diffusers.prompts import PictureFiles
+from scoreward.tasks.pairs import in_space
 from tests.families import tiny
 from tests.support.matrix import long
 
@@ -106,3 +110,14 @@ def test_fine_tuning_lowers_the_loss_on_its_pictures(
     losses = [line["loss"] for line in lines if line["kind"] == "round"]
     assert len(losses) == 20
     assert sum(losses[-8:]) < 0.9 * sum(losses[:8])
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_what_is_not_to_be_kept_is_not_kept(cache: bool, saved: Folder, tmp_path: Path) -> None:
+    """Rows of pairs lie in the cache, or go with the program."""
+    model = load(saved("sd3"), replace(tiny.loading("sd3"), cache=cache))
+    one, other = (Image.new("RGB", (48, 32), (level, 9, 9)) for level in (10, 200))
+    data = in_space([ImagePair("a", one, other)], model)
+    assert isinstance(data.winner, DiskRows)
+    assert data.winner[[0]].shape == (1, 4, 16, 24)
+    assert data.winner.path.is_relative_to(tmp_path / "cache") is cache

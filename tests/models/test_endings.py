@@ -1,17 +1,21 @@
 """An answer ends as the chat template ends it, once; what others say within it is not trained."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from transformers import AddedToken
 
+import scoreward as sw
 from scoreward.core.keys import Key
 from scoreward.data.preferences.records import Turns
 from scoreward.models.texts.generation import TextSampling, Writer, answer
 from scoreward.models.texts.language import LanguageModel
 from scoreward.models.texts.loading import LanguageLoading, TinyLlama, byte_tokenizer
+from scoreward.training.held import unread_of
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -167,3 +171,16 @@ def test_a_writer_stops_at_the_end_of_a_turn(monkeypatch: pytest.MonkeyPatch) ->
     Writer().write(model, [ASKED], 0)
     end = model.tokenizer.convert_tokens_to_ids("<|eot_id|>")
     assert list(seen[0]) == [end, model.tokenizer.eos_token_id]
+
+
+def test_a_run_says_how_many_answers_are_cut(tmp_path: Path) -> None:
+    rows = [{"prompt": f"p{i}", "chosen": "a" * 90, "rejected": "b"} for i in range(20)]
+    path = tmp_path / "p.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    made = sw.recipe("dpo", on="tiny_llama")
+    short = made.run(pairs=path, llama=TinyLlama(width=16, layers=1, heads=1, context=40))
+    (said,) = unread_of(short)
+    count = sum(text.cut for text in short.source.data.references.texts)
+    assert count > 10
+    assert said.startswith(f"{count} of {2 * count} answers are longer than the context of 40")
+    assert unread_of(made.run(pairs=path)) == []

@@ -256,7 +256,8 @@ class PictureFiles:
     @property
     def salt(self) -> str:
         """What besides a picture decides its row; "" if nothing is to be kept."""
-        return self.store.salt and f"{self.store.salt} {self.fit}"
+        kept = self.store.folder is not None and self.store.salt
+        return f"{self.store.salt} {self.fit}" if kept else ""
 
     def __call__(self, paths: Sequence[Path | Image.Image]) -> Float[Tensor, "n *latent"]:
         """One row a file or an open picture, which is not kept.  ValueError if it is none."""
