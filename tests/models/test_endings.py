@@ -180,7 +180,8 @@ def test_a_run_says_how_many_answers_are_cut(tmp_path: Path) -> None:
     made = sw.recipe("dpo", on="tiny_llama")
     short = made.run(pairs=path, llama=TinyLlama(width=16, layers=1, heads=1, context=40))
     (said,) = unread_of(short)
-    count = sum(text.cut for text in short.source.data.references.texts)
+    source: Any = short.source
+    count = sum(text.cut for text in source.data.references.texts)
     assert count > 10
     assert said.startswith(f"{count} of {2 * count} answers are longer than the context of 40")
     assert unread_of(made.run(pairs=path)) == []
