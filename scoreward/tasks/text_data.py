@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
@@ -14,17 +14,17 @@ from scoreward.data import instructions
 from scoreward.data.holding import Held
 from scoreward.data.preferences import builtin
 from scoreward.data.preferences.checks import check_lengths
+from scoreward.data.preferences.columns import Reading
 from scoreward.data.preferences.files import (
-    Reading,
     Records,
     kind_of,
-    read_of,
     read_text_binary,
     read_text_pairs,
 )
 from scoreward.data.preferences.records import Dropped, TextBinary, TextPair
 from scoreward.data.preferences.sorting import divided, key_of
 from scoreward.data.preferences.summary import facts
+from scoreward.methods.base import FLAT
 from scoreward.methods.texts import HeldOutTexts, TextData
 from scoreward.models.texts.language import LanguageModel
 
@@ -35,13 +35,7 @@ class TextFile:
 
     pairs: Path | None = None  # pairs, or labelled completions for KTO; None: what is built in
     skip_bad: bool = False  # go on without rows that cannot be used, and count them
-    columns: tuple[str, ...] = ()  # of the file, where they are called otherwise: prompt=question
-    split: str = "train"  # of a folder or a data set that has several
-
-    @property
-    def reading(self) -> Reading:
-        """How the file is read."""
-        return Reading(columns=self.columns, split=self.split)
+    reading: Annotated[Reading, FLAT] = Reading()
 
 
 def told(
@@ -59,6 +53,8 @@ def from_file(file: TextFile, model: LanguageModel, held_out: HeldOutTexts) -> T
     Raises ValueError with file and row at what cannot be used, unless that is skipped.
     """
     path, skip, how = file.pairs or Path(), file.skip_bad, file.reading
+    if how.pictures is not None:
+        raise ValueError("--pictures is for preferences between pictures; this task reads texts")
     binary = kind_of(path, how, (TextPair, TextBinary)) is TextBinary
     found: Any = (read_text_binary if binary else read_text_pairs)(path, skip, how)
     records: Records[Any] = check_lengths(
@@ -70,7 +66,7 @@ def from_file(file: TextFile, model: LanguageModel, held_out: HeldOutTexts) -> T
     prompts = list({key_of(r.prompt): r.prompt for r in other}.values())
     counted = made.count("prompts", len(prompts))
     about = told(str(path), len(train), len(other), records.dropped, counted)
-    about["data"] |= read_of(path, how)
+    about["data"] |= records.read_of(path, how)
     return TextData(train, other, held_out.writing(model, prompts, {}), about)
 
 

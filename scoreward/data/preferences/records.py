@@ -11,6 +11,7 @@ from math import isfinite
 from PIL.Image import Image
 
 from scoreward.data.pictures import rgb
+from scoreward.data.texts import blank
 
 GO_ON = "--skip-bad (skip_bad=True) leaves such rows out and counts them"
 Prompt = str | Sequence[Mapping[str, str]]
@@ -156,7 +157,7 @@ def check(record: Record) -> None:
         case ImageGroup():
             members, numbers = record.images, dict(record.scores)
     for name, text in texts.items():
-        if not text.strip():
+        if blank(text):
             raise Unusable(f"{name} is empty")
         try:
             text.encode()

@@ -3,9 +3,9 @@
 A round is `geometry.prompts` pairs. A curriculum opens easy pairs first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -69,18 +69,18 @@ class PairData:
 
     def some(self, rows: Sequence[int]) -> "PairData":
         """Some of the pairs; what is on disk stays there."""
-        at = torch.tensor(list(rows), dtype=torch.long)
-        parts = self.tensors().items()
-        some: dict[str, Any] = {
-            n: v[at] if isinstance(v, Tensor) else v.some(rows) for n, v in parts
-        }
-        return PairData(prompts=[self.prompts[i] for i in rows], **some)
+        return self._with(rows, lambda side: side.some(rows))
 
     def __getitem__(self, rows: Sequence[int]) -> "PairData":
         """Some of the pairs, in memory."""
+        return self._with(rows, lambda side: side[rows])
+
+    def _with(
+        self, rows: Sequence[int], read: Callable[[DiskRows], Tensor | DiskRows]
+    ) -> "PairData":
         at = torch.tensor(list(rows), dtype=torch.long)
-        some: dict[str, Any] = {name: value[at] for name, value in self.tensors().items()}
-        return PairData(prompts=[self.prompts[i] for i in rows], **some)
+        some = {n: v[at] if isinstance(v, Tensor) else read(v) for n, v in self.tensors().items()}
+        return replace(self, **some, prompts=[self.prompts[i] for i in rows])
 
     def tensors(self) -> dict[str, Tensor | DiskRows]:
         """All that is there but prompts, by name."""
