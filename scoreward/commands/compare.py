@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
 
+from scoreward.commands.talk import console
 from scoreward.report.comparison.page import Asked, write_comparison
-
-console = Console()
 
 
 @dataclass(frozen=True)

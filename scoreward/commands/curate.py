@@ -6,11 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from scoreward.commands.recipes import read_settings
+from scoreward.commands.talk import console
 from scoreward.curation.finish import finish
 from scoreward.curation.records import STAGES
 from scoreward.curation.run import Curation, Progress
@@ -20,7 +20,6 @@ from scoreward.recipes import of_function
 from scoreward.report.curation import write_curation
 from scoreward.tasks.curating import portraits
 
-console = Console()
 USAGE = (
     "usage: scoreward curate NAME [options], for example: scoreward curate portraits --pairs 500, "
     "or a function of your own as my_pipeline.py:function"
@@ -124,7 +123,7 @@ def counts(now: Progress) -> Table:
     for i, stage in enumerate(STAGES):
         table.add_row(stage, str(sum(now.stages[s] for s in STAGES[i:])))
     for reason, count in now.reasons.most_common(8):
-        table.add_row(f"[dim]left: {reason}[/dim]", f"[dim]{count}[/dim]")
+        table.add_row(f"left: {reason}", str(count), style="dim")
     return table
 
 
@@ -132,7 +131,7 @@ def conclude(summary: dict[str, Any], page: Path) -> None:
     """The result in a few lines."""
     wanted, count = summary["asked_for"], summary["pairs"]
     if count < wanted:
-        console.print(f"[yellow]only {count} of {wanted} pairs: no prompts are left[/yellow]")
+        console.print(f"only {count} of {wanted} pairs: no prompts are left", style="yellow")
     for name, judge in summary["judges"].items():
         if judge["share"] is not None:
             console.print(

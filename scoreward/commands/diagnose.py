@@ -5,17 +5,15 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from scoreward.commands.again import built
+from scoreward.commands.talk import console
 from scoreward.commands.train import where_started
 from scoreward.records.reading import DIAGNOSIS_FILE, probed, read_run
 from scoreward.training.folder import RunFolder
 from scoreward.training.probe import Probe, probe
 from scoreward.verdict.causes import diagnose as explain
 from scoreward.verdict.evidence import Cause, evidence_of
-
-console = Console()
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ def diagnose(words: list[str]) -> int:
         run = replace(run, device=options.device or run.device)
         settings = Probe(rounds=options.rounds)
         with where_started(folder):  # rewards may read files when they are first asked
-            measured = probe(run, settings, tell=lambda line: console.print(f"[dim]{line}[/dim]"))
+            measured = probe(run, settings, tell=lambda line: console.print(line, style="dim"))
     evidence = evidence_of(read_run(options.folder))
     causes = explain(replace(evidence, probe=probed(measured)))
     folder.write_json(DIAGNOSIS_FILE, {"causes": [vars(c) for c in causes], "probe": measured})
@@ -53,7 +51,7 @@ def diagnose(words: list[str]) -> int:
 def show(causes: list[Cause]) -> None:
     """Causes on the terminal, the most telling first."""
     for number, cause in enumerate(causes):
-        mark = "[bold]" if number == 0 else "[dim]"
-        console.print(f"{mark}{cause.name.replace('_', ' ')}[/] ({cause.kind})")
+        name = f"{cause.name.replace('_', ' ')} ({cause.kind})"
+        console.print(name, style="dim" if number else "bold")
         console.print(f"  {cause.seen}")
         console.print(f"  {cause.advice}")

@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from rich.console import Console
 from safetensors.torch import save_file
 
 from scoreward.commands.again import fit, reopened
+from scoreward.commands.talk import console
 from scoreward.core.device import chosen
 from scoreward.models.weights import Weights
 from scoreward.report.run.card import model_card
 from scoreward.training.checkpoint import CheckpointError, newest, read_snapshot
 from scoreward.training.folder import RunFolder, RunFolderError
-
-console = Console()
 
 
 @dataclass(frozen=True)

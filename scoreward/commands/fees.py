@@ -9,9 +9,9 @@ from functools import cached_property
 from math import ceil
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
+from scoreward.commands.talk import console
 from scoreward.studies.fees import bsp
 from scoreward.studies.fees.bsp import BSP, AuctionSetting
 from scoreward.studies.fees.checks import check_mic, check_scp, check_uic
@@ -29,7 +29,6 @@ from scoreward.studies.fees.mechanism import (
     padded,
 )
 
-console = Console()
 MOST_USERS, MOST_TICKS = 5, 11  # of a search by default; a few seconds with four places
 MOST_PLACES = 10_000  # of a block; more would only take time
 
@@ -268,7 +267,7 @@ class AuctionResult:
 
     def tell(self, verdicts: list[tuple[str, Verdict]]) -> None:
         """On the terminal."""
-        say = lambda line: console.print(line, highlight=False, markup=False)  # noqa: E731
+        say = lambda line: console.print(line, highlight=False)  # noqa: E731
         say(", ".join(f"{key} {value}" for key, value in self.name.items()).replace("name ", "", 1))
         table = Table("bid", "included", "chance", "confirmed", "pays", box=None)
         for i in range(len(self.bids)):

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 from scoreward.commands.again import built
+from scoreward.commands.talk import console
 from scoreward.commands.train import where_started
 from scoreward.core.denoiser import Denoiser, Guided, InPrecision
 from scoreward.models.weights import Weights
@@ -22,8 +22,6 @@ from scoreward.training.evaluations.pictures import measure_gap
 from scoreward.training.folder import RunFolder, RunFolderError, record
 from scoreward.training.run import Run
 from scoreward.training.trainer import Evaluations
-
-console = Console()
 
 
 @dataclass(frozen=True)
@@ -74,8 +72,9 @@ def show(found: list[drawing.Point]) -> None:
         table.add_row(*row)
     console.print(table)
     console.print(
-        "[dim]gap: less the ODE on the same steps.  grid: less the same sampler on the converged "
-        "grid (*).[/dim]"
+        "gap: less the ODE on the same steps.  grid: less the same sampler on the converged grid "
+        "(*).",
+        style="dim",
     )
 
 
@@ -94,7 +93,7 @@ def measure(folder: RunFolder, settings: Gap, talk: bool = True, device: str | N
     lines = []
     for round, seconds, spent, reading in _moments(folder, run):
         if talk:
-            console.print(f"[dim]measuring round {round}[/dim]")
+            console.print(f"measuring round {round}", style="dim")
         found = measure_gap(evaluation, run.model, reading, run.team())
         lines += [record("gap", round, seconds, spent, one) for one in found]
     text = "".join(json.dumps(line) + "\n" for line in lines)

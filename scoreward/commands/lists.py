@@ -4,16 +4,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
+from scoreward.commands.talk import console
 from scoreward.methods import methods as every_method
 from scoreward.methods.drawn import Drawn
 from scoreward.recipes import Recipe, unknown
 from scoreward.rewards.catalogue import NAMES
 from scoreward.tasks import PLACES, task
-
-console = Console()
 
 
 @dataclass(frozen=True)

@@ -48,19 +48,19 @@ def watch(run: Run, moments: Iterator[Moment], console: Console) -> None:
                 if finding.level != "ok" and (finding.check, finding.level) not in said:
                     colour = {"warn": "yellow", "alarm": "red"}[finding.level]
                     words = f"{finding.level}: {finding.message}"
-                    progress.console.print(f"[{colour}]{words}[/{colour}]")
+                    progress.console.print(words, style=colour)
                     said.add((finding.check, finding.level))
 
 
 def say_held_out(run: Run, console: Console) -> None:
     """What trains; how many are held out, as a warning where they are too few to tell anything."""
     if said := said_of_rewards(run):
-        console.print(f"[dim]{said}[/dim]", highlight=False)
+        console.print(said, style="dim", highlight=False)
     for sentence in unread_of(run):
-        console.print(f"[yellow]{sentence}[/yellow]", highlight=False)
+        console.print(sentence, style="yellow", highlight=False)
     for one in held_out(run):
         colour = "yellow" if one["few"] else "dim"
-        console.print(f"[{colour}]{one['sentence']}[/{colour}]", highlight=False)
+        console.print(one["sentence"], style=colour, highlight=False)
 
 
 def _numbers(moment: Moment, judge: str) -> str:
@@ -88,4 +88,4 @@ def _evaluation(round: int, evaluation: Mapping[str, Any], measured: str) -> str
             # a language model's numbers have no sampler
             name = "" if sampler == "held_out" else f"{sampler.upper()}: "
             parts.append(f"{name}{', '.join(plain)}")
-    return f"[bold]{measured}, round {round}[/bold]  " + "   ".join(parts)
+    return f"{measured}, round {round}  " + "   ".join(parts)

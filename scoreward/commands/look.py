@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 import torch
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 from scoreward.commands.again import Reopened, built, put, trained
 from scoreward.commands.gap import show
 from scoreward.commands.recipes import renewed, taken
+from scoreward.commands.talk import console
 from scoreward.commands.train import where_started
 from scoreward.core.chain import draw
 from scoreward.core.denoiser import Denoiser, Guided, InPrecision
@@ -32,8 +32,6 @@ from scoreward.training.evaluations.pictures import Evaluation, measure_gap
 from scoreward.training.evaluations.pictures import evaluate as measure
 from scoreward.training.folder import LARGEST, RunFolder, save_grid, stills
 from scoreward.training.team import Team
-
-console = Console()
 
 
 @dataclass(frozen=True)
@@ -129,7 +127,7 @@ def sample(words: list[str]) -> int:
         raise ValueError("the model of this run makes vectors; there is nothing to draw")
     scale = options.scale if max(media.shape[-2:]) < LARGEST // 2 else 1
     save_grid(media.repeat_interleave(scale, 2).repeat_interleave(scale, 3), options.out)
-    console.print(f"{len(media)} pictures: {options.out}", markup=False)
+    console.print(f"{len(media)} pictures: {options.out}")
     return 0
 
 
@@ -189,7 +187,7 @@ def _measured(settings: Evaluation, found: Reopened, team: Team) -> int:
                 table.add_row(f"  {part}", *(f"{v[part]:.4f}" for v in values))
     console.print(table)
     said = "" if found.guidance == 1 else f", guidance {found.guidance:g}"
-    console.print(f"{len(settings.prompts)} prompts{said}, on {team.device}", markup=False)
+    console.print(f"{len(settings.prompts)} prompts{said}, on {team.device}")
     if settings.gap.etas:
         records = measure_gap(settings, found.model, denoiser, team)
         gaps = [gap_record(Fields({"round": 0, **one})) for one in records]

@@ -27,10 +27,9 @@ from scoreward.data.preferences.records import (
 )
 from scoreward.data.preferences.sorting import image_halves, key_of, once, parted, text_halves
 from scoreward.data.preferences.summary import Summary, left_out
-from scoreward.methods.base import FLAT
 from scoreward.report.pairs import PairCard, Pane, write_pairs_page
 
-console = Console(soft_wrap=True)
+console = Console(soft_wrap=True, markup=False)
 SHARP = 64  # pixels up to which a picture is shown pixel by pixel; ours
 WIDEST = 384  # pixels of a picture on the page; ours
 USAGE = """usage: scoreward pairs ACTION [options]
@@ -50,7 +49,7 @@ class From:
 
     source: Annotated[str, tyro.conf.Positional]  # a file, a folder, or a name on a hub
     skip_bad: bool = False  # leave out rows that cannot be used, and count them
-    how: Annotated[Reading, FLAT] = Reading()
+    how: Annotated[Reading, tyro.conf.arg(prefix_name=False, name="")] = Reading()
     json: bool = False  # print a summary as JSON and nothing else
 
     def read(self, kind: type[Any] | None = None) -> Records[Any]:

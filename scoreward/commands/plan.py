@@ -4,10 +4,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from scoreward.commands.live import say_held_out
+from scoreward.commands.talk import console
 from scoreward.commands.train import build
 from scoreward.core.chain import Sampler
 from scoreward.core.keys import Key
@@ -20,7 +20,6 @@ from scoreward.training.run import Run
 from scoreward.training.sources.branching import Branching
 from scoreward.training.sources.online import Online
 
-console = Console()
 CARDS = (12, 16, 24, 48, 80)
 OWN = 2**30  # bytes that a driver and its kernels take besides tensors; ours
 
@@ -66,7 +65,7 @@ LADDER = (
 def plan(words: list[str]) -> int:
     """scoreward plan METHOD [--on TASK] [--card GB] [options]"""
     if words and words[0] in ("-h", "--help"):
-        console.print(USAGE, highlight=False, markup=False)
+        console.print(USAGE, highlight=False)
         return 0
     if not words or words[0].startswith("-"):
         raise ValueError(f"which method? {USAGE}")
@@ -78,7 +77,7 @@ def plan(words: list[str]) -> int:
     more = [word for rung in used for word in rung.words]
     run, memory, cost = on_paper(words[0], [*rest, *more])
     for line in run.source.geometry.explain():
-        console.print(f"[dim]{line}[/dim]")
+        console.print(line, style="dim")
     say_held_out(run, console)
     _show(memory, cost)
     for rung in used:
@@ -182,7 +181,7 @@ def _show(memory: Memory, cost: RoundCost) -> None:
         table.add_row(name, gib(size))
     for name, size in memory.phases.items():
         table.add_row(f"while {name}", gib(size))
-    table.add_row("[bold]peak[/bold]", f"[bold]{gib(memory.peak)}[/bold]")
+    table.add_row("peak", gib(memory.peak), style="bold")
     console.print(table)
     total = cost.behaviour + 3 * cost.trained
     console.print(

@@ -17,7 +17,7 @@ from scoreward.rewards.remote.server import create_app, is_loopback, listen, ser
 from scoreward.rewards.remote.service import Serving
 from scoreward.rewards.remote.wire import Limits, Secret
 
-console = Console(soft_wrap=True)
+console = Console(soft_wrap=True, markup=False)
 TOKEN = "SCOREWARD_TOKEN"
 
 

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import torch
 import tyro
-from rich.console import Console
 
+from scoreward.commands.talk import console
 from scoreward.core.keys import Key
 from scoreward.own import own
 from scoreward.studies.stake import paths
@@ -30,7 +30,6 @@ from scoreward.studies.stake.proof_of_stake import (
     square,
 )
 
-console = Console()
 UTILITIES = "linear, quadratic, power or FILE.py:FUNCTION"
 
 
@@ -182,7 +181,7 @@ def _tell(answer: StakeResult) -> None:
     )
     lines += [answer.note] if answer.note else []
     for line in lines:
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False)
 
 
 def _picture(answer: StakeResult, problem: StakeProblem) -> StakePicture:

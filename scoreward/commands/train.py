@@ -12,19 +12,17 @@ from typing import Annotated, Any
 
 import torch
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 from scoreward.commands.live import say_held_out, watch
 from scoreward.commands.recipes import find, parse, taken
+from scoreward.commands.talk import console
 from scoreward.made_of import noting
 from scoreward.report import write_report
 from scoreward.training.checkpoint import newest, read_snapshot
 from scoreward.training.folder import RunFolder, RunFolderError
 from scoreward.training.guards import Guards
 from scoreward.training.run import Moment, Run
-
-console = Console()
 
 
 @dataclass(frozen=True)
@@ -215,9 +213,9 @@ def _explain(run: Run) -> None:
     team = run.team()
     console.quiet = not team.leads  # of several processes one talks
     if "source" in run.origin:
-        console.print(f"[dim]{run.origin['source']}[/dim]", highlight=False)
+        console.print(f"{run.origin['source']}", style="dim", highlight=False)
     for line in run.source.geometry.explain(team.size):
-        console.print(f"[dim]{line}[/dim]")
+        console.print(line, style="dim")
     say_held_out(run, console)
 
 

@@ -23,9 +23,6 @@ from scoreward.training.sources.online import Source
 Draws = Literal["pictures", "texts"]
 
 
-FLAT = tyro.conf.arg(prefix_name=False, name="")  # fields without a prefix: --geometry.group
-
-
 @dataclass(frozen=True)
 class Setting:
     """A setting of a run: its default, its type where the default does not tell, and its options.
@@ -41,7 +38,7 @@ class Setting:
     def hint(self) -> Any:
         """Its type as the command line needs it."""
         known = type(self.default) if self.type is None else self.type
-        return Annotated[known, FLAT] if self.flat else known
+        return Annotated[known, tyro.conf.arg(prefix_name=False, name="")] if self.flat else known
 
 
 Settings = Mapping[str, Setting]

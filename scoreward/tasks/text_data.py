@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -24,7 +24,6 @@ from scoreward.data.preferences.files import (
 from scoreward.data.preferences.records import Dropped, TextBinary, TextPair
 from scoreward.data.preferences.sorting import divided, key_of
 from scoreward.data.preferences.summary import facts
-from scoreward.methods.base import FLAT
 from scoreward.methods.texts import HeldOutTexts, TextData
 from scoreward.models.texts.language import LanguageModel
 
@@ -35,7 +34,14 @@ class TextFile:
 
     pairs: Path | None = None  # pairs, or labelled completions for KTO; None: what is built in
     skip_bad: bool = False  # go on without rows that cannot be used, and count them
-    reading: Annotated[Reading, FLAT] = Reading()
+    columns: tuple[str, ...] = ()  # of the file, where they are called otherwise: prompt=question
+    split: str = "train"  # of a folder or a data set that has several
+    layout: str = "auto"  # of the file, by its columns, or by name
+
+    @property
+    def reading(self) -> Reading:
+        """How the file is read."""
+        return Reading(self.layout, self.columns, split=self.split)
 
 
 def told(
@@ -53,8 +59,6 @@ def from_file(file: TextFile, model: LanguageModel, held_out: HeldOutTexts) -> T
     Raises ValueError with file and row at what cannot be used, unless that is skipped.
     """
     path, skip, how = file.pairs or Path(), file.skip_bad, file.reading
-    if how.pictures is not None:
-        raise ValueError("--pictures is for preferences between pictures; this task reads texts")
     binary = kind_of(path, how, (TextPair, TextBinary)) is TextBinary
     found: Any = (read_text_binary if binary else read_text_pairs)(path, skip, how)
     records: Records[Any] = check_lengths(

@@ -17,14 +17,12 @@ from torch import Tensor
 from scoreward.data import store
 from scoreward.data.store import cache_folder
 from scoreward.losses import tokens
+from scoreward.models.texts.endings import Encoded
 from scoreward.models.texts.language import LanguageModel, LanguageReader, Wanted
 from scoreward.models.texts.loading import fingerprints
 from scoreward.models.weights import Weights
 from scoreward.training.sources.combining import in_pieces
 from scoreward.training.team import Team
-
-Encoded = tuple[list[int], int]
-"""Tokens of prompt and completion, and how many are prompt."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,8 @@ class References:
         if weights is None:
             raise ValueError("a source of texts needs the trainer's snapshots in its `Work`")
         precision, texts = team.precision, json.dumps([list(self.texts), list(self.shared)])
+        if any(text.gaps for text in self.texts):
+            texts += json.dumps([text.gaps for text in self.texts])
         made_of = fingerprints(self.model, weights.snapshot("reference")) | {
             "data": hashlib.sha256(texts.encode()).hexdigest(),
             "entropies": str(self.asked.entropy),

@@ -56,8 +56,8 @@ FAULTS = {
         TextPair, CHAT, {"chosen": CHAT["rejected"]}, "chosen and rejected are the same messages"
     ),
     "two answers": (
-        TextPair, CHAT, {"chosen": chat("q", "a", "q", "a"), "rejected": chat("q", "b", "q", "b")},
-        "chosen should end in one answer of the assistant, and ends in assistant, user, assistant",
+        TextPair, CHAT, {"chosen": [*chat("q", "a"), *chat("q", "a")[1:]]},
+        "chosen should end in one answer of the assistant, and ends in assistant, assistant",
     ),
     "no answer": (
         TextPair, CHAT, {"rejected": chat("q")},

@@ -18,7 +18,7 @@ from scoreward.data.preferences.files import (
     write,
 )
 from scoreward.data.preferences.layouts import holds_picture
-from scoreward.data.preferences.records import ImagePair, PreferenceError, TextPair
+from scoreward.data.preferences.records import ImagePair, PreferenceError, TextPair, Turns
 from scoreward.data.preferences.tables import files_of, split_of
 from tests.preferences.conftest import Rows, Write, coded, picture
 from tests.preferences.test_layouts import shades
@@ -279,3 +279,21 @@ def test_some_records_are_read_in_one_pass_and_the_same(put: Write) -> None:
     some = pairs.select([0, 3, 7])
     assert [p.prompt for p in some] == [some[i].prompt for i in range(3)] == ["p0", "p3", "p8"]
     assert [p.prompt for p in pairs.select([7, 0])] == ["p8", "p0"]
+
+
+def test_an_answer_of_several_turns_is_one(put: Write, tmp_path: Path) -> None:
+    user, said = ({"role": role, "content": "a"} for role in ("user", "assistant"))
+    other = {"role": "assistant", "content": "b"}
+    row = {"prompt": [user], "chosen": [said, user, said], "rejected": [said, user, other]}
+    (pair,) = read_text_pairs(put("p.jsonl", [row]))
+    assert isinstance(pair.chosen, str)
+    # both begin with the same two turns, which are then part of the prompt
+    assert (len(pair.prompt), pair.chosen, pair.rejected) == (3, "a", "b")
+    row["rejected"] = [other, user, other]
+    (pair,) = read_text_pairs(put("q.jsonl", [row]))
+    assert isinstance(pair.chosen, Turns)
+    assert [m["role"] for m in pair.chosen.messages] == ["assistant", "user", "assistant"]
+    assert pair.chosen == "a\na\na"
+    with pytest.raises(PreferenceError, match="its answer has several turns"):
+        write(tmp_path / "out.parquet", [pair])
+    assert not (tmp_path / "out.parquet").exists()

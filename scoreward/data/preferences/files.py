@@ -30,8 +30,10 @@ from scoreward.data.preferences.records import (
     TextBinary,
     TextGroup,
     TextPair,
+    Turns,
     Unusable,
     check,
+    completions,
     counted,
     first_of,
 )
@@ -263,6 +265,8 @@ def _row(record: Record, kind: type[Record], chat: bool) -> Row:
     if chat is isinstance(record.prompt, str):
         raise Unusable("one file holds prompts as texts or as chats, not both")
     check(record)
+    if any(isinstance(text, Turns) for text in completions(record)):
+        raise Unusable("its answer has several turns, which files of ours have no column for")
     row = dict(vars(record))
     if chat:
         row["prompt"] = [dict(m) for m in record.prompt if not isinstance(m, str)]

@@ -5,6 +5,7 @@ both completions begin with. Messages become the chat before the last answer, an
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from scoreward.data.preferences.layouts import (
@@ -25,6 +26,7 @@ from scoreward.data.preferences.records import (
     Prompt,
     TextBinary,
     TextPair,
+    Turns,
     Unusable,
 )
 from scoreward.data.preferences.tables import Row
@@ -121,11 +123,15 @@ def _joined(prompt: Prompt) -> Prompt:
 
 
 def _answer(name: str, chat: Sequence[Mapping[str, str]]) -> str:
-    """The one message of an assistant that is left of a chat without its prompt."""
-    if len(chat) != 1 or chat[0]["role"] != "assistant":
-        roles = ", ".join(m["role"] for m in chat) or "nothing"
-        raise Unusable(f"{name} should end in one answer of the assistant, and ends in {roles}")
-    return chat[0]["content"]
+    """What an assistant said that is left of a chat without its prompt, in one turn or several."""
+    roles = [one["role"] for one in chat]
+    ends = chat and roles[0] == roles[-1] == "assistant"
+    if not ends or ("assistant", "assistant") in pairwise(roles):
+        said = ", ".join(roles) or "nothing"
+        raise Unusable(f"{name} should end in one answer of the assistant, and ends in {said}")
+    if any(blank(one["content"]) for one in chat):
+        raise Unusable(f"a turn of {name} is empty")
+    return chat[0]["content"] if len(chat) == 1 else Turns(chat)
 
 
 PUBLIC_TEXTS = (

@@ -7,6 +7,7 @@ it. What a source does not know is None. files.py reads and writes records.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
+from typing import Any, Self
 
 from PIL.Image import Image
 
@@ -16,6 +17,21 @@ from scoreward.data.texts import blank
 GO_ON = "--skip-bad (skip_bad=True) leaves such rows out and counts them"
 Prompt = str | Sequence[Mapping[str, str]]
 """Text, or the messages of a chat (role, content) which the model's template renders."""
+
+
+class Turns(str):
+    """An answer of several turns, the first and the last the assistant's; as text all it says."""
+
+    __slots__ = ("messages",)
+    messages: Sequence[Mapping[str, str]]
+
+    def __new__(cls, messages: Sequence[Mapping[str, str]]) -> Self:
+        turns = super().__new__(cls, "\n".join(one["content"] for one in messages))
+        turns.messages = [dict(one) for one in messages]
+        return turns
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Turns, (self.messages,)
 
 
 @dataclass(frozen=True)

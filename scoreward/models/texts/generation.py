@@ -45,6 +45,7 @@ class Answer:
 
     tokens: Sequence[int]
     finished: bool
+    ended_by: int | None = None  # the stop token that was drawn
 
 
 def choose(
@@ -151,14 +152,14 @@ def answer(
     uniform = torch.stack([k.uniform(sampling.max_tokens, dtype=torch.float64) for k in keys])
     ends = torch.tensor(list(stop), device=device, dtype=torch.long)
     drawn: list[list[int]] = [[] for _ in prompts]
-    finished = [False] * len(prompts)
+    ended: list[int | None] = [None] * len(prompts)
     state = read(model, tokens, real, {}).rows(place)  # a prompt asked twice is read once
     left = torch.arange(len(prompts))  # rows of `state` in the order of `prompts`
     for step in range(sampling.max_tokens):
         new = choose(state.logits, placed(uniform[left, step], device), sampling)
         going = ~torch.isin(new, ends)
         for row, token, on in zip(left.tolist(), new.tolist(), going.tolist(), strict=True):
-            finished[row] = not on
+            ended[row] = None if on else token
             drawn[row] += [token] * on
         if step + 1 == sampling.max_tokens or not bool(going.any()):
             break
@@ -167,7 +168,7 @@ def answer(
             left, new, state = left[keep.cpu()], new[keep], state.rows(keep)
         seen = torch.cat([state.seen, torch.ones_like(state.seen[:, :1])], 1)
         state = read(model, new[:, None], seen, state.memory)
-    return [Answer(t, f) for t, f in zip(drawn, finished, strict=True)]
+    return [Answer(t, e is not None, e) for t, e in zip(drawn, ended, strict=True)]
 
 
 def answers(
@@ -216,6 +217,6 @@ class Writer:
             keys.append(Key(("writing", seed, text, seen[text])))
             seen[text] += 1
         ids = [model.prompt_tokens(p) for p in prompts]
-        stop = [int(model.tokenizer.eos_token_id)]
+        stop = list(dict.fromkeys(token for p in prompts for token in model.stops(p)))
         found = answers(model.network, ids, keys, self.sampling, stop, self.batch)
         return [(model.tokenizer.decode(list(a.tokens)).strip(), a.finished) for a in found]

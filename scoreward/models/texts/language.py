@@ -7,6 +7,7 @@ there, so padding needs no attention mask and changes nothing.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,8 +17,10 @@ from torch import Tensor, nn
 from scoreward.core.denoiser import NetworkReading
 from scoreward.core.policy import Policy
 from scoreward.core.rows import Rows
+from scoreward.data.preferences.records import Turns
 from scoreward.losses import tokens
 from scoreward.models.base import RoundFacts, Save
+from scoreward.models.texts.endings import Encoded, Endings
 
 Prompt = str | Sequence[Mapping[str, str]]
 """Text, or the messages of a chat, which the tokenizer's template renders."""
@@ -145,6 +148,7 @@ class LanguageModel:
     plain: bool = True  # see LanguageReading
     save: Save | None = None
     name: str = ""
+    lenient: bool = False  # let control tokens pass inside answers
 
     @property
     def reading(self) -> LanguageReading:
@@ -179,9 +183,19 @@ class LanguageModel:
                 f"the tokenizer of {self.name or 'this model'} has no chat template, so a prompt "
                 "must be text, but messages came"
             )
-        return self.tokenizer.apply_chat_template(
-            [dict(message) for message in prompt], tokenize=False, add_generation_prompt=True
-        )
+        return self.endings.rendered(prompt, asked=True)
+
+    @cached_property
+    def endings(self) -> Endings:
+        """How answers end."""
+        told = getattr(getattr(self.network, "generation_config", None), "eos_token_id", None)
+        also = [] if told is None else told if isinstance(told, list) else [told]
+        return Endings(self.tokenizer, tuple(map(int, also)), self.lenient)
+
+    def stops(self, prompt: Prompt) -> tuple[int, ...]:
+        """Tokens at which an answer to this prompt ends."""
+        ends = self.endings
+        return ends.stops(ends.plain if isinstance(prompt, str) else ends.of(prompt))
 
     def prompt_tokens(self, prompt: Prompt) -> list[int]:
         """Tokens of the rendered prompt; one token at least, for the first has to follow one."""
@@ -191,32 +205,45 @@ class LanguageModel:
         if ids and ids[-1] == self.tokenizer.eos_token_id and plain:
             ids.pop()
         start = self.tokenizer.bos_token_id
+        if start is not None and ids[:2] == [start, start]:  # one of them stood in the text
+            ids.pop(0)
         return ids or [int(self.tokenizer.eos_token_id if start is None else start)]
 
-    def completion_tokens(self, completion: str) -> list[int]:
-        """Tokens of a completion and the end of sequence, which is learned too."""
-        ids = list(self.tokenizer(completion, add_special_tokens=False)["input_ids"])
-        return [*ids, int(self.tokenizer.eos_token_id)]
-
-    def sequence(self, prompt: Prompt, completion: str) -> tuple[list[int], int]:
+    def sequence(self, prompt: Prompt, completion: str) -> Encoded:
         """Tokens, and how many of them are prompt; cut to the context at the end.
 
-        Raises ValueError where the prompt alone fills the context.
+        An answer ends as the chat template ends it, or in the end of sequence behind text; that is
+        learned too, and is not written twice. Raises ValueError where the prompt alone fills the
+        context, and where the answer holds other control tokens.
         """
-        given = self.prompt_tokens(prompt)
-        if len(given) >= self.context:
+        if isinstance(prompt, str):
+            if isinstance(completion, Turns):
+                raise ValueError("an answer of several turns needs messages as its prompt")
+            ids = self.prompt_tokens(prompt)
+            whole = Encoded([*ids, *self.endings.answer(completion, self.endings.plain)], len(ids))
+        else:
+            self.rendered(prompt)  # refuses messages without a template
+            whole = self.endings.chat(prompt, completion)
+        ids, given = whole
+        if given >= self.context:
             raise ValueError(
-                f"the prompt has {len(given)} tokens, which leaves no room for a completion in a "
+                f"the prompt has {given} tokens, which leaves no room for a completion in a "
                 f"context of {self.context}"
             )
-        return (given + self.completion_tokens(completion))[: self.context], len(given)
+        if len(ids) <= self.context:
+            return whole
+        gaps = [(a, min(b, self.context)) for a, b in whole.gaps if a < self.context]
+        return Encoded(ids[: self.context], given, gaps, cut=True)
 
     def padded(self, rows: Sequence[tuple[list[int], int]], width: int = 0) -> Sequences:
         """Tokens of different lengths as one block of at least `width` columns."""
         width = max([width, *(len(ids) for ids, _ in rows)])
         token = torch.full((len(rows), width), self.padding)
         mask = torch.zeros(len(rows), width, dtype=torch.bool)
-        for row, (ids, given) in enumerate(rows):
+        for row, one in enumerate(rows):
+            ids, given = one
             token[row, : len(ids)] = torch.tensor(ids)
             mask[row, given : len(ids)] = True
+            for start, end in one.gaps if isinstance(one, Encoded) else ():
+                mask[row, start:end] = False
         return Sequences(token, mask)

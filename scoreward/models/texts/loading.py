@@ -35,6 +35,7 @@ class LanguageLoading:
     adapters: bool = True  # train LoRA; the reference is then the model without it
     lora: LoRA = field(default_factory=lambda: LoRA(16, targets=EVERY_LINEAR))
     context: int | None = None  # tokens of prompt and completion; default: what the model allows
+    allow_control_tokens: bool = False  # within answers, where they would open or close turns
 
 
 def load_language(
@@ -84,7 +85,8 @@ def prepared(
     most = int(getattr(config, "max_position_embeddings", 0) or 2048)
     context = most if loading.context is None else min(loading.context, most)
     saving = _Saving(network, tokenizer, stored)
-    return LanguageModel(network, tokenizer, context, plain, saving, name=name)
+    lenient = loading.allow_control_tokens
+    return LanguageModel(network, tokenizer, context, plain, saving, name, lenient)
 
 
 @torch.no_grad()

@@ -127,7 +127,7 @@ class LabelledEvaluation:
         ratio = logp - known.sums.sum(1).to(logp)
         wanted = torch.tensor([r.desirable for r in self.data.records])
         better, worse = ratio[wanted], ratio[~wanted]
-        lengths = torch.tensor([float(len(ids) - given) for ids, given in texts])
+        lengths = torch.tensor([float(text.length) for text in texts])
         numbers = {
             "accuracy": float(ahead((better[:, None] - worse[None]).flatten()).mean()),
             "margin": self.beta * float(better.mean() - worse.mean()),

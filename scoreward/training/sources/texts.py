@@ -9,12 +9,13 @@ from torch import Tensor
 from scoreward.data.preferences.records import TextBinary, TextPair
 from scoreward.losses.language import dispersion_norm
 from scoreward.losses.pairs import Pairs
+from scoreward.models.texts.endings import Encoded
 from scoreward.models.texts.language import LanguageModel, LanguageReader, Prompt, TextPolicy
 from scoreward.models.weights import Weights
 from scoreward.objectives.texts.kto import LabelledRows
 from scoreward.objectives.texts.language import NORM, TextPairs
 from scoreward.training.geometry import Geometry
-from scoreward.training.references import Encoded, Known, ReferenceFile, References
+from scoreward.training.references import Known, ReferenceFile, References
 from scoreward.training.sources.stored import Stored
 from scoreward.training.team import Team
 from scoreward.training.work import Work, worded
@@ -50,7 +51,7 @@ class PairTexts:
         self.winners = [encoded(model, i, r.prompt, r.chosen) for i, r in rows]
         self.losers = [encoded(model, i, r.prompt, r.rejected) for i, r in rows]
         texts, count = [*self.winners, *self.losers], len(rows)
-        lengths = [len(ids) - given for ids, given in texts]
+        lengths = [text.length for text in texts]
         shared = [min(lengths[i], lengths[i + count]) for i in range(count)] * 2
         self.references = References(model, texts, shared, self.reference)
 
@@ -171,8 +172,11 @@ class LabelledSource(Stored[TextPolicy, LabelledRows]):
         # the prompt of one row with the completion of the next
         mismatched: list[Encoded] = []
         for i in here:
-            (ids, given), (theirs, start) = (texts[chosen[n % len(chosen)]] for n in (i, i + 1))
-            mismatched.append(((ids[:given] + theirs[start:])[: self.model.context], given))
+            own, other = (texts[chosen[n % len(chosen)]] for n in (i, i + 1))
+            (ids, given), (theirs, start) = own, other
+            mixed = (ids[:given] + theirs[start:])[: self.model.context]
+            gaps = [(a + given - start, min(b + given - start, len(mixed))) for a, b in other.gaps]
+            mismatched.append(Encoded(mixed, given, gaps))
         records = [self.records[i] for i in mine]
         return LabelledRows(
             text=self.model.padded([texts[i] for i in mine]),
