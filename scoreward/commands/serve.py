@@ -11,14 +11,14 @@ import tyro
 from rich.console import Console
 
 from scoreward.core.device import chosen
+from scoreward.data.texts import text_of
 from scoreward.rewards.base import Reward
 from scoreward.rewards.batching import Batching
 from scoreward.rewards.remote.server import create_app, is_loopback, listen, serve
 from scoreward.rewards.remote.service import Serving
-from scoreward.rewards.remote.wire import Limits, Secret
+from scoreward.rewards.remote.wire import TOKEN, Limits, Secret
 
 console = Console(soft_wrap=True, markup=False)
-TOKEN = "SCOREWARD_TOKEN"
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def named(names: list[str]) -> Mapping[str, Reward]:
 
 def token(file: Path | None) -> Secret | None:
     """The token of the file, else of the environment, else none."""
-    word = os.environ.get(TOKEN, "") if file is None else file.read_text().strip()
+    word = os.environ.get(TOKEN, "") if file is None else text_of(file).strip()
     if not word:
         if file is not None:
             raise ValueError(f"the token file {file} is empty")

@@ -64,8 +64,8 @@ def resume(words: list[str]) -> int:
     """scoreward resume FOLDER"""
     options = tyro.cli(ResumeOptions, args=words, prog="scoreward resume")
     folder = RunFolder(options.folder)
-    about = folder.about()
-    torch.set_num_threads(int(about.get("threads", torch.get_num_threads())))
+    threads = folder.about().get("threads")
+    torch.set_num_threads(threads if isinstance(threads, int) and threads > 0 else 1)
     command = command_of(folder, "resume it there with run.resume()")
     with where_started(folder) as folder:
         run, shown = build(*command, "scoreward resume")
@@ -163,7 +163,7 @@ def where_started(folder: RunFolder) -> Iterator[RunFolder]:
 
     Where that is gone, as on another machine, they are relative to this one.
     """
-    home = Path(folder.about().get("started_in", "."))
+    home = Path(str(folder.about().get("started_in", ".")))
     if not home.is_dir() or home.resolve() == Path.cwd():
         yield folder
         return
@@ -193,7 +193,14 @@ def command_of(folder: RunFolder, instead: str) -> tuple[str, list[str]]:
             f"{folder.path} was started from Python, and no command line can say {reason}; "
             f"{instead}"
         )
-    return about["origin_recipe"], about["arguments"]
+    recipe, words = about["origin_recipe"], about.get("arguments", [])
+    texts = isinstance(words, list) and all(isinstance(word, str) for word in words)
+    if not isinstance(recipe, str) or not texts:
+        raise RunFolderError(
+            f"{folder.path / 'run.json'} is damaged: expected origin_recipe as text and arguments "
+            f"as a list of texts, got {recipe!r} and {words!r}; {instead}"
+        )
+    return recipe, words
 
 
 def export(path: Path, target: Path) -> None:

@@ -90,6 +90,7 @@ class Curation:
 
     def steps(self) -> Iterator[Progress]:
         """Do what is left, one batch at a time.  Raises CurationError, ValueError."""
+        _ = self.pipeline  # what cannot be built leaves no folder behind
         self.folder.mkdir(parents=True, exist_ok=True)
         with _alone(self.folder):
             self._describe()

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from scoreward.data.packs import ASSETS, SPLITS, number_of, share_of_texts
-from scoreward.data.prompts import quoted
+from scoreward.data.quotes import quoted
 from scoreward.data.waves import place_waves
 
 HEIGHT, WIDTH = 32, 64

@@ -6,7 +6,6 @@ prompts, chosen by their text, is held out.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, Self
 
 from scoreward.data.holding import Cut, cut
 from scoreward.data.holding import share_of as share_of
+from scoreward.data.quotes import quoted as quoted
 from scoreward.data.texts import TABLES, FileRow, TextError, checked, table
 from scoreward.made_of import note
 
@@ -25,7 +25,6 @@ ANIMALS = (
 SIGNS = "OPEN SALE CAFE EXIT HELLO STOP PARIS TAXI HOTEL MUSIC BREAD PIZZA BOOKS WATER GARDEN NORTH"
 SURFACES = ("a neon sign", "a chalkboard", "a wooden sign", "a birthday cake", "a coffee cup")
 BUILT_IN = ("animals", "signs")
-QUOTED = re.compile(r'"([^"]*)"|“([^”]*)”|(?<!\w)\'([^\']*)\'(?!\w)')
 
 
 class PromptsError(ValueError):
@@ -129,9 +128,3 @@ def _prompt(path: Path, row: FileRow) -> str:
         raise PromptsError(f"{row.place} names a picture that is not there: {picture}")
     note(picture)
     return Instruction(text, picture, more)
-
-
-def quoted(prompt: str) -> str | None:
-    """The text a prompt asks for: the last in quotation marks, None for a prompt without any."""
-    found = [part for groups in QUOTED.findall(prompt) for part in groups if part]
-    return found[-1].strip() if found else None

@@ -35,7 +35,11 @@ def address(folder: Path, content: str | bytes, suffix: str = ".safetensors") ->
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Where to write a file that then is at `path`, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        kept = " ($SCOREWARD_CACHE says where)" if path.is_relative_to(cache_folder()) else ""
+        raise OSError(f"nothing can be written in {path.parent}{kept}: {error.strerror}") from None
     aside = path.with_name(f".{path.name}.{os.getpid()}.writing")
     try:
         yield aside

@@ -119,6 +119,15 @@ def asked(reward: Reward, media: Tensor, prompts: Sequence[str]) -> Any:
     return cast(Callable[..., Any], reward)(media, prompts, **given)
 
 
+def refusal(read: Callable[[str], object], prompt: str) -> str | None:
+    """The sentence with which `read` refuses a prompt; None if it does not."""
+    try:
+        read(prompt)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 def unjudged(rewards: Mapping[str, Reward], prompts: Sequence[str]) -> str | None:
     """Why some of the prompts cannot be judged, with the first of them; None if all can."""
     for name, reward in rewards.items():

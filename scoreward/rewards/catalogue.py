@@ -1,8 +1,9 @@
 """Rewards by name, for the command line and the reward server.
 
 `find("pickscore")` builds a reward with its usual weights, `find("pickscore=FOLDER")` with those in
-a folder or of another hub id, `find("my_reward.py:score")` takes a function of your own. Nothing is
-imported before it is asked for, and weights are read at a reward's first call. Where several are
+a folder or of another hub id, `find("my_reward.py:score")` takes a function of your own, and
+`find("http://127.0.0.1:8000/pickscore")` asks a reward server. Nothing is imported before it is
+asked for, and weights are read at a reward's first call. Where several are
 asked for each has a name of its own, `NAME=` before any of these, or the one it has anyway.
 """
 
@@ -128,7 +129,9 @@ def named(specs: Sequence[str], taken: Collection[str] = ()) -> dict[str, str]:
 
 
 def find(name: str) -> Reward:
-    """The reward that `name` means: NAME, NAME=WEIGHTS or FILE.py:FUNCTION."""
+    """The reward that `name` means: NAME, NAME=WEIGHTS, FILE.py:FUNCTION or URL of a server's."""
+    if name.startswith(("http://", "https://")):
+        return importlib.import_module("scoreward.rewards.remote.client").addressed(name)
     known, equals, weights = name.partition("=")
     if known not in NAMES and ".py:" in name:
         reward = own(name, "reward")

@@ -7,7 +7,7 @@ read at the first call; the towers follow the device of the media.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class Towers:
     processor: str = ""
     dtype: torch.dtype = torch.float32
     batch: int = 32  # pictures at once; memory only
+    padded: bool = False  # whole pictures on black, where the processor would crop them
     load: Callable[[str, str, str, torch.dtype], Any] = pretrained
 
     def pictures(
@@ -114,7 +115,13 @@ class Towers:
 
     @cached_property
     def preparation(self) -> Preparation:
-        return Preparation.read(preprocessor(self.reward, self.processor or self.weights))
+        config = preprocessor(self.reward, self.processor or self.weights)
+        if self.padded:
+            config = {
+                **config,
+                "size": {"shortest_edge": self.model.config.vision_config.image_size},
+            }
+        return replace(Preparation.read(config), padded=self.padded)
 
     @cached_property
     def _known(self) -> dict[str, Tensor]:
@@ -177,13 +184,17 @@ def pickscore(
 def hpsv2(weights: str = HPS, processor: str = "", dtype: torch.dtype = torch.float32) -> ClipScore:
     """HPSv2.1, the cosine: about 0.20 to 0.37.
 
+    Pictures are looked at whole, as in the released code: the longer side is brought to the size of
+    the network, and black at both ends makes a square of it before the normalisation.
+
     `weights` is the public HPS_v2.1_compressed.pt, a folder or a hub id that holds it, or a folder
     of transformers (one with a config.json). `processor` as in `pickscore`.
     """
     processor = processor or _own_processor(weights)
     folder = (Path(weights) / "config.json").is_file()
     load = pretrained if folder else from_open_clip
-    return ClipScore(Towers("hpsv2", weights, processor=processor, dtype=dtype, load=load))
+    towers = Towers("hpsv2", weights, processor=processor, dtype=dtype, padded=True, load=load)
+    return ClipScore(towers)
 
 
 def _own_processor(weights: str) -> str:

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from scoreward.rewards.base import refusal
 from scoreward.rewards.clip import CLIP_L, Towers
 from scoreward.rewards.geneval import (
     COLORS,
@@ -205,13 +206,21 @@ class GenEval:
             values.append(float(grade(sure, scene, partial(self.color, picture))))
         return torch.tensor(values, device=media.device)
 
+    def unfit(self, prompt: str) -> str | None:
+        return refusal(self.scene, prompt)
+
     def scene(self, prompt: str) -> Scene:
+        """What the metadata, else the prompt's own row of a file, else the prompt itself says."""
         if prompt in self.wanted:
             return self.wanted[prompt]
+        row = getattr(prompt, "fields", {})
+        if "include" in row:
+            return Scene.read(row)
         if not prompt.lstrip().startswith("{"):
             raise ValueError(
                 f"nothing is known of what {prompt!r} asks for; expected a prompt of the metadata "
-                f"({len(self.wanted)} prompts), or GenEval's metadata itself as JSON"
+                f"({len(self.wanted)} prompts), a row of a prompts file with its `include`, or "
+                "GenEval's metadata itself as JSON"
             )
         return Scene.read(json.loads(prompt))
 

@@ -54,6 +54,12 @@ class Scene:
 
     @classmethod
     def read(cls, metadata: Mapping[str, Any]) -> "Scene":
+        parts = [metadata.get(name, []) for name in ("include", "exclude")]
+        if not all(isinstance(p, list) and all(isinstance(c, Mapping) for c in p) for p in parts):
+            raise ValueError(
+                f"`include` and `exclude` of {dict(metadata)} are not GenEval's; expected lists of "
+                'objects such as {"class": "cat", "count": 2}'
+            )
         include = tuple(_clause(c, i, metadata) for i, c in enumerate(metadata.get("include", [])))
         exclude = tuple(_clause(c, 0, metadata) for c in metadata.get("exclude", []))
         if not include:

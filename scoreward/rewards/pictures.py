@@ -73,9 +73,10 @@ def least_distance(
 
 @dataclass(frozen=True)
 class Preparation:
-    """Resize, crop and normalise as the encoder's own processor does.
+    """Resize, crop or pad, and normalise as the encoder's own processor does.
 
-    `size` is (height, width), or one number for the shorter side. Differs from PIL by PIL's
+    `size` is (height, width), or one number for the shorter side; where it is `padded` that is the
+    longer side, and black makes a square of it. Differs from PIL by PIL's
     rounding to whole numbers of 255 alone, at most 2/255 before the normalisation.
     """
 
@@ -84,6 +85,7 @@ class Preparation:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     mode: str = "bicubic"
+    padded: bool = False
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> "Preparation":
@@ -106,13 +108,20 @@ class Preparation:
         x, size, (height, width) = media.float(), self.size, media.shape[2:]
         if isinstance(size, int):
             short, long = min(height, width), max(height, width)
-            other = int(size * long / short)
-            size = (size, other) if height <= width else (other, size)
+            if self.padded:
+                size = tuple(max(1, round(side * (size / long))) for side in (height, width))
+            else:
+                other = int(size * long / short)
+                size = (size, other) if height <= width else (other, size)
         for part in ((height, size[1]), size):  # PIL's order: the width, then the height
             if part != tuple(x.shape[2:]):
                 x = F.interpolate(x, part, mode=self.mode, antialias=True)
             x = x.clamp(0, 1)  # bicubic overshoots, whole numbers up to 255 cannot
-        if self.crop is not None:
+        if self.padded:
+            rows, columns = (max(size) - side for side in size)
+            edges = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
+            x = F.pad(x, edges)
+        elif self.crop is not None:
             top, left = ((have - want) // 2 for have, want in zip(size, self.crop))
             x = x[:, :, top : top + self.crop[0], left : left + self.crop[1]]
         mean, std = (x.new_tensor(c).reshape(3, 1, 1) for c in (self.mean, self.std))

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from scoreward.rewards.base import refusal
 from scoreward.rewards.pictures import checked, eight_bit
 
 QUALITY = 95  # of the JPEG files; DDPO's
@@ -168,6 +169,9 @@ def named_color(prompt: str) -> str:
 class ColorShare:
     """Share of pixels that have the colour the prompt names ("a red circle"), in [0, 1]."""
 
+    def unfit(self, prompt: str) -> str | None:
+        return refusal(named_color, prompt)
+
     def __call__(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
         x, colors = checked(media, prompts), [named_color(prompt) for prompt in prompts]
         shares = [pixels_of(x[i : i + 1], color).float().mean() for i, color in enumerate(colors)]
@@ -184,6 +188,9 @@ class Counting:
 
     graded: bool = True
     least: float = 0.002
+
+    def unfit(self, prompt: str) -> str | None:
+        return refusal(named_number, prompt) or refusal(named_color, prompt)
 
     def __call__(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
         x, values = checked(media, prompts), []

@@ -31,7 +31,7 @@ class Goal:
     prompts: str | None = None  # a file, "animals" or "signs"; default: the task's own
     reward: tuple[
         str, ...
-    ] = ()  # [NAME=]REWARD or [NAME=]FILE.py:FUNCTION; default: the task's own
+    ] = ()  # [NAME=]REWARD, REWARD being a name, FILE.py:FUNCTION or URL; default: the task's own
     weights: tuple[float, ...] = ()  # of the rewards, in their order; default 1
     judge: tuple[str, ...] = ()  # measured on held-out prompts, never trained on; the first rules
     share: float = 0.1  # of the prompts of a file, held out
@@ -76,8 +76,9 @@ class Goal:
 
 def differentiable(name: str) -> bool:
     """Whether a reward is not known to be without a gradient."""
-    known = NAMES.get(parted(name)[1].partition("=")[0])
-    return known is None or known.gradient
+    what = parted(name)[1]
+    known = NAMES.get(what.partition("=")[0])
+    return "://" not in what.partition("=")[0] if known is None else known.gradient
 
 
 def seen(name: str, video: bool) -> Reward:

@@ -50,6 +50,13 @@ class RunFolder:
 
     def create(self, about: Mapping[str, Any]) -> None:
         """Start a new run here.  Raises RunFolderError if the folder already holds one."""
+        self.check_free()
+        with self._writing("start a run", "free space, fix permissions or choose another folder"):
+            (self.path / "samples").mkdir(parents=True, exist_ok=True)
+            self.write_json("run.json", about)
+
+    def check_free(self) -> None:
+        """Raises RunFolderError if the folder already holds a run."""
         if (self.path / "run.json").exists():
             status = self.about().get("status")
             if status == "finished":
@@ -61,9 +68,6 @@ class RunFolder:
                 f"{self.path} holds an unfinished run ({status}); go on with it by: "
                 f"scoreward resume {self.path}, or choose another folder with --folder"
             )
-        with self._writing("start a run", "free space, fix permissions or choose another folder"):
-            (self.path / "samples").mkdir(parents=True, exist_ok=True)
-            self.write_json("run.json", about)
 
     def about(self) -> dict[str, Any]:
         """run.json.  Raises RunFolderError where there is none, or it is damaged."""

@@ -34,6 +34,7 @@ class Guards:
     ratio_tolerance: float | None = None  # |ρ − 1| before the first update; default: by rounding
     ratio_limit: float = 10.0  # bounds max ρ above and mean ρ, ideally 1, below by 1/10; ours
     verify_every: int = 10  # rounds between real ratio checks when one update per round; ours
+    preflight: bool = True  # try everything once, small, before a run starts; ours
 
     def __post_init__(self) -> None:
         if self.verify_every < 1 or (self.ratio_tolerance or 0.0) < 0 or self.ratio_limit <= 1:

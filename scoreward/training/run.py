@@ -22,6 +22,7 @@ from scoreward.training.folder import RunFolder, RunFolderError, record
 from scoreward.training.guards import Diverged, Guards
 from scoreward.training.interrupt import Stop, stop_after_round
 from scoreward.training.optimizer import Optimizer
+from scoreward.training.preflight import preflight
 from scoreward.training.sources.online import HISTORY, Source
 from scoreward.training.team import Team
 from scoreward.training.trainer import Evaluations, Trainer
@@ -171,6 +172,11 @@ class Session:
         self.first: Mapping[str, float] = {}
 
     def begin(self) -> None:
+        """Try everything once, then make the folder: what cannot run leaves none."""
+        if self.team.leads:
+            self.folder.check_free()
+        if self.run.guards.preflight:
+            preflight(self.run.evaluation, self.trainer)
         if self.team.leads:
             self.folder.create(about(self.run) | {"device": str(self.team.device)})
         self.team.wait()
@@ -201,17 +207,19 @@ class Session:
 
     def _made_of(self, accepted: bool) -> dict[str, Any]:
         """What run.json is to say of the files the run is made of.  Raises RunFolderError."""
-        about, now = self.folder.about(), self.run.origin.get("made_of", {})
-        if "made_of" not in about or "made_of" not in self.run.origin:
+        about, now = self.folder.about(), self.run.origin.get("made_of")
+        before = about.get("made_of")
+        if not isinstance(before, dict) or now is None:  # of an earlier version, or from Python
             return {}
-        different = changes(about["made_of"], now)
+        different = changes({p: str(content) for p, content in before.items()}, now)
         if different and not accepted:
             raise RunFolderError(
                 f"{self.folder.path} was started with other files: {'; '.join(different)}; put "
                 "back what there was, or go on with what there is now: scoreward resume "
                 f"{self.folder.path} --changed"
             )
-        earlier = about.get("changed", [])
+        known = about.get("changed")
+        earlier = known if isinstance(known, list) else []
         return {"made_of": dict(now), "changed": [*earlier, *different]} if different else {}
 
     def moments(self) -> Iterator[Moment]:

@@ -27,7 +27,7 @@ from scoreward.training.optimizer import Optimizer, updates_made
 from scoreward.training.precision import LEAST, rounding_of, scaler_of, tolerance
 from scoreward.training.remembering import finish_backward
 from scoreward.training.sources.combining import combined, detached
-from scoreward.training.sources.online import Source, Work
+from scoreward.training.sources.online import Collected, Source, Work
 from scoreward.training.team import Team
 
 
@@ -113,26 +113,8 @@ class Trainer(Generic[Asked, JoinedT, PolicyT, GivenT, RowsT]):
         """
         index, needs, self.spent = self.done, self.objective.needs, spent
         work, watched = self.work(index)
-        rows = None  # of a process without samples
-        with torch.no_grad():
-            collected = self.source.collect(index, self.key, work)
-            samples, given = collected.samples, self.objective.given()
-            if given is not None and not isinstance(samples, given):
-                raise ValueError(
-                    f"{type(self.objective).__name__} learns from {given.__name__}, and "
-                    f"{type(self.source).__name__} gives {type(samples).__name__}; take an "
-                    "objective and a source that belong together"
-                )
-            policy = self._policy(index, watched, collected.rollout)
-            if len(samples):
-                rows = self.objective.prepare(samples, policy, self.key / "round" / index)
-            if needs.answers and rows is not None and len(rows):
-                # asked in the batches of the first pass, so that equal networks give equal numbers
-                direct = self._policy(index, watched, collected.rollout, in_batches=False)
-                pieces = [m for part in self._pass(index, 0) for m in self._micro(rows, part)]
-                answered = [self.objective.answered(piece, direct) for piece in pieces]
-                rows = answered[0].joined(answered)
-                del pieces, answered  # copies of all rows, which the updates have no use for
+        collected, rows, policy = self._prepared(index, work, watched)
+        samples = collected.samples
         if self.guards.ratio_tolerance is None:
             elements = max(1, samples.x0[:1].numel()) if isinstance(samples, Samples) else 1
             self.tolerance = tolerance(self.rounding, self.guidance, elements, needs.sums)
@@ -155,6 +137,52 @@ class Trainer(Generic[Asked, JoinedT, PolicyT, GivenT, RowsT]):
         self.clock.settle()
         self.done, self.between_rounds = self.done + 1, True
         return Round(self.done, metrics)
+
+    def _prepared(
+        self, index: int, work: Work[PolicyT], watched: dict[str, Watched[Asked, JoinedT]]
+    ) -> tuple[Collected[GivenT], RowsT | None, PolicyT]:
+        """A round's samples, the rows that it trains on, and the policy that they are scored by."""
+        needs = self.objective.needs
+        rows = None  # of a process without samples
+        with torch.no_grad():
+            collected = self.source.collect(index, self.key, work)
+            samples, given = collected.samples, self.objective.given()
+            if given is not None and not isinstance(samples, given):
+                raise ValueError(
+                    f"{type(self.objective).__name__} learns from {given.__name__}, and "
+                    f"{type(self.source).__name__} gives {type(samples).__name__}; take an "
+                    "objective and a source that belong together"
+                )
+            policy = self._policy(index, watched, collected.rollout)
+            if len(samples):
+                rows = self.objective.prepare(samples, policy, self.key / "round" / index)
+            if needs.answers and rows is not None and len(rows):
+                # asked in the batches of the first pass, so that equal networks give equal numbers
+                direct = self._policy(index, watched, collected.rollout, in_batches=False)
+                pieces = [m for part in self._pass(index, 0) for m in self._micro(rows, part)]
+                answered = [self.objective.answered(piece, direct) for piece in pieces]
+                rows = answered[0].joined(answered)
+                del pieces, answered  # copies of all rows, which the updates have no use for
+        return collected, rows, policy
+
+    def rehearse(self, source: Source[PolicyT, GivenT]) -> None:
+        """One micro-batch of a round of `source` forward and back, with no step.
+
+        Whatever the trainer holds is afterwards what it was.
+        """
+        usual, clock = self.source, self.clock
+        memory = {name: value.clone() for name, value in self.memory.items()}
+        self.source, self.clock = source, Clock(device=self.team.device)
+        try:
+            work, watched = self.work(self.done)
+            _, rows, policy = self._prepared(self.done, work, watched)
+            for micro in self._micro(rows, self._pass(self.done, 0)[0])[:1]:
+                self.backward(self.objective.loss(micro, policy)[0])
+        finally:
+            self.source, self.clock = usual, clock
+            self.torch_optimizer.zero_grad(set_to_none=True)
+            self.memory.clear()
+            self.memory.update(memory)
 
     def work(self, index: int) -> tuple[Work[PolicyT], dict[str, Watched[Asked, JoinedT]]]:
         """What a source needs to collect a round, its snapshots brought to the round's start."""

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from scoreward.data import lettering as data
-from scoreward.data.prompts import quoted
+from scoreward.data.quotes import quoted
 from scoreward.data.waves import place_waves
 
 

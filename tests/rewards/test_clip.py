@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import transformers
+from PIL import Image
 from torch import Tensor
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
@@ -16,7 +18,7 @@ from scoreward.rewards import clip
 from scoreward.rewards.base import RewardError, differentiated, scored
 from scoreward.rewards.catalogue import find
 from scoreward.rewards.clip import Aesthetic, AestheticHead, Towers
-from scoreward.rewards.pictures import Preparation
+from scoreward.rewards.pictures import CLIP_MEAN, CLIP_STD, Preparation
 from scoreward.rewards.weights import filled
 from tests.rewards.tiny import (
     as_files,
@@ -80,13 +82,52 @@ def test_without_a_processor_of_their_own_they_use_that_of_clip_h(
         )
 
 
-def test_hpsv2_is_the_cosine(folder: Path) -> None:
-    reward = clip.hpsv2(str(folder), str(folder))
-    model = transformers.CLIPModel.from_pretrained(folder)
-    expected = logits(folder, pictures(), PROMPTS) / model.logit_scale.exp()
-    torch.testing.assert_close(
-        scored("hpsv2", reward, pictures(), PROMPTS), expected.detach(), atol=2e-3, rtol=0
+def on_black(media: Tensor, side: int) -> Tensor:
+    """HPSv2's own preparation in PIL: the longer side to `side`, then black on both sides."""
+    made = []
+    for image in as_files(media):
+        scale = side / max(image.size)
+        small = image.resize(tuple(round(s * scale) for s in image.size), Image.Resampling.BICUBIC)
+        square = Image.new("RGB", (side, side))
+        square.paste(small, tuple((side - s) // 2 for s in small.size))
+        values = np.asarray(square).astype(np.float32) / 255
+        made.append((values - CLIP_MEAN) / CLIP_STD)
+    return torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2).float()
+
+
+SHAPES = [(40, 52), (90, 31), (31, 90), (64, 64), (28, 28), (28, 21), (20, 11), (40, 41)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_hpsv2_is_the_cosine_with_the_whole_picture_on_black(
+    folder: Path, shape: tuple[int, int]
+) -> None:
+    """The released preparation; cut to a square, wide and tall pictures lost their ends."""
+    reward, media = clip.hpsv2(str(folder), str(folder)), pictures(3, *shape)
+    model = transformers.CLIPModel.from_pretrained(folder).eval()
+    words = transformers.AutoTokenizer.from_pretrained(folder)
+    ids = words(PROMPTS, padding=True, truncation=True, max_length=16, return_tensors="pt")
+    expected = on_black(media, 28)
+    with torch.no_grad():
+        logits = model(**ids, pixel_values=expected).logits_per_image.diag()
+    cosine = logits / model.logit_scale.exp()
+    value = scored("hpsv2", reward, media, PROMPTS)
+    torch.testing.assert_close(value, cosine.detach(), atol=2e-3, rtol=0)
+    mine = reward.towers.preparation(media)
+    assert float(((mine - expected) * torch.tensor(CLIP_STD).reshape(3, 1, 1)).abs().max()) < (
+        2.01 / 255
     )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", ["clip_score", "pickscore"])
+def test_other_clips_look_at_the_middle_of_wide_and_tall_pictures(
+    folder: Path, name: str, shape: tuple[int, int]
+) -> None:
+    media = pictures(3, *shape)
+    expected = logits(folder, media, PROMPTS) / {"clip_score": 100, "pickscore": 26}[name]
+    value = scored(name, find(f"{name}={folder}"), media, PROMPTS)
+    torch.testing.assert_close(value, expected, atol=3e-3, rtol=0)
 
 
 def test_siglip_is_the_cosine_of_texts_filled_up_without_a_mask(siglip_folder: Path) -> None:

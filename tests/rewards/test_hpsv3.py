@@ -44,8 +44,8 @@ def reward_in(folder: Path, **given: Any) -> HPSv3:
     return HPSv3(str(folder), **given)
 
 
-def pictures(count: int = 3) -> Tensor:
-    return torch.cat([photograph(40, 56, seed) for seed in range(count)])
+def pictures(count: int = 3, height: int = 40, width: int = 56) -> Tensor:
+    return torch.cat([photograph(height, width, seed) for seed in range(count)])
 
 
 def expected(folder: Path, picture: Image.Image, prompt: str) -> Tensor:
@@ -85,9 +85,13 @@ def expected(folder: Path, picture: Image.Image, prompt: str) -> Tensor:
     return head(state[ids == mark])[0, 0].detach()
 
 
-def test_scores_are_those_of_the_published_code_one_by_one(folder: Path) -> None:
-    value = scored("hpsv3", reward_in(folder, batch=2), pictures(), PROMPTS)
-    each = [expected(folder, p, t) for p, t in zip(as_files(pictures()), PROMPTS)]
+@pytest.mark.parametrize("shape", [(40, 56), (56, 40), (24, 80), (48, 48)])
+def test_scores_are_those_of_the_published_code_one_by_one(
+    folder: Path, shape: tuple[int, int]
+) -> None:
+    media = pictures(3, *shape)
+    value = scored("hpsv3", reward_in(folder, batch=2), media, PROMPTS)
+    each = [expected(folder, p, t) for p, t in zip(as_files(media), PROMPTS)]
     assert float(torch.stack(each).std()) > 0.01
     torch.testing.assert_close(value, torch.stack(each), atol=3e-3, rtol=1e-2)
 

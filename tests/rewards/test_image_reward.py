@@ -29,16 +29,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def pictures(count: int = 3) -> Tensor:
-    return torch.cat([photograph(48, 70, seed) for seed in range(count)])
+def pictures(count: int = 3, height: int = 48, width: int = 70) -> Tensor:
+    return torch.cat([photograph(height, width, seed) for seed in range(count)])
 
 
 def reward_in(folder: Path, dtype: torch.dtype = torch.float32, batch: int = 16) -> ImageReward:
     return ImageReward(str(folder), words=str(folder), dtype=dtype, batch=batch)
 
 
-def test_scores_are_those_of_the_published_network(folder: Path) -> None:
-    media = pictures()
+@pytest.mark.parametrize("shape", [(48, 70), (70, 48), (32, 90), (64, 64)])
+def test_scores_are_those_of_the_published_network(folder: Path, shape: tuple[int, int]) -> None:
+    media = pictures(3, *shape)
     words = transformers.AutoTokenizer.from_pretrained(folder)
     ids = words(PROMPTS, padding="max_length", truncation=True, max_length=35, return_tensors="pt")
     assert ids["input_ids"].shape == (3, 35)

@@ -12,6 +12,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from scoreward.rewards import clip
 from scoreward.rewards.base import scored
 from scoreward.rewards.open_clip import HEADS, clip_of, renamed
+from scoreward.rewards.pictures import CLIP_MEAN, CLIP_STD
 from tests.rewards.official import clip_image, clip_state, clip_text
 from tests.rewards.tiny import as_files, clip_tokenizer, photograph
 
@@ -64,9 +65,12 @@ def test_hpsv2_reads_the_published_file(processor: Path, tmp_path: Path, as_fold
     media = torch.cat([photograph(40, 52, seed) for seed in range(3)])
     reward = clip.hpsv2(str(tmp_path if as_folder else file), str(processor))
     value = scored("hpsv2", reward, media, PROMPTS)
-    pixels = CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size=28)(
-        as_files(media), return_tensors="pt"
-    )["pixel_values"]
+    small = media.new_zeros(3, 3, 28, 28)  # whole, on black
+    processed = CLIPImageProcessorPil(size={"height": 22, "width": 28}, do_center_crop=False)
+    seen = processed(as_files(media), do_normalize=False, return_tensors="pt")["pixel_values"]
+    small[:, :, 3:25] = seen
+    mean, std = (torch.tensor(v).reshape(3, 1, 1) for v in (CLIP_MEAN, CLIP_STD))
+    pixels = (small - mean) / std
     half = {k: v.half().float() for k, v in state.items()}
     image = F.normalize(clip_image(half, pixels, HEADS), dim=-1)
     text = F.normalize(clip_text(half, ids_of(PROMPTS), HEADS), dim=-1)

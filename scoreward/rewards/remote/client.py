@@ -7,12 +7,14 @@ loses nothing: its pieces go to the others. No number is ever invented: what was
 deadline is an error that says what happened with which server.
 """
 
+import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import cached_property
+from urllib.parse import unquote, urlsplit
 
 import torch
 from jaxtyping import Float
@@ -21,6 +23,7 @@ from torch import Tensor
 from scoreward.rewards.base import admitted
 from scoreward.rewards.encodings import encoded
 from scoreward.rewards.remote.fleet import Asking, Fleet, Piece
+from scoreward.rewards.remote.wire import TOKEN, Secret
 
 LANES = 8  # pieces on their way to each server; the others wait to be encoded
 NUMBERS = 4 << 20  # in a piece, unless one sample has more: larger ones would be waited for
@@ -34,8 +37,11 @@ class Remote:
     name: str
     servers: tuple[str, ...]
     how: Asking = Asking()
+    there: bool = False  # a server that is not there when first asked is refused, not waited for
 
     def __call__(self, media: Tensor, prompts: Sequence[str]) -> Float[Tensor, " batch"]:
+        if self.there:
+            _ = self._met
         return together(self._fleet, (self.name,), media, prompts)[self.name]
 
     def __post_init__(self) -> None:
@@ -44,6 +50,27 @@ class Remote:
     @cached_property
     def _fleet(self) -> Fleet:
         return Fleet(self.servers, self.how)
+
+    @cached_property
+    def _met(self) -> None:
+        self._fleet.meet(self.name)
+
+
+def addressed(url: str) -> Remote:
+    """The reward that is the last part of a URL; the token is SCOREWARD_TOKEN's, if there is one.
+
+    Raises ValueError for a URL without a reward.
+    """
+    server, _, name = url.rpartition("/")
+    parts = urlsplit(server)
+    if not parts.hostname or parts.query or parts.fragment or not name or {"?", "#"} & set(name):
+        raise ValueError(
+            f"{url!r} names no reward of a server; expected its address and the name of a reward, "
+            "such as http://127.0.0.1:8000/pickscore"
+        )
+    word = os.environ.get(TOKEN, "")
+    how = Asking(token=Secret(word) if word else None)
+    return Remote(unquote(name), (server,), how, there=True)
 
 
 def remote_rewards(

@@ -82,18 +82,23 @@ class Server:
                 raise
             return self._post(self._connected(), body, seconds)
 
-    def check(self) -> None:
-        """Asks a server that had failed whether it is well, before it gets samples again."""
+    def check(self) -> list[str]:
+        """Whether a server is well, before it gets samples; the rewards that it says it has."""
         connection = self._connected()
         try:
             connection.request("GET", self._path("health"))
-            status = connection.getresponse().status
+            response = connection.getresponse()
+            status, answer = response.status, response.read(ANSWER)
         except (OSError, HTTPException, ValueError) as error:
             raise Unavailable(f"broke off ({_cause(error)})") from error
         finally:
             connection.close()
         if status != 200:
             raise Unavailable(f"answered {status} when asked for its health")
+        try:
+            return list(json.loads(answer)["rewards"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return []
 
     def _path(self, word: str) -> str:
         return f"{self._parts.path.rstrip('/')}/{word}"
@@ -157,6 +162,8 @@ class Piece:
 
     def body(self, seconds: float) -> bytes:
         head = {"rewards": self.rewards, "prompts": list(self.prompts), "frames": self.frames}
+        rows = [getattr(prompt, "fields", {}) for prompt in self.prompts]
+        head |= {"metadata": rows} if any(rows) else {}
         return packed({**head, "seconds": seconds}, self.pictures)
 
     def understood(self, status: int, answer: bytes) -> dict[str, list[float]]:
@@ -230,6 +237,22 @@ class Fleet:
         ]
         story = "; ".join(troubles) or "the time passed before any server failed"
         raise RemoteError(f"no answer within {self.how.deadline:g} s: {story}")
+
+    def meet(self, name: str) -> None:
+        """Every server is there and has the reward.  Raises RemoteError."""
+        for server in self.servers:
+            try:
+                names = server.check()
+            except Unavailable as error:
+                raise RemoteError(
+                    f"the reward server {server.url} {error}; start it: scoreward serve-reward "
+                    f"{name}, or give the address of one that runs"
+                ) from error
+            if name not in names:
+                served = ", ".join(map(str, names)) or "none: is it a reward server?"
+                raise RemoteError(
+                    f"the reward server {server.url} has no reward {name!r}; it has {served}"
+                )
 
     def close(self) -> None:
         for server in self.servers:

@@ -6,6 +6,7 @@ come alone, with the pictures in base64 under "pictures" (type `application/json
 
     rewards   names, each answered for every sample
     prompts   one per sample
+    metadata  null, or an object per sample: the other fields of its prompt's row
     frames    null for pictures; for video the number of frames of every sample
     sizes     bytes of each picture, sample after sample, of each its frames
     seconds   how long the client waits; later the work is dropped
@@ -26,9 +27,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from scoreward.data.prompts import Prompt
 from scoreward.rewards.encodings import PictureHeader, opened
 
 FRAMED, PLAIN = "application/x-scoreward", "application/json"
+TOKEN = "SCOREWARD_TOKEN"  # the variable of the environment that holds a token
 LONGEST = 3600.0  # seconds that a client may ask to be waited for
 
 
@@ -75,7 +78,7 @@ class Request:
     """A request whose pictures are not decoded yet."""
 
     rewards: tuple[str, ...]
-    prompts: list[str]
+    prompts: Sequence[str]
     pictures: list[memoryview]
     frames: int | None
     seconds: float
@@ -83,7 +86,7 @@ class Request:
 
 def packed(head: Mapping[str, object], pictures: Sequence[bytes]) -> bytes:
     """The body of a request."""
-    text = json.dumps({**head, "sizes": [len(p) for p in pictures]}).encode()
+    text = json.dumps({**head, "sizes": [len(p) for p in pictures]}, default=str).encode()
     return b"".join((struct.pack(">I", len(text)), text, *pictures))
 
 
@@ -102,6 +105,13 @@ def parsed(kind: str, body: bytearray) -> Request:
         raise Refusal(400, f"`frames` must be null or at least 1, got {frames!r}")
     if type(seconds) not in (int, float) or not 0 < seconds <= LONGEST:
         raise Refusal(400, f"`seconds` must be in (0, {LONGEST:g}], got {seconds!r}")
+    more = head.get("metadata")
+    if more is not None:
+        if not isinstance(more, list) or not all(isinstance(fields, dict) for fields in more):
+            raise Refusal(400, "`metadata` must be null or a list of objects")
+        if len(more) != len(prompts):
+            raise Refusal(400, f"`metadata` of {len(more)} came for {len(prompts)} prompts")
+        prompts = [Prompt(text, fields) for text, fields in zip(prompts, more)]
     if len(pictures) != len(prompts) * (frames or 1):
         each = f" of {frames} frames" if frames else ""
         raise Refusal(400, f"{len(pictures)} pictures came for {len(prompts)} prompts{each}")

@@ -19,7 +19,7 @@ from scoreward.core.keys import Key, normal_each
 from scoreward.core.prediction import per_sample
 from scoreward.models.base import Model, of_kind
 from scoreward.models.weights import Weights
-from scoreward.rewards.base import Reward, answers
+from scoreward.rewards.base import Reward, answers, unjudged
 from scoreward.training.evaluations.gap import Gap, compared
 from scoreward.training.sources.online import to_device
 from scoreward.training.team import Team
@@ -96,6 +96,8 @@ class Evaluation:
     def __post_init__(self) -> None:
         if not self.prompts or not self.samplers:
             raise ValueError("an evaluation needs at least one prompt and one sampler")
+        if said := unjudged(self.scorers, self.prompts):
+            raise ValueError(said)
         if self.noises < 2:
             raise ValueError(f"`noises` must be at least 2 for a spread, got {self.noises}")
         for name in ("every", "batch", "shown", "spread_prompts"):

@@ -21,7 +21,7 @@ from scoreward.core.policy import DiffusionPolicy, Rollout, Score
 from scoreward.core.rows import Looked, moved
 from scoreward.models.base import Model
 from scoreward.objectives.base import Given_co, Needs, PolicyT, Samples
-from scoreward.rewards.base import Reward, answers, differentiated
+from scoreward.rewards.base import Reward, answers, differentiated, unjudged
 from scoreward.training.geometry import Geometry
 from scoreward.training.sources.drawing import Drawer
 from scoreward.training.team import Team
@@ -102,6 +102,8 @@ class Online(Source[DiffusionPolicy, Samples]):
             raise ValueError(
                 f"weights given for unknown rewards {sorted(unknown)}; have {sorted(self.rewards)}"
             )
+        if said := unjudged(self.rewards, self.prompts):
+            raise ValueError(said)
         if not 0 <= self.own_start <= 1:
             raise ValueError(f"`own_start` is a share of variance in [0, 1], got {self.own_start}")
         if self.tree is not None and self.geometry.group != self.tree.leaves:
