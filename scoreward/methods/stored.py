@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from scoreward.data.preferences.files import Reading
+from scoreward.data.preferences.columns import Reading
 from scoreward.methods.base import Given, Method, Place, Setting, Settings
 from scoreward.methods.sampling import Sampling
 from scoreward.objectives.pictures.diffusion_kto import DiffusionKTO
@@ -27,6 +27,8 @@ class Paired:
     skip_bad: bool = False  # go on without rows that cannot be used
     columns: tuple[str, ...] = ()  # of the file, where they are called otherwise: prompt=question
     split: str = "train"  # of a folder or a data set that has several
+    layout: str = "auto"  # of the file, by its columns, or by name
+    pictures: Path | None = None  # the folder that paths in the file lead into; default: its own
     pairs_share: float = 0.1  # of the prompts of a file, held out
     dropout: float = 0.0  # share of pairs whose caption is dropped, to keep guidance intact
     geometry: Geometry = Geometry(prompts=64, group=2)
@@ -36,7 +38,7 @@ class Paired:
     @property
     def reading(self) -> Reading:
         """How the file is read."""
-        return Reading(columns=self.columns, split=self.split)
+        return Reading(self.layout, self.columns, self.pictures, self.split)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from scoreward.data.preferences.files import (
     kind_of,
     read_image_binary,
     read_image_pairs,
-    read_of,
 )
 from scoreward.data.preferences.records import Dropped, ImageBinary, ImagePair, Record, pictures
 from scoreward.data.preferences.sorting import Listing, divided
@@ -96,7 +95,7 @@ def from_file(paired: Paired, model: Model) -> PairSplit:
     listed = Listing.of(pairs)
     made, whole = divided(listed, paired.pairs_share), in_space(pairs, model, listed)
     told = facts(str(path), len(pairs), pairs.dropped) | {"held_out": len(made.away)}
-    told |= read_of(path, paired.reading)
+    told |= pairs.read_of(path, paired.reading)
     train, other = whole.some(made.kept), whole.some(made.away)
     return PairSplit(train, other, told, made.count(OF_PAIRS))
 
@@ -144,7 +143,7 @@ def labels(paired: Paired, model: Model) -> Labels:
             [prompts[i] for i in made.kept],
         ),
         PairData(whole.some(winners), whole.some(losers), asked) if couples else None,
-        told | read_of(path, paired.reading),
+        told | found.read_of(path, paired.reading),
         made.count("prompts of labelled pictures", len(set(asked))),
     )
 

@@ -14,11 +14,10 @@ from scoreward.data import instructions
 from scoreward.data.holding import Held
 from scoreward.data.preferences import builtin
 from scoreward.data.preferences.checks import check_lengths
+from scoreward.data.preferences.columns import Reading
 from scoreward.data.preferences.files import (
-    Reading,
     Records,
     kind_of,
-    read_of,
     read_text_binary,
     read_text_pairs,
 )
@@ -37,11 +36,12 @@ class TextFile:
     skip_bad: bool = False  # go on without rows that cannot be used, and count them
     columns: tuple[str, ...] = ()  # of the file, where they are called otherwise: prompt=question
     split: str = "train"  # of a folder or a data set that has several
+    layout: str = "auto"  # of the file, by its columns, or by name
 
     @property
     def reading(self) -> Reading:
         """How the file is read."""
-        return Reading(columns=self.columns, split=self.split)
+        return Reading(self.layout, self.columns, split=self.split)
 
 
 def told(
@@ -70,7 +70,7 @@ def from_file(file: TextFile, model: LanguageModel, held_out: HeldOutTexts) -> T
     prompts = list({key_of(r.prompt): r.prompt for r in other}.values())
     counted = made.count("prompts", len(prompts))
     about = told(str(path), len(train), len(other), records.dropped, counted)
-    about["data"] |= read_of(path, how)
+    about["data"] |= records.read_of(path, how)
     return TextData(train, other, held_out.writing(model, prompts, {}), about)
 
 

@@ -8,14 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL.Image import Image
 
+from scoreward.data.preferences.columns import KNOWN, recognise
 from scoreward.data.preferences.files import (
-    KNOWN,
     Reading,
     read_image_groups,
     read_image_pairs,
     read_text_binary,
     read_text_pairs,
-    recognise,
     stream,
 )
 from scoreward.data.preferences.layouts_texts import _cut

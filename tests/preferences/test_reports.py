@@ -49,8 +49,9 @@ def test_a_prompt_is_not_guessed_where_texts_stay_unread(put: Write) -> None:
     path = put("p.jsonl", [{**ANSWERS, "instruction": "a", "input": "b"}])
     (pair,) = read_text_pairs(path, how=Reading(columns=("prompt=input",)))
     assert pair.prompt == "b"
-    (pair,) = read_text_pairs(put("i.jsonl", [{**ANSWERS, "prompt_id": "7", "model_name": "m"}]))
-    assert pair.prompt == "The"  # what both begin with, as TRL has it, where nothing else is said
+    path = put("i.jsonl", [{**ANSWERS, "prompt_id": "7", "model_name": "m"}])
+    with pytest.raises(PreferenceError, match="there is no prompt: chosen and rejected only share"):
+        read_text_pairs(path)
 
 
 def test_columns_are_what_they_are_said_to_be(put: Write) -> None:

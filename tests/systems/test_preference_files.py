@@ -132,8 +132,9 @@ TEXT_FAULTS = {
     },
     "chosen and rejected are the same text": {"chosen": "no"},
 }
+CUT = "does not decode; its file is damaged or cut off (image file is truncated)"
 PICTURE_FAULTS: dict[str, dict[str, Any]] = {
-    "the picture in jpg_0 does not decode; its file is damaged or cut off": {"jpg_0": BROKEN},
+    f"the picture in jpg_0 {CUT}": {"jpg_0": BROKEN},
     "label_0 is 3; expected 1, 0, or 0.5 for a tie": {"label_0": 3.0},
     "a picture of the pairs has 32 x 24 pixels and this model draws 16 x 16; resize the pictures "
     "of the file first": {"jpg_1": WIDE},
@@ -219,8 +220,7 @@ def test_kto_trains_on_labels(capsys: pytest.CaptureFixture) -> None:
 def test_pictures_of_one_label_are_refused(refused: Refused) -> None:
     kto = ["portraits_diffusion_kto", *PORTRAITS[1:]]
     assert refused(*kto, "--pairs", singles({"desirable": True}, 24, {"image": BROKEN})) == (
-        "row 2 of mine.parquet: the picture in image does not decode; its file is damaged or cut "
-        "off (image file is truncated); "
+        f"row 2 of mine.parquet: the picture in image {CUT}; "
         "--skip-bad (skip_bad=True) leaves such rows out and counts them"
     )
     said = refused(*kto, "--pairs", singles({"desirable": True}, 24))
@@ -239,7 +239,7 @@ def test_kto_trains_on_labelled_pictures(capsys: pytest.CaptureFixture) -> None:
     assert 0.2 < run.objective.share < 0.5
     known = {p: i for i, p in reversed(list(enumerate(portraits.load("train").captions)))}
     first = portraits.load("train").images[[known[p] for p in data.prompts]]
-    x0 = data.x0[range(len(data.x0))]
+    x0 = data.x0[range(len(data.prompts))]
     torch.testing.assert_close(x0, first, rtol=0, atol=0.005)
     trainer = Trainer(run.model, run.objective, run.source, run.optimizer, Team())
     work, _ = trainer.work(0)

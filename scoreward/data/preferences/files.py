@@ -17,9 +17,8 @@ from typing import Any, Generic, TypeVar, overload
 from PIL.Image import Image
 
 from scoreward.data.pictures import rgb
-from scoreward.data.preferences.layouts import OWN, Layout, Make, Tie, holds_picture
-from scoreward.data.preferences.layouts_images import PUBLIC_IMAGES
-from scoreward.data.preferences.layouts_texts import PROMPTS, PUBLIC_TEXTS, says
+from scoreward.data.preferences.columns import Reading, Recognised, recognised
+from scoreward.data.preferences.layouts import Make, Tie
 from scoreward.data.preferences.records import (
     Dropped,
     Fault,
@@ -38,57 +37,26 @@ from scoreward.data.preferences.records import (
     counted,
     first_of,
 )
-from scoreward.data.preferences.tables import RecordTable, Row, files_of, tables
+from scoreward.data.preferences.tables import Row, files_of, tables
 from scoreward.data.store import written_whole
 
 R = TypeVar("R", bound=Record)
-KNOWN = (*OWN, *PUBLIC_IMAGES, *PUBLIC_TEXTS)  # of two that fit, the earlier one is meant
-FIELDS = {"system", *(column for layout in KNOWN for column in layout.columns)}
 ROWS = 100  # held at once while writing
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How files are read."""
-
-    layout: str = "auto"  # by the columns, or a layout by name
-    columns: tuple[
-        str, ...
-    ] = ()  # what columns are, where they are called otherwise: prompt=question
-    pictures: Path | None = None  # the folder that paths of pictures lead into; default: the file's
-    split: str = "train"  # of a folder or a data set that has several
-
-    def renamed(self) -> dict[str, str]:
-        """Column of the file by what it is.  Raises PreferenceError."""
-        found: dict[str, str] = {}
-        for one in self.columns:
-            name, equals, column = one.partition("=")
-            if not (name and equals and column) or name in found or column in found.values():
-                raise PreferenceError(
-                    f"--columns takes WHAT=COLUMN, each once, as in prompt=question; got {one!r}"
-                )
-            if name not in FIELDS:
-                raise PreferenceError(
-                    f"no layout has a column {name!r}; columns are {', '.join(sorted(FIELDS))}"
-                )
-            found[name] = column
-        return found
 
 
 @dataclass(frozen=True)
 class _Part:
     """A table and how its rows become records."""
 
-    table: RecordTable
-    layout: Layout
+    of: Recognised
     make: Make
-    folder: Path
+    folder: Path  # of its pictures
 
     def cases(self) -> Iterator[tuple[int, list[Row | Unusable]]]:
         """Rows that belong together: one alone, or neighbours with the same value of a column."""
-        together, held = self.layout.together, list[Row | Unusable]()
+        together, held = self.of.layout.together, list[Row | Unusable]()
         start, key = 0, None
-        for i, row in enumerate(self.table.scan()):
+        for i, row in enumerate(self.of.table.scan()):
             mine = row.get(together) if together and isinstance(row, dict) else None
             if held and (mine is None or mine != key):
                 yield start, held
@@ -120,7 +88,7 @@ class Records(Sequence[R], Generic[R]):
                 yield record
                 place = next(waiting, None)
         if place is not None:
-            raise PreferenceError(f"{self._parts[0].table.file} has changed while it was read")
+            raise PreferenceError(f"{self._parts[0].of.table.file} has changed while it was read")
 
     def __len__(self) -> int:
         return len(self._places) // 4
@@ -134,7 +102,7 @@ class Records(Sequence[R], Generic[R]):
             return [self[i] for i in range(*index.indices(len(self)))]
         number, first, count, member = self._place(index)
         part = self._parts[number]
-        rows = [part.table.row(i) for i in range(first, first + count)]
+        rows = [part.of.table.row(i) for i in range(first, first + count)]
         made: Any = [r for r in part.make(rows, part.folder) if not isinstance(r, Tie)]
         return made[member]
 
@@ -143,10 +111,21 @@ class Records(Sequence[R], Generic[R]):
         at = range(len(self))[index] * 4
         return self._places[at : at + 4]
 
+    def read_of(self, source: Path | str, how: Reading) -> dict[str, Any]:
+        """For run.json: which files are read and which are not, and which columns are not."""
+        folder, said = Path(source), dict[str, Any]()
+        if folder.is_dir():
+            mine, others = files_of(folder, how.split)
+            names = ([str(p.relative_to(folder)) for p in some[:20]] for some in (mine, others))
+            said = {"split": how.split, **dict(zip(("files", "files_left_out"), names))}
+        unread = sorted({name for part in self._parts for name in part.of.unread})
+        told = {"columns": list(how.columns), "columns_not_read": unread}
+        return said | {name: value for name, value in told.items() if value}
+
     def where(self, index: int) -> tuple[str, int]:
         """The file and the row that a record comes from."""
         number, first, _, _ = self._place(index)
-        return self._parts[number].table.file, first
+        return self._parts[number].of.table.file, first
 
     def select(self, indices: Sequence[int], bad: Sequence[Fault] = ()) -> "Records[R]":
         """Only these records, still on disk; `bad` is added to what was left out."""
@@ -186,7 +165,7 @@ class Stream(Iterable[R], Generic[R]):
                     for record in kept if checked else ():
                         check(record)
                 except Unusable as why:
-                    self._bad.append(Fault(part.table.file, first, str(why)))
+                    self._bad.append(Fault(part.of.table.file, first, str(why)))
                     if not self._skip and not self._eager:
                         raise first_of(self._bad, more_known=False) from None
                     continue
@@ -214,27 +193,8 @@ def read(
 
 def kind_of(source: Path | str, how: Reading = Reading(), among: Sequence[type] = ()) -> type:
     """What a file holds: the first kind of its layout, or the first that is `among` these."""
-    table, layout = _recognised(tables(source, streaming=True, split=how.split)[0], how)
-    kinds = [kind for kind in layout.makes if fits(kind, table)]
+    kinds = recognised(tables(source, streaming=True, split=how.split)[0], how).kinds
     return next((kind for kind in kinds if kind in among), kinds[0])
-
-
-def fits(kind: type, table: RecordTable) -> bool:
-    """Whether answers in a table are pictures, where the kind is one of pictures, or texts."""
-    row = next((row for row in table.scan() if isinstance(row, dict)), {})
-    if not {"chosen", "rejected"} <= row.keys():
-        return True
-    return holds_picture(row["chosen"]) is (kind is ImagePair)
-
-
-def read_of(source: Path | str, how: Reading) -> dict[str, Any]:
-    """For run.json: which files of a folder are read, and which of other splits are not."""
-    folder = Path(source)
-    if not folder.is_dir():
-        return {"columns": list(how.columns)} if how.columns else {}
-    mine, others = files_of(folder, how.split)
-    names = ([str(p.relative_to(folder)) for p in some[:20]] for some in (mine, others))
-    return {"split": how.split, **dict(zip(("files", "files_left_out"), names))}
 
 
 def stream(
@@ -246,60 +206,23 @@ def stream(
 
 def _parts(kind: type, source: Path | str, how: Reading, streaming: bool) -> list[_Part]:
     parts: list[_Part] = []
-    for found in tables(source, streaming, how.split):
-        table, layout = _recognised(found, how)
-        if kind not in layout.makes or not fits(kind, table):
-            held = " or ".join(k.__name__ for k in layout.makes if fits(k, table))
+    for one in (recognised(found, how) for found in tables(source, streaming, how.split)):
+        first = parts[0].of if parts else one
+        both = first.layout.columns, one.layout.columns
+        if not (both[0] <= both[1] or both[1] <= both[0]):
             raise PreferenceError(
-                f"{table.file} has the layout {layout.name}, which holds {held}, not "
+                f"{source} holds files of several layouts: {first.table.file} is "
+                f"{first.layout.name} and {one.table.file} is {one.layout.name}; name one file, or "
+                "put the others away"
+            )
+        if kind not in one.kinds:
+            held = " or ".join(k.__name__ for k in one.kinds)
+            raise PreferenceError(
+                f"{one.table.file} has the layout {one.layout.name}, which holds {held}, not "
                 f"{kind.__name__}; `scoreward pairs make` makes pairs of groups"
             )
-        parts.append(_Part(table, layout, layout.makes[kind], how.pictures or table.folder))
+        parts.append(_Part(one, one.layout.makes[kind], how.pictures or one.table.folder))
     return parts
-
-
-def _recognised(table: RecordTable, how: Reading) -> tuple[RecordTable, Layout]:
-    """A table with its columns called as a layout has them, and the layout.
-
-    Raises PreferenceError where that would be a guess.
-    """
-    names = how.renamed()
-    prompts = [name for name in PROMPTS if name in table.columns and name not in names.values()]
-    here = {*table.columns, *names}
-    answers = here >= {"chosen", "rejected"} or here >= {"completion", "label"}
-    if answers and "prompt" not in here and len(prompts) == 1:
-        names["prompt"] = prompts[0]
-    table = table.renamed(names) if names else table
-    layout = recognise(table.file, table.columns, how.layout)
-    if "prompt" not in table.columns and "caption" not in table.columns:
-        row = next((row for row in table.scan() if isinstance(row, dict)), {})
-        unread = [n for n, value in row.items() if isinstance(value, str) and says(n)]
-        unread = [n for n in unread if n not in layout.columns]
-        if unread:
-            raise PreferenceError(
-                f"{table.file} has no column prompt, and texts that would not be read: "
-                f"{', '.join(unread)}; say what they are, for example --columns "
-                f"prompt={unread[-1]}"
-            )
-    return table, layout
-
-
-def recognise(file: str, columns: Sequence[str], layout: str = "auto") -> Layout:
-    """The layout named, or the first that fits the columns.  Raises PreferenceError."""
-    named = [one for one in KNOWN if layout in ("auto", one.name)]
-    if not named:
-        names = ", ".join(one.name for one in KNOWN)
-        raise PreferenceError(f"there is no layout {layout!r}; there are auto, {names}")
-    fitting = [one for one in named if one.columns <= set(columns)]
-    if fitting:
-        return fitting[0]
-    nearest = min(named, key=lambda one: len(one.columns - set(columns)) / len(one.columns))
-    missing = ", ".join(sorted(nearest.columns - set(columns)))
-    raise PreferenceError(
-        f"{file} has the columns {', '.join(columns) or '(none)'}, which fit no layout that is "
-        f"asked for; {nearest.name}, the nearest, also needs {missing}; layouts are "
-        f"{'; '.join(map(str, named))}"
-    )
 
 
 read_image_pairs = partial(read, ImagePair)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from os.path import normpath
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +28,12 @@ from scoreward.data.preferences.records import (
     TextPair,
     Unusable,
 )
-from scoreward.data.preferences.tables import Row
+from scoreward.data.preferences.tables import PICTURES, Row
 
 LONGEST_PATH = 1024  # characters; what is longer is a picture in base64
+CODED = re.compile(r"(iVBORw0KGgo|/9j/|UklGR|SUkq|TU0AK|Qk)[A-Za-z0-9+/\s]{60,}={0,2}\s*")
+"""A PNG, JPEG, WebP, TIFF or BMP in base64."""
+NAMED = re.compile(rf"\S{{1,{LONGEST_PATH}}}\.({'|'.join(PICTURES)})$", re.IGNORECASE)
 
 
 class Tie(Enum):
@@ -149,22 +151,27 @@ def _spelled(name: str, text: str, folder: Path) -> bytes | Path:
         return _unpacked(name, coded)
     if "://" in text[:12]:
         raise Unusable(f"{name} is an address on the web, {text[:80]}; download its picture first")
-    if len(text) > LONGEST_PATH:
+    if len(text) > LONGEST_PATH or CODED.fullmatch(text):
         return _unpacked(name, text)
-    path = Path(normpath(folder.absolute() / text))
-    if not path.is_relative_to(normpath(folder.absolute())):
+    gone = Unusable(
+        f"{name} names a picture that is not there, {folder / text}; --pictures says where such "
+        "paths begin"
+    )
+    try:
+        path, root = (folder / text).resolve(), folder.resolve()
+        there = path.is_file()
+    except (OSError, ValueError, RuntimeError):  # no path: too long, with a zero, in a circle
+        raise gone from None
+    # a hub's cache has links beside its files, into a folder of its own
+    blobs = root.parents[1] / "blobs" if root.parent.name == "snapshots" else root
+    if not (path.is_relative_to(root) or path.is_relative_to(blobs)):
         raise Unusable(
             f"{name} names a picture outside of {folder}, {text}; --pictures says in which folder "
             "such pictures are"
         )
-    if path.is_file():
-        return path
-    if re.fullmatch(r"[A-Za-z0-9+/\s]{64,}={0,2}\s*", text):
-        return _unpacked(name, text)
-    raise Unusable(
-        f"{name} names a picture that is not there, {folder / text}; --pictures says where such "
-        "paths begin"
-    )
+    if not there:
+        raise gone
+    return path
 
 
 def _unpacked(name: str, text: str) -> bytes:
@@ -175,12 +182,17 @@ def _unpacked(name: str, text: str) -> bytes:
 
 
 def holds_picture(value: object) -> bool:
-    """Whether a cell is a picture by its type: bytes, what `datasets` stores, or a list of one."""
+    """Whether a cell is a picture: bytes, what `datasets` stores, base64, a path, or a list of one.
+
+    A text is a picture's path or address if it has no space and ends as one.
+    """
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, dict):
         return "bytes" in value and "role" not in value
-    return isinstance(value, bytes) or (isinstance(value, str) and value.startswith("data:image/"))
+    if isinstance(value, str):
+        return bool(value.startswith("data:image/") or CODED.fullmatch(value) or NAMED.match(value))
+    return isinstance(value, bytes)
 
 
 def picture(row: Row, name: str, folder: Path) -> Image.Image:

@@ -17,6 +17,7 @@ from scoreward.data.preferences.layouts import (
     Made,
     Make,
     cell,
+    flag,
     maybe,
     number,
     opened,
@@ -24,7 +25,7 @@ from scoreward.data.preferences.layouts import (
     text,
     word,
 )
-from scoreward.data.preferences.records import ImageGroup, ImagePair, Unusable
+from scoreward.data.preferences.records import ImageBinary, ImageGroup, ImagePair, Unusable
 from scoreward.data.preferences.tables import Row
 
 PEOPLE = "people"
@@ -91,12 +92,23 @@ def _more(prompt: str, both: list[Image], votes: list[float]) -> Made:
 
 
 def chosen_pictures(rows: Sequence[Row], folder: Path) -> Made:
-    """Pictures in the columns of answers, as TRL has them."""
+    """Pictures in the columns of answers, as TRL has them; equal scores are a tie."""
     row = rows[0]
     won, lost = (picture(row, name, folder) for name in ("chosen", "rejected"))
-    scores = maybe(row, "score_w"), maybe(row, "score_l")
+    names = ("score_chosen", "score_rejected") if "score_chosen" in row else ("score_w", "score_l")
+    better, worse = (maybe(row, name) for name in names)
+    if better is not None and better == worse and "score_chosen" in row:
+        yield TIE
+        return
     known = word(row, "id"), word(row, "source")
-    yield ImagePair(text(row, "prompt"), won, lost, *scores, *known)
+    yield ImagePair(text(row, "prompt"), won, lost, better, worse, *known)
+
+
+def labelled_picture(rows: Sequence[Row], folder: Path) -> Made:
+    """A picture in the column of the completion, and its label."""
+    row = rows[0]
+    image = picture(row, "completion", folder)
+    yield ImageBinary(text(row, "prompt"), image, flag(row, "label"), id=word(row, "id"))
 
 
 def _gathered(rows: Sequence[Row], folder: Path) -> Ranked:

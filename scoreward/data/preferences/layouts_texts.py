@@ -20,8 +20,9 @@ from scoreward.data.preferences.layouts import (
     prompt_of,
     word,
 )
-from scoreward.data.preferences.layouts_images import chosen_pictures
+from scoreward.data.preferences.layouts_images import chosen_pictures, labelled_picture
 from scoreward.data.preferences.records import (
+    ImageBinary,
     ImagePair,
     Prompt,
     TextBinary,
@@ -30,22 +31,7 @@ from scoreward.data.preferences.records import (
     Unusable,
 )
 from scoreward.data.preferences.tables import Row
-
-PROMPTS = ("question", "instruction", "query", "input", "problem")  # what else prompts are called
-HARMLESS = (
-    *("id", "ids", "uid", "uuid", "hash", "index", "source", "sources", "origin", "dataset"),
-    *("subset", "split", "model", "models", "name", "generator", "annotator", "rater", "user"),
-    *("license", "language", "lang", "date", "time", "timestamp", "url", "score", "scores"),
-    *("rating", "rank", "label", "margin", "category", "type", "topic", "tags", "rationale"),
-)
-"""Words in the name of a column that no model is told."""
-
-
-def says(name: str) -> bool:
-    """Whether a column of this name may be part of what a model is told."""
-    words = re.split(r"[^a-z]+", name.lower())
-    return not set(HARMLESS) & set(words)
-
+from scoreward.data.texts import blank
 
 def _scored(rows: Sequence[Row], folder: Path) -> Made:
     """UltraFeedback binarized; equal scores are a tie."""
@@ -66,25 +52,38 @@ def _pair(rows: Sequence[Row], folder: Path) -> Made:
 def _unpaired(rows: Sequence[Row], folder: Path) -> Made:
     row = rows[0]
     prompt, completion = prompt_of(row), cell(row, "completion")
-    if isinstance(row.get("system"), str) and row["system"].strip():
-        prompt = [{"role": "system", "content": row["system"]}, *_joined(prompt)]
+    if first := _system(row):
+        prompt = [*first, *_joined(prompt)]
     if not isinstance(completion, str):
         prompt, completion = _joined(prompt), messages("completion", completion)
         completion = _answer("completion", completion)
     yield TextBinary(prompt, completion, flag(row, "label"), id=word(row, "id"))
 
 
+def _system(row: Row) -> list[dict[str, str]]:
+    """What a system said, as the first message of a chat.  Raises Unusable."""
+    value = row.get("system")
+    if not isinstance(value, str | None):
+        raise Unusable(f"system is {value!r}, which is not text"[:200])
+    return [] if value is None or blank(value) else [{"role": "system", "content": value}]
+
+
 def _halves(row: Row) -> tuple[Prompt, str, str]:
     """(prompt, chosen, rejected) in whatever form the row has them, below what a system said."""
     chosen, rejected = cell(row, "chosen"), cell(row, "rejected")
     prompt = None if row.get("prompt") is None else prompt_of(row)
-    if isinstance(row.get("system"), str) and row["system"].strip():
-        if prompt is None:
-            raise Unusable("there is a system message, and no prompt to put it before")
-        first = {"role": "system", "content": row["system"]}
-        prompt = [first, *_joined(prompt)]
+    if first := _system(row):
+        prompt = [*first, *_joined(prompt or [])]
     if isinstance(chosen, str) and isinstance(rejected, str):
-        return _cut(chosen, rejected) if prompt is None else (prompt, chosen, rejected)
+        if prompt is not None:
+            return prompt, chosen, rejected
+        halves = _cut(chosen, rejected)
+        if len(halves[0].split()) < 2:  # answers often begin with the same word
+            raise Unusable(
+                f"there is no prompt: chosen and rejected only share {halves[0]!r}; --columns "
+                "prompt=COLUMN says where it is"
+            )
+        return halves
     if isinstance(chosen, str) or isinstance(rejected, str):
         raise Unusable("of chosen and rejected one is text and the other messages")
     return _chats(prompt, messages("chosen", chosen), messages("rejected", rejected))
@@ -130,16 +129,17 @@ def _answer(name: str, chat: Sequence[Mapping[str, str]]) -> str:
     if not ends or ("assistant", "assistant") in pairwise(roles):
         said = ", ".join(roles) or "nothing"
         raise Unusable(f"{name} should end in one answer of the assistant, and ends in {said}")
-    if any(not one["content"].strip() for one in chat):
+    if any(blank(one["content"]) for one in chat):
         raise Unusable(f"a turn of {name} is empty")
     return chat[0]["content"] if len(chat) == 1 else Turns(chat)
 
 
 PUBLIC_TEXTS = (
     Layout("ultrafeedback", frozenset({"chosen", "rejected", "score_chosen", "score_rejected"}),
-           {TextPair: _scored}),
+           {TextPair: _scored, ImagePair: chosen_pictures}),
     Layout("trl explicit", frozenset({"prompt", "chosen", "rejected"}),
            {TextPair: _pair, ImagePair: chosen_pictures}),
     Layout("trl implicit", frozenset({"chosen", "rejected"}), {TextPair: _pair}),
-    Layout("trl unpaired", frozenset({"prompt", "completion", "label"}), {TextBinary: _unpaired}),
+    Layout("trl unpaired", frozenset({"prompt", "completion", "label"}),
+           {TextBinary: _unpaired, ImageBinary: labelled_picture}),
 )  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any, Self
 from PIL.Image import Image
 
 from scoreward.data.pictures import rgb
+from scoreward.data.texts import blank
 
 GO_ON = "--skip-bad (skip_bad=True) leaves such rows out and counts them"
 Prompt = str | Sequence[Mapping[str, str]]
@@ -172,7 +173,7 @@ def check(record: Record) -> None:
         case ImageGroup():
             members, numbers = record.images, dict(record.scores)
     for name, text in texts.items():
-        if not text.strip():
+        if blank(text):
             raise Unusable(f"{name} is empty")
         try:
             text.encode()

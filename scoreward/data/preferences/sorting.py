@@ -98,16 +98,17 @@ def once(pairs: Iterable[Pair]) -> list[int]:
 
 def mark_of(picture: Image) -> bytes:
     """A mark of what a picture looks like."""
-    return _digest(rgb(picture))
+    return _digest(picture)
 
 
 def _digest(*parts: str | Image) -> bytes:
-    """A mark of texts and pixels that no other texts and pixels have."""
+    """A mark of texts and of pictures as they look, that no others have."""
     mark = hashlib.blake2b(digest_size=16)
     for part in parts:
-        head, body = (part.mode, part.tobytes()) if isinstance(part, Image) else ("", part.encode())
-        size = part.size if isinstance(part, Image) else ()
-        mark.update(repr((head, size, len(body))).encode())
+        size, body = (), part.encode() if isinstance(part, str) else b""
+        if isinstance(part, Image):
+            size, body = part.size, rgb(part).tobytes()
+        mark.update(repr((size, len(body))).encode())
         mark.update(body)
     return mark.digest()
 

@@ -57,17 +57,19 @@ class RecordTable:
         if twice := [name for name in kept if name in columns]:
             raise PreferenceError(
                 f"{self.file} has a column {twice[0]!r} already, so {columns[twice[0]]!r} cannot "
-                "be called that; give the former another name too"
+                "be called that; rename one of them in the file"
             )
-        source = {name: name for name in kept} | dict(columns)
+        called = {before: name for name, before in columns.items()}
 
         def changed(row: Row) -> Row:
-            return {name: row.get(before) for name, before in source.items() if before in row}
+            return {called.get(name, name): value for name, value in row.items()}
 
         def scan() -> Iterator[Row | Unusable]:
             return (row if isinstance(row, Unusable) else changed(row) for row in self.scan())
 
-        return replace(self, columns=tuple(source), scan=scan, row=lambda i: changed(self.row(i)))
+        return replace(
+            self, columns=(*kept, *columns), scan=scan, row=lambda i: changed(self.row(i))
+        )
 
 
 def tables(source: Path | str, streaming: bool = False, split: str = "train") -> list[RecordTable]:
