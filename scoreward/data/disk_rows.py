@@ -54,38 +54,48 @@ class DiskRows:
 
 
 def kept(path: Path | None, rows: Iterable[Tensor], count: int) -> DiskRows:
-    """What is in a file; if it is not there, `rows` are written to it one after another.
+    """What is in a file; if it is not there whole, `rows` are written to it one after another.
 
     Without a path they are kept until the program ends. Raises ValueError for rows that are not
-    finite or not of one shape.
+    finite, not of one shape, or not so many.
     """
-    path = path or Path(tempfile.mkdtemp(dir=_passing())) / "rows.npy"
-    if not path.is_file():
-        with written_whole(path) as aside, aside.open("wb") as file:
-            shape = None
-            for number, row in enumerate(rows):
-                if not torch.isfinite(row).all():
-                    raise ValueError(f"picture {number} is read as numbers that are not finite")
-                if shape is None:
-                    shape, dtype = tuple(row.shape), row.numpy().dtype
-                    head = {"descr": dtype.str, "fortran_order": False, "shape": (count, *shape)}
-                    np.lib.format.write_array_header_1_0(file, head)
-                if tuple(row.shape) != shape:
-                    raise ValueError(
-                        f"picture {number} has the shape {tuple(row.shape)}, not {shape}"
-                    )
-                file.write(row.contiguous().numpy().tobytes())
-    with path.open("rb") as file:
-        np.lib.format.read_magic(file)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        return DiskRows(path, file.tell(), tuple(shape[1:]), dtype.str, range(count))
+    path = path or Path(tempfile.mkdtemp(dir=_passing().name)) / "rows.npy"
+    if found := _opened(path, count):
+        return found
+    with written_whole(path) as aside, aside.open("wb") as file:
+        shape, written = None, 0
+        for number, row in enumerate(rows):
+            if not torch.isfinite(row).all():
+                raise ValueError(f"picture {number} is read as numbers that are not finite")
+            if shape is None:
+                shape, dtype = tuple(row.shape), row.numpy().dtype
+                head = {"descr": dtype.str, "fortran_order": False, "shape": (count, *shape)}
+                np.lib.format.write_array_header_1_0(file, head)
+            if tuple(row.shape) != shape:
+                raise ValueError(f"picture {number} has the shape {tuple(row.shape)}, not {shape}")
+            file.write(row.contiguous().numpy().tobytes())
+            written += 1
+        if written != count:
+            raise ValueError(f"{written} pictures came, expected {count}; has their file changed?")
+    if found := _opened(path, count):
+        return found
+    raise ValueError(f"{path} was changed while it was written; begin again")
+
+
+def _opened(path: Path, count: int) -> DiskRows | None:
+    """A file of so many rows; None for what is not there, or was cut off by a crash."""
+    try:
+        with path.open("rb") as file:
+            np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            whole = file.tell() + int(np.prod(shape)) * dtype.itemsize == path.stat().st_size
+            made = DiskRows(path, file.tell(), tuple(shape[1:]), dtype.str, range(count))
+    except (OSError, ValueError):
+        return None
+    return made if whole and shape[0] == count else None
 
 
 @cache
-def _passing() -> str:
+def _passing() -> tempfile.TemporaryDirectory[str]:
     """A folder that is gone when the program ends."""
-    _FOLDERS.append(tempfile.TemporaryDirectory(prefix="scoreward"))
-    return _FOLDERS[0].name
-
-
-_FOLDERS: list[tempfile.TemporaryDirectory[str]] = []
+    return tempfile.TemporaryDirectory(prefix="scoreward")

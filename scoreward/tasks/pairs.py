@@ -131,7 +131,7 @@ def labels(paired: Paired, model: Model) -> Labels:
     found = _fitting(known, model, paired.skip_bad)
     listed = Listing.of(found)
     made, whole = divided(listed, paired.pairs_share), on_disk(found, model, listed)
-    wanted, prompts = [one.desirable for one in found], listed.keys
+    wanted, prompts = [value == 1.0 for value in listed.values], listed.keys
     couples = coupled(made.away, prompts, wanted)
     winners, losers = ([both[side] for both in couples] for side in (0, 1))
     asked = [prompts[i] for i in winners]
@@ -161,13 +161,13 @@ def coupled(
 def in_space(pairs: Sequence[ImagePair], model: Model, listed: Listing | None = None) -> PairData:
     """Pictures of records as x0, on disk: pixels of a pixel model, latents of a diffusers model."""
     listed = listed or Listing.of(pairs)
-    rows, scores = on_disk(pairs, model, listed), [(one.score_w, one.score_l) for one in pairs]
-    gaps = [won - lost for won, lost in scores if won is not None and lost is not None]
+    rows = on_disk(pairs, model, listed)
+    gaps = [gap for gap in listed.values if gap is not None]
     return PairData(
         winner=rows.some(range(0, len(rows), 2)),
         loser=rows.some(range(1, len(rows), 2)),
         prompts=listed.keys,
-        gap=torch.tensor(gaps) if len(gaps) == len(scores) else None,
+        gap=torch.tensor(gaps) if len(gaps) == len(rows) // 2 else None,
     )
 
 

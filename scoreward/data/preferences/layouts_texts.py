@@ -4,7 +4,6 @@ A completion may be text or messages, and the prompt may stand in its own column
 both completions begin with. Messages become the chat before the last answer, and that answer.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -32,6 +31,7 @@ from scoreward.data.preferences.records import (
 )
 from scoreward.data.preferences.tables import Row
 from scoreward.data.texts import blank
+
 
 def _scored(rows: Sequence[Row], folder: Path) -> Made:
     """UltraFeedback binarized; equal scores are a tie."""

@@ -10,6 +10,7 @@ from PIL.Image import Image
 from scoreward.data.holding import Cut, cut, share_of
 from scoreward.data.pictures import rgb
 from scoreward.data.preferences.records import (
+    Binary,
     ImageBinary,
     ImagePair,
     Pair,
@@ -45,16 +46,24 @@ def split(records: Iterable[Record], held_out: float) -> tuple[list[int], list[i
 
 @dataclass(frozen=True)
 class Listing:
-    """What records are told apart by: their prompts as texts, and marks of their pictures."""
+    """Of records their prompts as texts, marks of their pictures, and what they are worth."""
 
     keys: Sequence[str]
     marks: Sequence[Sequence[bytes]]
+    values: Sequence[float | None]  # of a pair the gap of its scores, of one picture its label
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> "Listing":
         """In one pass, and no picture is held."""
-        each = [(key_of(r.prompt), [mark_of(image) for image in pictures(r)]) for r in records]
-        return cls([key for key, _ in each], [marks for _, marks in each])
+        keys, marks, values = list[str](), list[list[bytes]](), list[float | None]()
+        for one in records:
+            keys.append(key_of(one.prompt))
+            marks.append([mark_of(image) for image in pictures(one)])
+            worth = float(one.desirable) if isinstance(one, Binary) else None
+            if isinstance(one, Pair) and one.score_w is not None and one.score_l is not None:
+                worth = one.score_w - one.score_l
+            values.append(worth)
+        return cls(keys, marks, values)
 
 
 def divided(records: Iterable[Record] | Listing, held_out: float) -> Cut:

@@ -3,7 +3,7 @@
 A round is `geometry.prompts` pairs. A curriculum opens easy pairs first.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
