@@ -236,6 +236,7 @@ def test_there_are_forty_odd_things_and_every_command_reads_some() -> None:
     assert reading | without == set(cli.COMMANDS)
 
 
+TWO = "a\nb"
 Given = Callable[[Path], list[str]]
 WRONG: dict[str, tuple[Given, str]] = {
     "a weight too many": (
@@ -260,7 +261,7 @@ WRONG: dict[str, tuple[Given, str]] = {
         lambda home: ["train", "vgrpo", "--reward", "contrst"], "the nearest are contrast",
     ),
     "a share of everything": (
-        lambda home: ["train", "vgrpo", "--prompts", str(made(home / "p.txt")), "--share", "1"],
+        lambda home: ["train", "vgrpo", "--share", "1", "--prompts", f"{made(home / 'p.txt', TWO)}"],
         "share",
     ),
 }  # fmt: skip
