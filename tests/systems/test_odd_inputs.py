@@ -261,7 +261,8 @@ WRONG: dict[str, tuple[Given, str]] = {
         lambda home: ["train", "vgrpo", "--reward", "contrst"], "the nearest are contrast",
     ),
     "a share of everything": (
-        lambda home: ["train", "vgrpo", "--share", "1", "--prompts", f"{made(home / 'p.txt', TWO)}"],
+        lambda home: [*("train", "vgrpo", "--share", "1", "--prompts"),
+                      str(made(home / "p.txt", TWO))],
         "share",
     ),
 }  # fmt: skip
