@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -122,7 +121,14 @@ def test_prompts_that_the_reward_cannot_judge_are_named_before_anything_is_made(
     file.write_text('a sign "!!!"\na sign "$$$"\na sign ""\nein Schild „…“\na sign «OUI»\na cat\n')
     words = words_of("sd35_vgrpo", saved("sd3"), file)
     words[words.index("colorfulness")] = "legible"
-    make: Any = on_paper if command == "plan" else lambda *given: build(*given, "scoreward train")
+
+    def make(recipe: str, words: list[str]) -> None:
+        _ = (
+            on_paper(recipe, words)
+            if command == "plan"
+            else build(recipe, words, "scoreward train")
+        )
+
     with pytest.raises(ValueError, match=r"'legible' can say nothing of 4 of the prompts, such as"):
         make("sd35_vgrpo", [*words, "--task.share", "0"])
     file.write_text("a sign «OUI»\nein Schild „STOP“\na poster 「HELLO」\na plain cat\n")
