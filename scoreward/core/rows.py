@@ -46,7 +46,8 @@ class Rows:
 
     def joined(self, parts: "Sequence[Self]") -> Self:
         """All parts, of which this is the first, one after the other."""
-        return join(parts)
+        names = self.__dataclass_fields__
+        return type(self)(**{n: join([getattr(p, n) for p in parts]) for n in names})
 
     def split(self, size: int) -> Iterator[Self]:
         """Consecutive pieces of at most `size` rows."""
@@ -75,6 +76,13 @@ class Looked(Rows):
 
     def repeat(self, times: int) -> "Looked":
         return Looked(self.table, self.index.repeat_interleave(times))
+
+    def joined(self, parts: "Sequence[Tensor | Rows]") -> Any:
+        """Numbers where all look in one table, else the rows themselves."""
+        same = [p for p in parts if isinstance(p, Looked) and p.table is self.table]
+        if len(same) == len(parts):
+            return Looked(self.table, torch.cat([p.index for p in same]))
+        return join([whole(p) for p in parts])
 
     def rows(self) -> "Tensor | Rows":
         """The rows themselves."""
@@ -126,12 +134,6 @@ def join(parts: Sequence[T]) -> T:
     first = parts[0]
     if first is None:
         return first
-    if isinstance(first, Looked):
-        same = all(p.table is first.table for p in parts if isinstance(p, Looked))
-        if same and all(isinstance(p, Looked) for p in parts):
-            return cast(T, Looked(first.table, torch.cat([cast(Looked, p).index for p in parts])))
-        return cast(T, join([whole(p) for p in parts]))
     if isinstance(first, Rows):
-        names = first.__dataclass_fields__
-        return type(first)(**{n: join([getattr(p, n) for p in parts]) for n in names})
+        return cast(T, first.joined(cast(list[Any], list(parts))))
     return cast(T, torch.cat(cast(list[Tensor], list(parts))))

@@ -15,7 +15,8 @@ def test_single_runs_on_the_same_prompts_are_told_apart_by_the_prompts(fake_run:
         settings = {"recipe": "portraits_nft"}
         two = [fake_run("a"), fake_run("b", about=settings, **other)]
         (task,) = tasks(read_inputs(two))
-        shutil.rmtree(two[0]), shutil.rmtree(two[1])
+        for folder in two:
+            shutil.rmtree(folder)
         return sentences.headline(task)
 
     end = "One seed each, so this is of two runs and not of methods: "

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from scoreward import cli
+from tests.support.matrix import mostly_long
 
 SMALL = ("--budget.rounds", "1", "--held-out.prompts", "2", "--geometry.prompts", "2")
 Odd = dict[str, bytes | str | None]
@@ -290,7 +291,7 @@ def test_a_wrong_name_does_not_print_every_name(
         assert re.search(r"scoreward (methods|tasks)", said)
 
 
-@pytest.mark.parametrize("name", ["[/x]", "[bold]", "a b", "ü", "-", "a'b"])
+@pytest.mark.parametrize("name", mostly_long(["[/x]", "[bold]", "a b", "ü", "-", "a'b"], ["[/x]"]))
 def test_odd_names_of_folders_are_no_matter(
     name: str, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

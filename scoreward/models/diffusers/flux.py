@@ -1,9 +1,11 @@
 """FLUX.1 dev and schnell, and Kontext, which edits a picture."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from scoreward.models.diffusers.family import (
@@ -18,7 +20,7 @@ from scoreward.models.diffusers.family import (
     sides,
     unpacked,
 )
-from scoreward.models.diffusers.text import Text
+from scoreward.models.diffusers.text import Extent, Text
 
 
 class Flux(Family):
@@ -51,10 +53,9 @@ class Flux(Family):
         height, width = x_t.shape[-2:]
         sequence, where = packed(x_t), places(height // 2, width // 2, 0, x_t)
         if cond.image is not None and cond.extent is not None:
-            shapes = cond.extent.unique(dim=0).tolist()
-            if len(shapes) > 1:  # pictures of one shape at a time: no row waits for another's
-                return self._each_shape(network, x_t, t, cond, shapes)
-            ((h, w),) = shapes
+            if len(cond.extent.known) > 1:  # of one shape at a time: no row waits for another's
+                return self._each_shape(network, x_t, t, cond, cond.extent.sides)
+            ((h, w),) = cond.extent.known
             sequence = torch.cat([sequence, cond.image[:, : h * w]], 1)
             where = torch.cat([where, places(h, w, 1, x_t)])
         answer = network.main(
@@ -70,13 +71,19 @@ class Flux(Family):
         return unpacked(answer[:, : height * width // 4], height, width)
 
     def _each_shape(
-        self, network: Network, x_t: Tensor, t: Tensor, cond: Text, shapes: list[list[int]]
+        self, network: Network, x_t: Tensor, t: Tensor, cond: Text, sides: Int[Tensor, "batch 2"]
     ) -> Tensor:
         """Rows with pictures to edit of one shape together, in the order they came."""
-        extent = torch.zeros(0, 2) if cond.extent is None else cond.extent
-        rows = [(extent == extent.new_tensor(shape)).all(1).nonzero() for shape in shapes]
-        found = [self.call(network, x_t[i], t[i], cond[i]) for i in (one[:, 0] for one in rows)]
-        return torch.cat(found)[torch.cat(rows)[:, 0].argsort()]
+        rows: dict[tuple[int, int], list[int]] = {}
+        for row, (h, w) in enumerate(sides.tolist()):
+            rows.setdefault((h, w), []).append(row)
+        at = [torch.tensor(some, device=x_t.device) for some in rows.values()]
+        asked = [
+            replace(cond[i], extent=Extent(sides[i], frozenset([shape])))
+            for i, shape in zip(at, rows, strict=True)
+        ]
+        found = [self.call(network, x_t[i], t[i], c) for i, c in zip(at, asked, strict=True)]
+        return torch.cat(found)[torch.cat(at).argsort()]
 
 
 class FluxKontext(Flux):

@@ -22,7 +22,7 @@ from scoreward.data.prompts import NEGATIVE, Instruction
 from scoreward.data.store import TensorStore
 from scoreward.data.unread import Tokens, unread
 from scoreward.models.diffusers.family import VAE, Family, Size, Upstream
-from scoreward.models.diffusers.text import Remembered, Text
+from scoreward.models.diffusers.text import Extent, Remembered, Text
 from scoreward.models.diffusers.versions import quietly
 
 
@@ -150,7 +150,7 @@ class Prompts:
         pictures = [self._reference(p.image) for p in prompts if isinstance(p, Instruction)]
         images, extents = zip(*pictures, strict=True)
         device = text.states.device
-        extent = torch.tensor(extents, device=device)
+        extent = Extent.of(torch.tensor(extents)).to(device)
         return replace(text, image=torch.cat(images).to(device), extent=extent)
 
     def _reference(self, path: Path) -> tuple[Float[Tensor, "1 places deep"], tuple[int, int]]:

@@ -5,9 +5,10 @@ prompt, so that another model or another prompt never finds it.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -17,6 +18,31 @@ from torch.nn import functional as F
 from scoreward.core.rows import Rows, join
 from scoreward.data.store import TensorStore
 from scoreward.made_of import add_content
+
+
+@dataclass(frozen=True)
+class Extent(Rows):
+    """Rows and columns of pictures' tokens, and which there may be: known without asking a device.
+
+    A chain whose pictures have one shape waits for nobody.
+    """
+
+    sides: Int[Tensor, "batch 2"]
+    known: frozenset[tuple[int, int]]
+
+    @classmethod
+    def of(cls, sides: Int[Tensor, "batch 2"]) -> "Extent":
+        """Of sides that are on the CPU."""
+        return cls(sides, frozenset((rows, columns) for rows, columns in sides.tolist()))
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return replace(self, sides=change(self.sides))
+
+    def joined(self, parts: Sequence[Rows]) -> Self:
+        """All rows; of the shapes those that any part may have."""
+        all_ = [part for part in parts if isinstance(part, Extent)]
+        known = self.known.union(*(part.known for part in all_))
+        return replace(self, sides=torch.cat([part.sides for part in all_]), known=known)
 
 
 @dataclass(frozen=True)
@@ -31,7 +57,7 @@ class Text(Rows):
     pooled: Float[Tensor, "batch wide"] | None = None
     mask: Int[Tensor, "batch tokens"] | None = None  # 1 where a token counts
     image: Shaped[Tensor, "batch places deep"] | None = None
-    extent: Int[Tensor, "batch 2"] | None = None  # rows and columns of its tokens
+    extent: Extent | None = None  # of the tokens of `image`
     away_states: Float[Tensor, "batch tokens dim"] | None = None
     away_pooled: Float[Tensor, "batch wide"] | None = None
     away_mask: Int[Tensor, "batch tokens"] | None = None
@@ -80,13 +106,25 @@ class Remembered:
     ) -> Text:
         """Rows of all keys; `make` is asked for the positions of those that are not there yet."""
         first = {key: i for i, key in reversed(list(enumerate(keys)))}
-        found = {k: Text(**row) for k in first if (row := self.store.read(k)) is not None}
+        found = {k: _of(row) for k in first if (row := self.store.read(k)) is not None}
         missing = sorted(i for key, i in first.items() if key not in found)
         for start in range(0, len(missing), batch):
             places = missing[start : start + batch]
             made = make(places)
             for n, place in enumerate(places):
                 found[keys[place]] = row = made[n : n + 1].to("cpu")
-                parts = {name: value for name, value in vars(row).items() if value is not None}
-                self.store.write(keys[place], parts)
+                self.store.write(keys[place], _parts(row))
         return join([found[key] for key in keys])
+
+
+def _parts(row: Text) -> dict[str, Tensor]:
+    """What is kept of a row."""
+    parts = {name: value for name, value in vars(row).items() if isinstance(value, Tensor)}
+    return parts if row.extent is None else {**parts, "extent": row.extent.sides}
+
+
+def _of(parts: Mapping[str, Tensor]) -> Text:
+    """A row from what was kept of it."""
+    others = {name: value for name, value in parts.items() if name != "extent"}
+    sides = parts.get("extent")
+    return Text(**others, extent=None if sides is None else Extent.of(sides))
