@@ -12,11 +12,11 @@ from safetensors.torch import load_file, save_file
 from scoreward.core.keys import Key
 from scoreward.data import instructions
 from scoreward.data.preferences.builtin import asked, instruction_groups
-from scoreward.data.preferences.records import TextGroup
+from scoreward.data.preferences.records import Prompt, TextGroup
 from scoreward.methods.texts import TextMethod, measured
 from scoreward.models.lora import LoRA
 from scoreward.models.texts.generation import TextSampling, Writer
-from scoreward.models.texts.language import LanguageModel, Prompt
+from scoreward.models.texts.language import LanguageModel
 from scoreward.models.texts.loading import LanguageLoading, TinyLlama, load_language, smollm
 from scoreward.objectives.base import Objective
 from scoreward.training.geometry import Geometry
@@ -129,7 +129,7 @@ def taught(updates: int = 600, batch: int = 64) -> dict[str, torch.Tensor]:
     for update in range(updates):
         chosen = (key / update).integers(len(every), batch).tolist()
         prompts = [every[i] for i in chosen]
-        rows = [model.sequence(p, clumsy(p, update)) for p in prompts]
+        rows = [model.text.sequence(p, clumsy(p, update)) for p in prompts]
         said = model.padded(rows)
         log_prob = model.reading(said.token, said.mask, None).log_prob
         loss = -log_prob.sum() / said.mask.sum()

@@ -71,7 +71,7 @@ def theirs(trainer: Trainer, rows: Any, known: bool, folder: str) -> Callable[[]
         ref_model=copy.deepcopy(network),
         args=args,
         train_dataset=Dataset.from_list(texts),
-        processing_class=trainer.model.tokenizer,
+        processing_class=trainer.model.text.tokenizer,
     )
     both = join([rows.winner, rows.loser]).shortened()
     places = torch.arange(both.token.shape[1], device=both.token.device)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from scoreward.data.preferences.records import TextBinary, TextPair
+from scoreward.data.preferences.records import Prompt, TextBinary, TextPair
 from scoreward.data.preferences.sorting import text_halves
 from scoreward.losses import methods as losses
 from scoreward.losses import separate
@@ -13,7 +13,7 @@ from scoreward.losses.language import PreferenceLoss
 from scoreward.losses.pairs import TextLoss
 from scoreward.methods.base import Draws, Given, Method, Setting, Settings
 from scoreward.models.texts.generation import TextSampling, Writer
-from scoreward.models.texts.language import LanguageModel, Prompt
+from scoreward.models.texts.language import LanguageModel
 from scoreward.objectives.base import Objective
 from scoreward.objectives.texts.batch import AOT, BCO, Sorted, UnpairedAOT
 from scoreward.objectives.texts.kto import KTO
@@ -68,11 +68,11 @@ class HeldOutTexts:
         scorers: Mapping[str, TextScore],
     ) -> Writing | None:
         """Answers to the first prompts that leave room for them."""
-        room, chosen = model.context - self.tokens, list[Prompt]()
+        room, chosen = model.text.context - self.tokens, list[Prompt]()
         for prompt in prompts:
             if len(chosen) == self.prompts:
                 break
-            if len(model.prompt_tokens(prompt)) <= room:
+            if len(model.text.prompt_tokens(prompt)) <= room:
                 chosen.append(prompt)
         if not chosen:
             return None

@@ -62,7 +62,7 @@ def from_file(file: TextFile, model: LanguageModel, held_out: HeldOutTexts) -> T
     binary = kind_of(path, how, (TextPair, TextBinary)) is TextBinary
     found: Any = (read_text_binary if binary else read_text_pairs)(path, skip, how)
     records: Records[Any] = check_lengths(
-        found, lambda prompt: len(model.prompt_tokens(prompt)), model.context, skip
+        found, lambda prompt: len(model.text.prompt_tokens(prompt)), model.text.context, skip
     )
     made = divided(records, held_out.share)
     train = [records[i] for i in made.kept]

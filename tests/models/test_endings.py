@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from scoreward.core.keys import Key
 from scoreward.data.preferences.records import Turns
 from scoreward.models.texts.generation import TextSampling, Writer, answer
 from scoreward.models.texts.language import LanguageModel
-from scoreward.models.texts.loading import LanguageLoading, TinyLlama, byte_tokenizer
+from scoreward.models.texts.loading import LanguageLoading, TinyLlama, byte_tokenizer, prepared
+from scoreward.models.texts.tokenization import Tokenization
 from scoreward.training.held import unread_of
 
 CHATML = (
@@ -49,20 +51,25 @@ MORE = Turns(
 )
 
 
-def model_of(template: str | None, lenient: bool = False) -> LanguageModel:
-    """A model that is never asked, with a tokenizer of bytes and the marks of a template."""
+def model_of(template: str | None, lenient: bool = False) -> Tokenization:
+    """A tokenizer of bytes and the marks of a template."""
     tokenizer = byte_tokenizer()
     if template is not None:
         marks = [AddedToken(mark, special=True) for mark in MARKS[template]]
         tokenizer.add_special_tokens({"additional_special_tokens": marks})
         tokenizer.chat_template = template
-    return LanguageModel(torch.nn.Linear(1, 1), tokenizer, 256, lenient=lenient)
+    return Tokenization(tokenizer, 256, lenient=lenient)
 
 
-def shown(model: LanguageModel, prompt: Any, answer: str) -> tuple[int, int, str]:
+def bare(text: Tokenization) -> LanguageModel:
+    """A model that is never asked."""
+    return LanguageModel(torch.nn.Linear(1, 1), text)
+
+
+def shown(model: Tokenization, prompt: Any, answer: str) -> tuple[int, int, str]:
     """How many tokens, how many trained, and the trained text."""
     one = model.sequence(prompt, answer)
-    block = model.padded([one])
+    block = bare(model).padded([one])
     trained = block.token[0][block.mask[0]].tolist()
     assert len(trained) == one.length
     return len(one[0]), len(trained), model.tokenizer.decode(trained)
@@ -135,11 +142,11 @@ def test_a_template_that_rewrites_or_hides_answers_is_refused() -> None:
 
 def test_what_is_cut_has_no_end_and_says_so() -> None:
     model = model_of(CHATML)
-    small = LanguageModel(model.network, model.tokenizer, 24)
+    small = replace(model, context=24)
     assert small.sequence(ASKED, "2").cut
     assert small.sequence(ASKED, "2")[0] == model.sequence(ASKED, "2")[0][:24]
     assert not model.sequence(ASKED, "2").cut
-    middle = LanguageModel(model.network, model.tokenizer, 30)
+    middle = replace(model, context=30)
     several = middle.sequence(ASKED, MORE)
     assert (len(several[0]), several.length) == (30, 2)
 
@@ -149,8 +156,9 @@ def test_all_stops_end_an_answer_and_the_one_drawn_is_kept() -> None:
     model = TinyLlama(width=16, layers=1, heads=1).build(LanguageLoading(adapters=False))
     network: Any = model.network
     network.generation_config.eos_token_id = [7, 9]
-    assert set(model.stops("a")) == {model.tokenizer.eos_token_id, 7, 9}
-    assert model.stops("a")[0] == model.tokenizer.eos_token_id
+    text = prepared(network, model.text.tokenizer, LanguageLoading(adapters=False), "").text
+    assert set(text.stops("a")) == {model.text.tokenizer.eos_token_id, 7, 9}
+    assert text.stops("a")[0] == model.text.tokenizer.eos_token_id
     one = TextSampling(temperature=0, max_tokens=3)
     first = answer(network, [[5, 6]], [Key((0,))], one, [])[0].tokens[0]
     (ended,) = answer(network, [[5, 6]], [Key((0,))], one, [first, 9])
@@ -168,7 +176,7 @@ def test_a_writer_stops_at_the_end_of_a_turn(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr("scoreward.models.texts.generation.answers", watched)
     model = model_of(LLAMA)
-    Writer().write(model, [ASKED], 0)
+    Writer().write(bare(model), [ASKED], 0)
     end = model.tokenizer.convert_tokens_to_ids("<|eot_id|>")
     assert list(seen[0]) == [end, model.tokenizer.eos_token_id]
 

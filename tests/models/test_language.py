@@ -29,7 +29,7 @@ def small(loading: LanguageLoading = LanguageLoading(adapters=False)) -> Languag
 
 
 def asked(model: LanguageModel, width: int = 0, wanted: Wanted | None = None) -> Said:
-    rows = model.padded([model.sequence(*text) for text in TEXTS], width)
+    rows = model.padded([model.text.sequence(*text) for text in TEXTS], width)
     return model.reading(rows.token, rows.mask, wanted)
 
 
@@ -39,7 +39,7 @@ def one_by_one(model: LanguageModel) -> tuple[list[list[float]], list[float], li
     network: Any = model.network
     log_probs, entropies, weights = [], [], []
     for prompt, completion in TEXTS:
-        ids, given = model.sequence(prompt, completion)
+        ids, given = model.text.sequence(prompt, completion)
         each, entropy, surprise = [], [], []
         for at in range(given, len(ids)):
             law = network(input_ids=torch.tensor([ids[:at]])).logits[0, -1].softmax(-1)
@@ -55,7 +55,7 @@ def one_by_one(model: LanguageModel) -> tuple[list[list[float]], list[float], li
 def test_a_batch_says_what_single_texts_say_token_by_token() -> None:
     model = small()
     said = asked(model, wanted=Wanted(entropy=True, weight=True))
-    rows = model.padded([model.sequence(*text) for text in TEXTS])
+    rows = model.padded([model.text.sequence(*text) for text in TEXTS])
     log_probs, entropies, weights = one_by_one(model)
     for row, each in enumerate(log_probs):
         found = said.log_prob[row][rows.mask[row]]
@@ -68,7 +68,7 @@ def test_a_batch_says_what_single_texts_say_token_by_token() -> None:
 
 def test_outside_completions_there_is_nothing() -> None:
     model = small()
-    rows = model.padded([model.sequence(*text) for text in TEXTS])
+    rows = model.padded([model.text.sequence(*text) for text in TEXTS])
     assert not asked(model).log_prob[~rows.mask].any()
 
 
@@ -82,33 +82,33 @@ def test_padding_changes_nothing() -> None:
 
 def test_the_mask_is_the_completion_and_its_end() -> None:
     model = small()
-    ids, given = model.sequence("ab", "cd")
-    assert ids[-1] == model.tokenizer.eos_token_id
-    assert model.tokenizer.decode(ids[given:-1]) == "cd"
+    ids, given = model.text.sequence("ab", "cd")
+    assert ids[-1] == model.text.tokenizer.eos_token_id
+    assert model.text.tokenizer.decode(ids[given:-1]) == "cd"
     rows = model.padded([(ids, given)], len(ids) + 3)
     assert rows.mask[0].tolist() == [False] * given + [True] * 3 + [False] * 3
     assert rows.lengths().tolist() == [3]
 
 
 def test_a_prompt_of_nothing_still_has_a_token_before_the_completion() -> None:
-    ids, given = small().sequence("", "x")
+    ids, given = small().text.sequence("", "x")
     assert (given, len(ids)) == (1, 3)
 
 
 def test_completions_are_cut_at_the_end_and_long_prompts_refused() -> None:
     model = small()
-    ids, given = model.sequence("p" * 60, "q" * 60)
+    ids, given = model.text.sequence("p" * 60, "q" * 60)
     assert (given, len(ids)) == (60, 64)
     with pytest.raises(ValueError, match=r"64 tokens, which leaves no room .* context of 64"):
-        model.sequence("p" * 64, "q")
+        model.text.sequence("p" * 64, "q")
 
 
 def test_messages_go_through_the_template() -> None:
     model = small()
-    assert model.rendered([{"role": "user", "content": "hi"}]) == "user: hi\nassistant: "
-    model.tokenizer.chat_template = None
+    assert model.text.rendered([{"role": "user", "content": "hi"}]) == "user: hi\nassistant: "
+    model.text.tokenizer.chat_template = None
     with pytest.raises(ValueError, match="no chat template, so a prompt must be text"):
-        model.rendered([{"role": "user", "content": "hi"}])
+        model.text.rendered([{"role": "user", "content": "hi"}])
 
 
 def test_a_head_with_something_behind_it_is_noticed() -> None:
@@ -145,7 +145,7 @@ def test_adapters_off_is_the_base_model_and_costs_adapters_only() -> None:
         for parameter in weights.parameters.values():
             parameter.add_(0.1)
     weights.stepped()
-    rows = base.padded([base.sequence(*text) for text in TEXTS])
+    rows = base.padded([base.text.sequence(*text) for text in TEXTS])
     expected = base.reading(rows.token, rows.mask, None).log_prob
     torch.testing.assert_close(reference(rows.token, rows.mask, None).log_prob, expected)
     moved = adapted.reading(rows.token, rows.mask, None).log_prob
@@ -158,7 +158,7 @@ def test_the_reference_carries_no_gradient() -> None:
     model = small(ADAPTED)
     weights = Weights(model.network)
     weights.commit("reference")
-    rows = model.padded([model.sequence(*text) for text in TEXTS])
+    rows = model.padded([model.text.sequence(*text) for text in TEXTS])
     said = Snapshot(model.reading, weights, "reference")(rows.token, rows.mask, None)
     assert not said.log_prob.requires_grad
     assert model.reading(rows.token, rows.mask, None).log_prob.requires_grad
@@ -171,7 +171,7 @@ def test_merged_weights_load_elsewhere_and_say_the_same(tmp_path: Path) -> None:
     with torch.no_grad():
         for parameter in weights.parameters.values():
             parameter.add_(0.05)
-    rows = model.padded([model.sequence(*text) for text in TEXTS])
+    rows = model.padded([model.text.sequence(*text) for text in TEXTS])
     expected = model.reading(rows.token, rows.mask, None).log_prob.detach()
     assert model.save is not None
     model.save({n: p.detach() for n, p in weights.parameters.items()}, tmp_path, True)
@@ -193,7 +193,7 @@ def test_fingerprints_tell_what_differs() -> None:
         next(other.network.parameters()).view(-1)[7] += 1e-6
     assert of(other)["reference weights"] != base["reference weights"]
     templated = small()
-    templated.tokenizer.chat_template = "{{ messages }}"
+    templated.text.tokenizer.chat_template = "{{ messages }}"
     assert of(templated)["chat template"] != base["chat template"]
     assert of(templated)["reference weights"] == base["reference weights"]
     fresh = small(LanguageLoading(lora=LoRA(8, 8.0, ("q_proj",))))
@@ -212,7 +212,7 @@ def test_a_merged_model_has_the_kind_of_number_that_came_in(tmp_path: Path) -> N
     first = small(LanguageLoading(adapters=False))
     network: Any = first.network
     network.to(torch.bfloat16).save_pretrained(tmp_path / "half")
-    first.tokenizer.save_pretrained(tmp_path / "half")
+    first.text.tokenizer.save_pretrained(tmp_path / "half")
     model = load_language(str(tmp_path / "half"), ADAPTED)
     assert next(model.network.parameters()).dtype == torch.float32
     weights = Weights(model.network).parameters

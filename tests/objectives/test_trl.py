@@ -96,7 +96,7 @@ def theirs(ours: Bench, tmp_path_factory: pytest.TempPathFactory) -> Any:
         ref_model=reference,
         args=settings(tmp_path_factory.mktemp("trl"), DPOConfig, use_weighting=True),
         train_dataset=Dataset.from_list(texts),
-        processing_class=worded(ours.trainer).tokenizer,
+        processing_class=worded(ours.trainer).text.tokenizer,
     )
 
 
@@ -165,7 +165,7 @@ def test_kto_is_that_of_trl(tmp_path: Path) -> None:
         ref_model=reference,
         args=settings(tmp_path / "trl", KTOConfig),
         train_dataset=Dataset.from_list(texts),
-        processing_class=worded(ours.trainer).tokenizer,
+        processing_class=worded(ours.trainer).text.tokenizer,
     )
     trainer.beta = BETA
     trainer.desirable_weight, trainer.undesirable_weight = 1.2, 0.8

@@ -109,7 +109,7 @@ def text_trainer(name: Any, precision: str, lora: bool, folder: Path) -> Trainer
 def question(name: str, model: Any) -> tuple[Any, Any, Any]:
     """What a reading is asked: some state of pictures, or some text."""
     if name in TEXTS:
-        rows = model.padded([model.sequence(t.prompt, t.chosen) for t in texts.tales(2)])
+        rows = model.padded([model.text.sequence(t.prompt, t.chosen) for t in texts.tales(2)])
         return rows.token, rows.mask, None
     x = Key(("readings", "x_t")).normal(2, *portraits.shape)
     return x, torch.tensor([0.3, 0.8]), model.encode(WORDS[:2])

@@ -91,15 +91,16 @@ def test_a_file_of_other_weights_tokens_or_data_is_refused(tmp_path: Path) -> No
     with pytest.raises(ValueError, match="holds reference log-probabilities of other reference w"):
         asked_again(tmp_path, tales(6), other)
     renamed = llama()
-    renamed.tokenizer.chat_template = "{{ messages }}"
+    renamed.text.tokenizer.chat_template = "{{ messages }}"
     with pytest.raises(ValueError, match="of other chat template; delete it, or name another"):
         asked_again(tmp_path, tales(6), renamed)
     told = llama()
-    told.tokenizer.add_tokens(["<new>"])
+    told.text.tokenizer.add_tokens(["<new>"])
     with pytest.raises(ValueError, match="of other tokenizer"):
         asked_again(tmp_path, tales(6), told)
+    small = llama()
     with pytest.raises(ValueError, match="of other truncation"):
-        asked_again(tmp_path, tales(6), replace(llama(), context=60))
+        asked_again(tmp_path, tales(6), replace(small, text=replace(small.text, context=60)))
     with pytest.raises(ValueError, match="of other data"):
         asked_again(tmp_path, tales(6)[::-1])
 
@@ -268,7 +269,7 @@ def test_held_out_numbers_are_means_over_pairs(tmp_path: Path) -> None:
     numbers = measured.numbers["held_out"]
     gaps, plain, base = [], [], llama()
     for record in tales(5):
-        rows = [worded(trainer).padded([base.sequence(record.prompt, t)])
+        rows = [worded(trainer).padded([base.text.sequence(record.prompt, t)])
                 for t in (record.chosen, record.rejected)]  # fmt: skip
         now, was = (
             [float(m.reading(r.token, r.mask, None).log_prob.sum().detach()) for r in rows]

@@ -57,7 +57,7 @@ def test_answers_are_judged_by_the_task_in_the_rendered_prompt() -> None:
     task = next(t for t in instructions.split("test") if t.constraints[0].name == "no commas")
     good = f"I would say that {task.topic} is very nice."
     bad = f"I would say, in short, that {task.topic}, yes, is nice."
-    prompts = [model.rendered(builtin.asked(task.prompt))] * 3
+    prompts = [model.text.rendered(builtin.asked(task.prompt))] * 3
     assert success([good, bad, ""], prompts).tolist() == [1.0, 0.0, 0.0]
     assert score([good, bad, ""], prompts).tolist() == pytest.approx([1.0, 0.0, 0.0])
 
@@ -92,7 +92,8 @@ def test_a_files_prompts_are_split_by_their_text(tmp_path: Path) -> None:
 
 def test_prompts_that_leave_no_room_for_an_answer_are_not_written_to(tmp_path: Path) -> None:
     held_out = HeldOutTexts(prompts=2, tokens=8)
-    model = replace(LLAMA.build(), context=64)
+    model = LLAMA.build()
+    model = replace(model, text=replace(model.text, context=64))
     found = held_out.writing(model, ["p" * 57, "p" * 56, "p", "q"], {})
     assert found is not None
     assert list(found.prompts) == ["p" * 56, "p"]

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from scoreward.core.device import placed, wide
 from scoreward.core.keys import Key
-from scoreward.models.texts.language import LanguageModel, Prompt
+from scoreward.data.preferences.records import Prompt
+from scoreward.models.texts.language import LanguageModel
 
 CANDIDATES = 64  # first guess at how many tokens hold the nucleus; doubled until they do; ours
 CACHES = ("cache", "past_key_values")  # the second until transformers 5
@@ -210,13 +211,13 @@ class Writer:
         self, model: LanguageModel, prompts: Sequence[Prompt], seed: int
     ) -> list[tuple[str, bool]]:
         """Texts, and whether the model ended them itself."""
-        rendered = [model.rendered(p) for p in prompts]
+        rendered = [model.text.rendered(p) for p in prompts]
         seen: Counter[str] = Counter()
         keys: list[Key] = []
         for text in rendered:
             keys.append(Key(("writing", seed, text, seen[text])))
             seen[text] += 1
-        ids = [model.prompt_tokens(p) for p in prompts]
-        stop = list(dict.fromkeys(token for p in prompts for token in model.stops(p)))
+        ids = [model.text.prompt_tokens(p) for p in prompts]
+        stop = list(dict.fromkeys(token for p in prompts for token in model.text.stops(p)))
         found = answers(model.network, ids, keys, self.sampling, stop, self.batch)
-        return [(model.tokenizer.decode(list(a.tokens)).strip(), a.finished) for a in found]
+        return [(model.text.tokenizer.decode(list(a.tokens)).strip(), a.finished) for a in found]

@@ -5,9 +5,8 @@ counters around it are the same. Sequences are padded on the right: a causal net
 there, so padding needs no attention mask and changes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -17,13 +16,10 @@ from torch import Tensor, nn
 from scoreward.core.denoiser import NetworkReading
 from scoreward.core.policy import Policy
 from scoreward.core.rows import Rows
-from scoreward.data.preferences.records import Turns
 from scoreward.losses import tokens
 from scoreward.models.base import RoundFacts, Save
-from scoreward.models.texts.endings import Encoded, Endings
-
-Prompt = str | Sequence[Mapping[str, str]]
-"""Text, or the messages of a chat, which the tokenizer's template renders."""
+from scoreward.models.texts.endings import Encoded
+from scoreward.models.texts.tokenization import Tokenization
 
 
 @dataclass(frozen=True)
@@ -138,21 +134,22 @@ TextPolicy = Policy[LanguageReader]
 class LanguageModel:
     """A `transformers` causal language model with its tokenizer.
 
-    `context` is the most tokens of prompt and completion together. `save` writes trained weights
-    in the format of transformers; `name` is where it was loaded from.
+    `save` writes trained weights in the format of transformers.
     """
 
     network: nn.Module
-    tokenizer: Any
-    context: int
+    text: Tokenization
     plain: bool = True  # see LanguageReading
     save: Save | None = None
-    name: str = ""
-    lenient: bool = False  # let control tokens pass inside answers
 
     @property
     def reading(self) -> LanguageReading:
         return LanguageReading(self.network, self.plain)
+
+    @property
+    def name(self) -> str:
+        """Where it was loaded from."""
+        return self.text.name
 
     def guided(self, reading: LanguageReader, scale: float) -> LanguageReader:
         if scale != 1.0:
@@ -168,77 +165,10 @@ class LanguageModel:
     def device(self) -> torch.device:
         return next(self.network.parameters()).device
 
-    @property
-    def padding(self) -> int:
-        """The token that fills up; any will do, for nothing looks at it."""
-        known = self.tokenizer.pad_token_id
-        return int(self.tokenizer.eos_token_id if known is None else known)
-
-    def rendered(self, prompt: Prompt) -> str:
-        """The prompt as text.  Raises ValueError for messages without a template."""
-        if isinstance(prompt, str):
-            return prompt
-        if not self.tokenizer.chat_template:
-            raise ValueError(
-                f"the tokenizer of {self.name or 'this model'} has no chat template, so a prompt "
-                "must be text, but messages came"
-            )
-        return self.endings.rendered(prompt, asked=True)
-
-    @cached_property
-    def endings(self) -> Endings:
-        """How answers end."""
-        told = getattr(getattr(self.network, "generation_config", None), "eos_token_id", None)
-        also = [] if told is None else told if isinstance(told, list) else [told]
-        return Endings(self.tokenizer, tuple(map(int, also)), self.lenient)
-
-    def stops(self, prompt: Prompt) -> tuple[int, ...]:
-        """Tokens at which an answer to this prompt ends."""
-        ends = self.endings
-        return ends.stops(ends.plain if isinstance(prompt, str) else ends.of(prompt))
-
-    def prompt_tokens(self, prompt: Prompt) -> list[int]:
-        """Tokens of the rendered prompt; one token at least, for the first has to follow one."""
-        text = self.rendered(prompt)
-        plain = isinstance(prompt, str)  # a template writes its own special tokens
-        ids = list(self.tokenizer(text, add_special_tokens=plain)["input_ids"])
-        if ids and ids[-1] == self.tokenizer.eos_token_id and plain:
-            ids.pop()
-        start = self.tokenizer.bos_token_id
-        if start is not None and ids[:2] == [start, start]:  # one of them stood in the text
-            ids.pop(0)
-        return ids or [int(self.tokenizer.eos_token_id if start is None else start)]
-
-    def sequence(self, prompt: Prompt, completion: str) -> Encoded:
-        """Tokens, and how many of them are prompt; cut to the context at the end.
-
-        An answer ends as the chat template ends it, or in the end of sequence behind text; that is
-        learned too, and is not written twice. Raises ValueError where the prompt alone fills the
-        context, and where the answer holds other control tokens.
-        """
-        if isinstance(prompt, str):
-            if isinstance(completion, Turns):
-                raise ValueError("an answer of several turns needs messages as its prompt")
-            ids = self.prompt_tokens(prompt)
-            whole = Encoded([*ids, *self.endings.answer(completion, self.endings.plain)], len(ids))
-        else:
-            self.rendered(prompt)  # refuses messages without a template
-            whole = self.endings.chat(prompt, completion)
-        ids, given = whole
-        if given >= self.context:
-            raise ValueError(
-                f"the prompt has {given} tokens, which leaves no room for a completion in a "
-                f"context of {self.context}"
-            )
-        if len(ids) <= self.context:
-            return whole
-        gaps = [(a, min(b, self.context)) for a, b in whole.gaps if a < self.context]
-        return Encoded(ids[: self.context], given, gaps, cut=True)
-
     def padded(self, rows: Sequence[tuple[list[int], int]], width: int = 0) -> Sequences:
         """Tokens of different lengths as one block of at least `width` columns."""
         width = max([width, *(len(ids) for ids, _ in rows)])
-        token = torch.full((len(rows), width), self.padding)
+        token = torch.full((len(rows), width), self.text.padding)
         mask = torch.zeros(len(rows), width, dtype=torch.bool)
         for row, one in enumerate(rows):
             ids, given = one

@@ -5,8 +5,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
-from contextlib import redirect_stderr
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from io import StringIO
@@ -21,6 +21,7 @@ from scoreward.data.store import cache_folder
 from scoreward.made_of import note
 from scoreward.models.lora import LoRA, add_lora
 from scoreward.models.texts.language import LanguageModel
+from scoreward.models.texts.tokenization import Tokenization
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 EVERY_LINEAR = (*ATTENTION, "gate_proj", "up_proj", "down_proj")
@@ -73,20 +74,51 @@ def prepared(
 
     `stored` is the kind of number that the weights came in and are written in as a whole.
     """
-    if tokenizer.eos_token_id is None:
-        raise ValueError(
-            f"the tokenizer of {name} has no end-of-sequence token; completions could not end"
-        )
+    _ending(tokenizer, name)
     network.eval()
     plain = _plain(network)
     if loading.adapters:
         add_lora(network, loading.lora)
-    config: Any = network.config
+    said = getattr(network, "generation_config", None)
+    text = tokenization(tokenizer, network.config, said, loading, name)
+    return LanguageModel(network, text, plain, _Saving(network, tokenizer, stored))
+
+
+def tokenization(
+    tokenizer: Any, config: Any, generation: Any, loading: LanguageLoading, name: str
+) -> Tokenization:
+    """How texts become tokens, as the configurations of a model say."""
     most = int(getattr(config, "max_position_embeddings", 0) or 2048)
     context = most if loading.context is None else min(loading.context, most)
-    saving = _Saving(network, tokenizer, stored)
-    lenient = loading.allow_control_tokens
-    return LanguageModel(network, tokenizer, context, plain, saving, name, lenient)
+    told = getattr(generation, "eos_token_id", None)
+    also = [] if told is None else told if isinstance(told, list) else [told]
+    ends = tuple(map(int, also))
+    return Tokenization(tokenizer, context, ends, name, loading.allow_control_tokens)
+
+
+def tokenization_of(source: str, loading: LanguageLoading = LanguageLoading()) -> Tokenization:
+    """Of a model by folder or hub name, or `smollm`; no weights are read."""
+    if source == "smollm":
+        return smollm(loading).text
+    with _quiet(source):
+        from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        config = AutoConfig.from_pretrained(source)
+        try:
+            generation = GenerationConfig.from_pretrained(source)
+        except OSError:  # there is none
+            generation = None
+    return tokenization(_ending(tokenizer, source), config, generation, loading, source)
+
+
+def _ending(tokenizer: Any, name: str) -> Any:
+    """The tokenizer.  Raises ValueError for one without an end of sequence."""
+    if tokenizer.eos_token_id is None:
+        raise ValueError(
+            f"the tokenizer of {name} has no end-of-sequence token; completions could not end"
+        )
+    return tokenizer
 
 
 @torch.no_grad()
@@ -197,9 +229,19 @@ def _stored_kind(source: str) -> torch.dtype:
 
 
 def _loaded(source: str, **how: Any) -> tuple[Any, Any]:
-    """Network in float32 and tokenizer; a library is silent."""
-    try:
+    """Network in float32 and tokenizer."""
+    with _quiet(source):
         from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(source, **how)
+        network = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, **how)
+    return network, tokenizer
+
+
+@contextmanager
+def _quiet(source: str) -> Iterator[None]:
+    """A library is silent.  Raises ValueError with the first line of what it could not load."""
+    try:
         from transformers.utils import logging
     except ImportError:
         raise ModuleNotFoundError(HINT) from None
@@ -208,8 +250,7 @@ def _loaded(source: str, **how: Any) -> tuple[Any, Any]:
     logging.disable_progress_bar()
     logger.setLevel(ERROR)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, **how)
-        network = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, **how)
+        yield
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise ValueError(f"cannot load the language model {source}: {first}") from None
@@ -217,7 +258,6 @@ def _loaded(source: str, **how: Any) -> tuple[Any, Any]:
         logger.setLevel(level)
         if shown:
             logging.enable_progress_bar()
-    return network, tokenizer
 
 
 def byte_tokenizer() -> Any:
@@ -293,12 +333,12 @@ def fingerprints(model: LanguageModel, reference: Mapping[str, Tensor]) -> dict[
             tensor = reference.get(name, value.detach()).cpu().contiguous()
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.flatten().view(torch.uint8).numpy().data)
-    inner = model.tokenizer.backend_tokenizer.to_str()
+    inner = model.text.tokenizer.backend_tokenizer.to_str()
     return {
         "reference weights": digest.hexdigest(),
-        "tokenizer": _short(inner + json.dumps(model.tokenizer.special_tokens_map)),
-        "chat template": _short(str(model.tokenizer.chat_template)),
-        "truncation": _short(f"{model.context} keep the start"),
+        "tokenizer": _short(inner + json.dumps(model.text.tokenizer.special_tokens_map)),
+        "chat template": _short(str(model.text.tokenizer.chat_template)),
+        "truncation": _short(f"{model.text.context} keep the start"),
     }
 
 

@@ -8,12 +8,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from scoreward.data.preferences.records import Prompt
 from scoreward.losses import tokens
 from scoreward.losses.language import PreferenceLoss
 from scoreward.losses.links import saturated
 from scoreward.losses.pairs import Pairs
 from scoreward.models.base import of_kind
-from scoreward.models.texts.language import LanguageModel, Prompt
+from scoreward.models.texts.language import LanguageModel
 from scoreward.objectives.texts.language import NORM, LanguagePreferences, PairLoss, said_of
 from scoreward.training.evaluations.pictures import Measurement, Subject, each_row
 from scoreward.training.sources.combining import in_pieces
@@ -188,7 +189,7 @@ def with_texts(
     if writing is None:
         return Measurement({SECTION: numbers}, {}, {}, each=each)
     team, model = subject.team, of_kind(LanguageModel, subject.model, "an evaluation of texts")
-    prompts = [model.rendered(p) for p in writing.prompts]
+    prompts = [model.text.rendered(p) for p in writing.prompts]
     # one completion a prompt; processes share the prompts, all copies of one with the same
     number = {text: i for i, text in enumerate(dict.fromkeys(prompts))}
     mine = [i for i, text in enumerate(prompts) if number[text] % team.size == team.rank]

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from scoreward.data.preferences.records import TextBinary, TextPair
+from scoreward.data.preferences.records import Prompt, TextBinary, TextPair
 from scoreward.losses.language import dispersion_norm
 from scoreward.losses.pairs import Pairs
 from scoreward.models.texts.endings import Encoded
-from scoreward.models.texts.language import LanguageModel, LanguageReader, Prompt, TextPolicy
+from scoreward.models.texts.language import LanguageModel, LanguageReader, TextPolicy
 from scoreward.models.weights import Weights
 from scoreward.objectives.texts.kto import LabelledRows
 from scoreward.objectives.texts.language import NORM, TextPairs
@@ -28,7 +28,7 @@ def encoded(model: LanguageModel, row: int, prompt: Prompt, completion: str) -> 
     try:
         if not completion:
             raise ValueError("a completion is empty")
-        return model.sequence(prompt, completion)
+        return model.text.sequence(prompt, completion)
     except ValueError as why:
         raise ValueError(f"row {row} of the data: {why}") from None
 
@@ -174,7 +174,7 @@ class LabelledSource(Stored[TextPolicy, LabelledRows]):
         for i in here:
             own, other = (texts[chosen[n % len(chosen)]] for n in (i, i + 1))
             (ids, given), (theirs, start) = own, other
-            mixed = (ids[:given] + theirs[start:])[: self.model.context]
+            mixed = (ids[:given] + theirs[start:])[: self.model.text.context]
             gaps = [(a + given - start, min(b + given - start, len(mixed))) for a, b in other.gaps]
             mismatched.append(Encoded(mixed, given, gaps))
         records = [self.records[i] for i in mine]
