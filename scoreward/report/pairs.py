@@ -32,6 +32,16 @@ class Pane:
     score: float | None = None
     picture: str | None = None  # a data URI
     text: str | None = None
+    tokens: Sequence["Token"] = ()
+    seen: str = ""  # the tokens in a sentence
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token as text; `kind` is "given" (the prompt, others' turns) or "trained"."""
+
+    text: str
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,9 @@ class PairNumbers:
     longer_won: float | None
     equally_long: float | None
     wanted: int | None
+    tokens: Sequence[Numbers]  # of a prompt, and of an answer those that are trained
+    cut: int
+    refused: Sequence[str]
 
     @property
     def noun(self) -> str:
@@ -82,6 +95,7 @@ class PairNumbers:
 def told(numbers: dict[str, Json]) -> PairNumbers:
     """The same as a record."""
     said = Fields(numbers, "the numbers of the file")
+    seen = said.inside("tokens")
     return PairNumbers(
         kind=said.text("kind"),
         records=said.count("records") or 0,
@@ -99,6 +113,9 @@ def told(numbers: dict[str, Json]) -> PairNumbers:
         longer_won=said.number("longer_won"),
         equally_long=said.number("equally_long"),
         wanted=said.count("wanted"),
+        tokens=[seen.inside(name).numbers() for name in ("prompt", "trained")],
+        cut=seen.count("cut") or 0,
+        refused=seen.texts("refused"),
     )
 
 
@@ -150,6 +167,12 @@ def cautions(found: PairNumbers) -> list[str]:
             "alone predicts much of the preference; normalise by length, or compare with length "
             "controlled."
         )
+    if found.cut:
+        said.append(
+            f"{words.plural(found.cut, 'answer')} {'is' if found.cut == 1 else 'are'} longer than "
+            "the model's context and will be cut, without an end."
+        )
+    said += [f"Training will refuse this file: {found.refused[0]}"] if found.refused else []
     below = int(found.gap.get("below_zero", 0))
     if below:
         said.append(
@@ -171,6 +194,7 @@ def rows(found: PairNumbers) -> list[tuple[str, str]]:
         ("Preferred by", _counts(found.sources)),
         ("Score gap", _spread(found.gap)),
         *zip(names.get(found.kind, ("Words",)), map(_spread, found.words)),
+        *zip(("Tokens of a prompt", "Tokens trained of an answer"), map(_spread, found.tokens)),
         ("The longer one won", "" if longer is None
          else f"{100 * longer:.0f} %, and {100 * equal:.0f} % are equally long"),
         ("Wanted", "" if wanted is None

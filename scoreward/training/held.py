@@ -63,6 +63,6 @@ def _cut_answers(run: Any) -> str:
     if not cut:
         return ""
     return (
-        f"{cut} of {len(texts)} answers are longer than the context of {run.model.text.context} tokens: "
-        "they are cut there and trained without an end."
+        f"{cut} of {len(texts)} answers are longer than the context of "
+        f"{run.model.text.context} tokens: they are cut there and trained without an end."
     )

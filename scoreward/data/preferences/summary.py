@@ -80,10 +80,10 @@ class Summary:
         if self.sources:
             found["sources"] = dict(self.sources.most_common())
         if self.gaps:
-            found["gap"] = _spread(self.gaps)
+            found["gap"] = spread(self.gaps)
             found["gap"]["below_zero"] = sum(gap < 0 for gap in self.gaps)
         if any(self.lengths):
-            found["words"] = [_spread(words) for words in self.lengths if words]
+            found["words"] = [spread(words) for words in self.lengths if words]
         if issubclass(kind, Pair) and any(self.lengths):
             pairs = list(zip(*self.lengths))
             found["longer_won"] = sum(a > b for a, b in pairs) / len(pairs)
@@ -91,13 +91,13 @@ class Summary:
         if issubclass(kind, Binary):
             found["wanted"] = self.wanted
         if self.members:
-            found["members"] = _spread(self.members)
+            found["members"] = spread(self.members)
         if self.sizes:
             found["sizes"] = dict(self.sizes.most_common(6))
         return found
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
+def spread(values: Sequence[float]) -> dict[str, float]:
     return {
         "mean": mean(values), "median": median(values), "low": min(values), "high": max(values),
     }  # fmt: skip

@@ -11,6 +11,7 @@ from scoreward.losses.language import dispersion_norm
 from scoreward.losses.pairs import Pairs
 from scoreward.models.texts.endings import Encoded
 from scoreward.models.texts.language import LanguageModel, LanguageReader, TextPolicy
+from scoreward.models.texts.tokenization import Tokenization
 from scoreward.models.weights import Weights
 from scoreward.objectives.texts.kto import LabelledRows
 from scoreward.objectives.texts.language import NORM, TextPairs
@@ -23,12 +24,12 @@ from scoreward.training.work import Work, worded
 ALONE = "pairs come one by one"
 
 
-def encoded(model: LanguageModel, row: int, prompt: Prompt, completion: str) -> Encoded:
+def encoded(text: Tokenization, row: int, prompt: Prompt, completion: str) -> Encoded:
     """Tokens of a row of the data.  Raises ValueError with its number where it cannot be used."""
     try:
         if not completion:
             raise ValueError("a completion is empty")
-        return model.text.sequence(prompt, completion)
+        return text.sequence(prompt, completion)
     except ValueError as why:
         raise ValueError(f"row {row} of the data: {why}") from None
 
@@ -47,9 +48,9 @@ class PairTexts:
     def __post_init__(self) -> None:
         if not self.records:
             raise ValueError("training on preferences needs at least one pair")
-        rows, model = list(enumerate(self.records)), self.model
-        self.winners = [encoded(model, i, r.prompt, r.chosen) for i, r in rows]
-        self.losers = [encoded(model, i, r.prompt, r.rejected) for i, r in rows]
+        rows, model, text = list(enumerate(self.records)), self.model, self.model.text
+        self.winners = [encoded(text, i, r.prompt, r.chosen) for i, r in rows]
+        self.losers = [encoded(text, i, r.prompt, r.rejected) for i, r in rows]
         texts, count = [*self.winners, *self.losers], len(rows)
         lengths = [text.length for text in texts]
         shared = [min(lengths[i], lengths[i + count]) for i in range(count)] * 2
@@ -154,7 +155,7 @@ class LabelledSource(Stored[TextPolicy, LabelledRows]):
                 f"least 2, got {self.geometry.samples} and {len(self.records)}"
             )
         rows = enumerate(self.records)
-        texts = [encoded(self.model, i, r.prompt, r.completion) for i, r in rows]
+        texts = [encoded(self.model.text, i, r.prompt, r.completion) for i, r in rows]
         shared = [len(ids) for ids, _ in texts]
         made = References(self.model, texts, shared, replace(self.reference, entropy=False))
         object.__setattr__(self, "references", made)
