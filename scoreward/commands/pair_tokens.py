@@ -1,54 +1,55 @@
 """What a language model sees of a file of preferences: the tokens, and where its loss starts."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from scoreward.data.preferences.records import TextBinary, TextPair, completions
+from scoreward.data.preferences.records import TextBinary, TextGroup, TextPair, completions
 from scoreward.data.preferences.summary import NAMED, spread
 from scoreward.models.texts.endings import Encoded
 from scoreward.models.texts.loading import tokenization_of
+from scoreward.models.texts.tokenization import Tokenization
 from scoreward.report.pairs import PairCard, Pane, Token
 from scoreward.training.sources.texts import encoded
 
 
+def seen_by(model: str, kind: type[Any], cards: list[PairCard]) -> "Seen":
+    """What a model by folder or name sees.  Raises ValueError for records without answers."""
+    if kind not in (TextPair, TextBinary):
+        more = ", or make pairs of it first: scoreward pairs make" if kind is TextGroup else ""
+        raise ValueError(
+            "--model shows the tokens of pairs of texts and of labelled answers, and this file "
+            f"holds {kind.__name__} records; leave the option out{more}"
+        )
+    return Seen(tokenization_of(model), cards)
+
+
+@dataclass(frozen=True)
 class Seen:
-    """Of one model and one kind of record.  Raises ValueError for records without answers."""
+    """Of one model; `cards` are the records that a page shows, the first of all."""
 
-    def __init__(self, model: str, kind: type[Any]) -> None:
-        if kind not in (TextPair, TextBinary):
-            raise ValueError(
-                "--model shows the tokens of pairs of texts and of labelled answers, and this file "
-                f"holds {kind.__name__} records; leave the option out"
-                + (
-                    ", or make pairs of it first: scoreward pairs make"
-                    if "Text" in str(kind)
-                    else ""
-                )
-            )
-        self.text = tokenization_of(model)
-
-    def card(self, card: PairCard, row: int, record: Any) -> PairCard:
-        """With the tokens of every answer that training would take."""
-        try:
-            found = [encoded(self.text, row, record.prompt, said) for said in completions(record)]
-        except ValueError:  # `numbers` tells of it
-            return card
-        panes = [self._pane(*one) for one in zip(card.panes, found, strict=True)]
-        return replace(card, panes=panes)
+    text: Tokenization
+    cards: list[PairCard]
 
     def numbers(self, records: Iterable[Any]) -> dict[str, Any]:
-        """Lengths in tokens, how many answers are cut, and what training would refuse."""
+        """Lengths in tokens, how many answers are cut, and what training would refuse.
+
+        The cards get the tokens of every answer that training would take.
+        """
         given, trained, cut, refused = list[int](), list[int](), 0, list[str]()
         for row, record in enumerate(records):
             try:
-                all_ = [encoded(self.text, row, record.prompt, s) for s in completions(record)]
+                found = [encoded(self.text, row, record.prompt, s) for s in completions(record)]
             except ValueError as why:
                 refused.append(str(why))
                 continue
-            given.append(all_[0][1])
-            trained += [one.length for one in all_]
-            cut += sum(one.cut for one in all_)
+            given.append(found[0][1])
+            trained += [one.length for one in found]
+            cut += sum(one.cut for one in found)
+            if row < len(self.cards):
+                card = self.cards[row]
+                panes = [self._pane(*one) for one in zip(card.panes, found, strict=True)]
+                self.cards[row] = replace(card, panes=panes)
         about = {"prompt": spread(given), "trained": spread(trained)} if given else {}
         return {"model": self.text.name, **about, "cut": cut, "refused": refused[:NAMED]}
 

@@ -12,7 +12,7 @@ import tyro
 from PIL.Image import Image
 from rich.console import Console
 
-from scoreward.commands.pair_tokens import Seen
+from scoreward.commands.pair_tokens import seen_by
 from scoreward.data.holding import share_of
 from scoreward.data.preferences.files import Reading, Records, kind_of, read, write
 from scoreward.data.preferences.making import BestWorst, PairMaker, Rejection, RewardGap, Rule
@@ -140,9 +140,7 @@ def inspect(options: Inspect) -> dict[str, object]:
     numbers = summary.numbers(kind, records.dropped)
     cards = [CARDS[kind](record) for record in records[: options.shown]]
     if options.model is not None:
-        seen = Seen(options.model, kind)
-        cards = [seen.card(card, row, records[row]) for row, card in enumerate(cards)]
-        numbers["tokens"] = seen.numbers(records)
+        numbers["tokens"] = seen_by(options.model, kind, cards).numbers(records)
     out = options.out or Path(f"{Path(options.source).name}.html")
     write_pairs_page(out, options.source, numbers, summary.gaps, cards)
     _tell(options, f"{numbers['records']} records, {counted(records.dropped)}", f"page: {out}")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from scoreward import cli
-from scoreward.commands.pair_tokens import Seen
+from scoreward.commands.pair_tokens import seen_by
 from scoreward.data.preferences.records import ImagePair, TextPair
 from scoreward.models.texts.loading import TinyLlama
 
@@ -38,6 +38,6 @@ def test_the_page_says_where_the_loss_starts(
 
 
 def test_what_has_no_answers_is_refused(model: str) -> None:
-    assert Seen(model, TextPair)
+    assert seen_by(model, TextPair, [])
     with pytest.raises(ValueError, match="holds ImagePair records; leave the option out"):
-        Seen(model, ImagePair)
+        seen_by(model, ImagePair, [])

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -40,9 +40,9 @@ class Extent(Rows):
 
     def joined(self, parts: Sequence[Rows]) -> Self:
         """All rows; of the shapes those that any part may have."""
-        all_ = [part for part in parts if isinstance(part, Extent)]
-        known = self.known.union(*(part.known for part in all_))
-        return replace(self, sides=torch.cat([part.sides for part in all_]), known=known)
+        every = cast(Sequence[Extent], parts)
+        known = self.known.union(*(part.known for part in every))
+        return replace(self, sides=torch.cat([part.sides for part in every]), known=known)
 
 
 @dataclass(frozen=True)

