@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from math import log
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from scoreward.core.rows import join
 from scoreward.data.prompts import Instruction
 from scoreward.models.base import Model
 from scoreward.models.diffusers import load
@@ -61,6 +62,17 @@ def test_rows_of_other_shapes_are_answered_as_if_alone(model: Model, tmp_path: P
     assert torch.allclose(seen(model, together), alone, atol=1e-5)
     assert not torch.allclose(alone[0], alone[1], atol=1e-4)
     assert torch.allclose(alone[1], alone[4], atol=1e-6)
+
+
+def test_rows_that_were_encoded_apart_keep_their_shapes(model: Model, tmp_path: Path) -> None:
+    """As guidance joins them, and as they are read from the disk in a later run."""
+    prompts = [Instruction("a red fox", picture(tmp_path, size)) for size in SHAPES[:3]]
+    apart = [cast(Text, model.encode([prompt])) for prompt in prompts]
+    again = cast(Text, model.encode(prompts))
+    alone = torch.cat([seen(model, one) for one in apart])
+    assert torch.allclose(seen(model, join(apart)), alone, atol=1e-5)
+    assert torch.allclose(seen(model, again), alone, atol=1e-5)
+    assert torch.allclose(seen(model, join(apart)[torch.tensor([1])]), alone[1:2], atol=1e-5)
 
 
 def test_the_network_is_asked_as_the_pipeline_asks_it(

@@ -1,6 +1,7 @@
 """`pairs inspect --model` shows what the model will see."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,23 @@ def test_the_page_says_where_the_loss_starts(
     assert "64 tokens, " in text
     assert "cut at the context of 64" in text
     assert text.count('class="trained"') == 4 + 64 - start
+
+
+def test_what_others_say_between_turns_is_not_trained(model: str, tmp_path: Path) -> None:
+    said = [("assistant", "one"), ("user", "and?"), ("assistant", "two")]
+    turns = [{"role": role, "content": text} for role, text in said]
+    other = [{"role": "assistant", "content": "no"}]
+    row = {"prompt": [{"role": "user", "content": "hi"}], "chosen": turns, "rejected": other}
+    path, page = tmp_path / "p.jsonl", tmp_path / "p.html"
+    path.write_text(json.dumps(row))
+    words = ["pairs", "inspect", str(path), "--model", model, "--out", str(page)]
+    assert cli.main(words) == 0
+    shown = page.read_text().split('<details class="tokens">')[1].split("</details>")[0]
+    kinds = re.findall(r'class="(trained|given)">([^<]*)<', shown)
+    assert "".join(t for kind, t in kinds if kind == "trained") == "one</s>two</s>".replace(
+        "</s>", "&lt;/s&gt;"
+    )
+    assert "user: and?" in "".join(t for kind, t in kinds if kind == "given")
 
 
 def test_what_has_no_answers_is_refused(model: str) -> None:
