@@ -11,6 +11,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from scoreward.data.pictures import opened, rgb
 from scoreward.data.store import address, written_whole
 from scoreward.rewards.base import Reward, answers
 
@@ -24,7 +25,7 @@ class PictureStore:
     def put(self, image: Image.Image) -> str:
         """Write a picture beside its place and rename it there; its name."""
         file = io.BytesIO()
-        image.convert("RGB").save(file, format="PNG")
+        rgb(image).save(file, format="PNG")
         path = address(self.folder, file.getvalue(), ".png")
         if not path.exists():
             with written_whole(path) as aside:
@@ -39,7 +40,7 @@ class PictureStore:
             raise ValueError(f"a picture of the manifest cannot be read: {error}") from None
         if hashlib.sha256(content).hexdigest() != name:
             raise ValueError(f"{self.path(name)} is not the picture that the manifest names")
-        return Image.open(io.BytesIO(content)).convert("RGB")
+        return rgb(opened(content, str(self.path(name))), str(self.path(name)))
 
     def has(self, name: str) -> bool:
         return self.path(name).exists()
@@ -50,7 +51,7 @@ class PictureStore:
 
 def media(images: Sequence[Image.Image]) -> Float[Tensor, "batch 3 height width"]:
     """Pictures of one size as rewards look at them, in [0, 1]."""
-    whole = np.stack([np.asarray(image.convert("RGB")) for image in images])
+    whole = np.stack([np.asarray(rgb(image)) for image in images])
     return torch.from_numpy(whole).permute(0, 3, 1, 2).float() / 255
 
 
@@ -84,6 +85,6 @@ def same_pixels(
     shares = []
     for a, b in zip(one, other, strict=True):
         resized = b if a.size == b.size else b.resize(a.size, Image.Resampling.BICUBIC)
-        x, y = (np.asarray(image.convert("RGB")).astype(np.int16) for image in (a, resized))
+        x, y = (np.asarray(rgb(image)).astype(np.int16) for image in (a, resized))
         shares.append(float((np.abs(x - y).max(-1) <= within).mean()))
     return shares

@@ -21,6 +21,7 @@ import numpy as np
 from PIL.Image import Image
 
 from scoreward.curation.records import Complaint, Critique, Instructions, Rejected
+from scoreward.data.pictures import rgb
 from scoreward.data.texts import TextError, text_of
 from scoreward.rewards.judge import Endpoint, NoAnswer, Refused
 
@@ -72,7 +73,7 @@ class Questions:
 
         def ask(question: str, image: Image) -> str | Rejected:
             try:
-                return self.endpoint.answers([(question, np.asarray(image.convert("RGB")))])[0]
+                return self.endpoint.answers([(question, np.asarray(rgb(image)))])[0]
             except NoAnswer:
                 return ""
             except Refused as refused:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from scoreward.core.denoiser import InPrecision
 from scoreward.core.rows import join
 from scoreward.data.prompts import Instruction
 from scoreward.models.base import Model
@@ -73,6 +74,20 @@ def test_rows_that_were_encoded_apart_keep_their_shapes(model: Model, tmp_path: 
     assert torch.allclose(seen(model, join(apart)), alone, atol=1e-5)
     assert torch.allclose(seen(model, again), alone, atol=1e-5)
     assert torch.allclose(seen(model, join(apart)[torch.tensor([1])]), alone[1:2], atol=1e-5)
+
+
+def test_other_shapes_are_answered_in_bf16_too(model: Model, tmp_path: Path) -> None:
+    prompts = [Instruction("a red fox", picture(tmp_path, size)) for size in SHAPES[:3]]
+    cond = cast(Text, model.encode(prompts))
+    z = upstream.noise(model.shape, 1).expand(3, *model.shape)
+    coarse, t = InPrecision(model.denoiser, torch.bfloat16), torch.full((3,), 0.6)
+    with torch.no_grad():
+        together = coarse(z, t, cond).x0
+        parts = [coarse(z[i : i + 1], t[:1], cond[i : i + 1]).x0 for i in range(3)]
+        exact = model.denoiser(z, t, cond).x0
+    error = (torch.cat(parts) - together).abs().max()
+    assert error < 0.02
+    assert 1e-6 < (exact - together).abs().max() < 0.1
 
 
 def test_the_network_is_asked_as_the_pipeline_asks_it(

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from scoreward.core.device import chosen
+from scoreward.data.pictures import rgb
 from scoreward.models.diffusers.families import pipeline_class
 from scoreward.models.diffusers.pretrained import DTYPES, class_name, found, index_of
 from scoreward.models.diffusers.versions import check_diffusers, quietly
@@ -94,7 +95,7 @@ class Editing:
 
     @torch.no_grad()
     def _one(self, image: Image.Image, told: str, generator: torch.Generator) -> Image.Image:
-        call, image = self._call, image.convert("RGB")
+        call, image = self._call, rgb(image)
         given: dict[str, Any] = {
             "image": image,
             "prompt": told,
@@ -108,7 +109,7 @@ class Editing:
             given["negative_prompt"] = call.negative
         if call.area and self.area is not None:
             given |= {"max_area": self.area, "_auto_resize": False}
-        edited = self._pipe(**given).images[0].convert("RGB")
+        edited = rgb(self._pipe(**given).images[0])
         if edited.size != image.size:
             edited = edited.resize(image.size, Image.Resampling.LANCZOS)
         return edited
