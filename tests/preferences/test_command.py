@@ -212,7 +212,7 @@ def test_wrong_words_are_refused_in_a_sentence(pairs: Cli, tmp_path: Path) -> No
 READING = {"--columns", "--json", "--layout", "--no-json", "--no-skip-bad",
            "--pictures", "--skip-bad", "--split"}  # fmt: skip
 OPTIONS = {
-    "inspect": {"--shown", "--out"},
+    "inspect": {"--shown", "--out", "--model"},
     "convert": {"--halves", "--no-halves", "--once", "--no-once"},
     "make": {"--rule", "--above", "--temperature", "--count", "--best-worst", "--no-best-worst",
              "--reward", "--calibrated", "--no-calibrated", "--most", "--seed"},
